@@ -1,0 +1,54 @@
+//! The table store: where committed rows live. A port, its clauses, and the stores that implement it.
+//!
+//! # Clauses
+//!
+//! 1. **Merging.** [`TableStore::apply`] merges each mutation by [`wal_core::Row::merge`]'s rules. Applying
+//!    again, in any order, at any time, changes nothing.
+//! 2. **Visibility.** Once an apply was answered, every later read sees it (Cassandra: LOCAL_QUORUM).
+//!    A row mutation is applied whole or, for a reader, not yet.
+//! 3. **Reads** return, for every key asked and in that order, the merged row with tombstones that the
+//!    store still knows; an absent row is [`wal_core::Row::default`].
+//! 4. **Sync.** When [`TableStore::sync`] returns, everything applied before it was called survives the
+//!    loss of power. Until then it survives the crash of the process or is in the log.
+//! 5. **Failure.** A failed apply may have been applied in part or later: it is tried again until it
+//!    succeeds. [`StoreError::Refused`] is for good (a column dropped); all else is transient.
+//! 6. **Bounds.** Calls block; the store bounds its own memory.
+
+pub mod conformance;
+pub mod embedded;
+pub mod memory;
+
+use wal_core::{Row, RowKey, RowMutation};
+
+/// What can go wrong in a table store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// May succeed if tried again.
+    #[error("table store: cannot {action}: {why}")]
+    Transient {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        why: String,
+    },
+    /// Will never succeed as it is.
+    #[error("table store refuses a write for good: {why}")]
+    Refused {
+        /// Which of the mutations given.
+        index: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where committed rows live. See the module's clauses. Calls block and come from the runtime's threads.
+pub trait TableStore: Send + Sync {
+    /// Reads rows (clauses 2, 3).
+    fn read(&self, keys: &[RowKey]) -> Result<Vec<Row>, StoreError>;
+
+    /// Merges mutations in (clauses 1, 2, 5).
+    fn apply(&self, mutations: &[RowMutation]) -> Result<(), StoreError>;
+
+    /// Makes what was applied durable (clause 4).
+    fn sync(&self) -> Result<(), StoreError>;
+}
