@@ -1,0 +1,5 @@
+//! The shard engine: a pure state machine. (being written)
+
+mod interface;
+
+pub use interface::*;
