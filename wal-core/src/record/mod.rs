@@ -11,12 +11,13 @@
 //! same attempt; `Commit` only says so. A `CommitSingle` is a whole transaction of one shard.
 
 mod acceptor;
-mod codec;
-#[cfg(test)]
-mod golden;
+pub mod codec;
+pub mod pieces;
+pub mod vocabulary;
 
 pub use acceptor::{Acceptor, Verdict};
-pub use codec::{DecodeError, Encoder, RECORD_VERSION, decode, decode_header, encode_into};
+pub use codec::{DecodeError, RECORD_VERSION, decode, decode_header, encode_into};
+pub use pieces::{Piece, Reader, Writer};
 
 use std::sync::Arc;
 
