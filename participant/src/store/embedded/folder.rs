@@ -68,6 +68,11 @@ impl Folder {
         Ok(Self { path: path.to_owned(), synced, _lock: lock })
     }
 
+    /// The folder itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the engine's files are.
     pub(super) fn rows(&self) -> PathBuf {
         self.path.join("rows")

@@ -9,14 +9,16 @@
 //!   returns; a batch that was being written is cut off as a whole when the store is opened again.
 //! * Loss of power: everything applied before the last [`TableStore::sync`] that returned, perhaps
 //!   more. Later batches are in the intent log.
-//! * Damage: the engine takes any unreadable end of its journal for an unfinished write and cuts it.
+//! * Damage: the end of a journal that cannot be read is cut as an unfinished write (see [`journal`]).
 //!   So every sync leaves a number in the journal and in a file of its own: a store whose journal no
 //!   longer holds the number that was promised is refused at open, rather than served with rows
-//!   missing. Blocks of the tree are checksummed and fail the read.
+//!   missing. Rows in the journal and blocks of the tree are checksummed; the engine's own sequence
+//!   numbers in the journal are not.
 //! * After a failed write or sync the engine refuses all further writes: the error says to restart.
 
 mod codec;
 mod folder;
+mod journal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -156,14 +158,13 @@ impl EmbeddedStore {
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
         check_options(&options)?;
         let folder = Folder::take(folder, |rows| {
-            let database = open_engine(rows, &options)?;
-            open_rows(&database, &options).map_err(|error| engine_error(rows, &error))?;
-            Ok(())
+            open_engine(rows, &options).map(drop).map_err(|error| open_error(rows, &error))
         })?;
-        let database = open_engine(&folder.rows(), &options)?;
-        let rows =
-            open_rows(&database, &options).map_err(|error| engine_error(&folder.rows(), &error))?;
-        let number = check_synced(&folder, &rows)?;
+        let (database, rows, number) = match open_checked(&folder, &options) {
+            Err(Opening::Torn { why }) => open_after_cut(&folder, &options, why)?,
+            Err(Opening::Failed(error)) => return Err(error),
+            Ok(opened) => opened,
+        };
         Ok(Self {
             rows,
             database,
@@ -336,23 +337,84 @@ fn check_options(options: &EmbeddedOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_engine(path: &Path, options: &EmbeddedOptions) -> Result<Database, OpenError> {
-    Database::builder(path)
+fn open_engine(
+    path: &Path,
+    options: &EmbeddedOptions,
+) -> Result<(Database, Keyspace), fjall::Error> {
+    let database = Database::builder(path)
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes)
         // With more, one of them spins while another compacts.
         .worker_threads(1)
-        .open()
-        .map_err(|error| engine_error(path, &error))
-}
-
-fn open_rows(database: &Database, options: &EmbeddedOptions) -> fjall::Result<Keyspace> {
-    database.keyspace("rows", || {
+        .open()?;
+    let rows = database.keyspace("rows", || {
         KeyspaceCreateOptions::default().max_memtable_size(options.write_buffer_bytes)
-    })
+    })?;
+    Ok((database, rows))
 }
 
-fn engine_error(path: &Path, error: &fjall::Error) -> OpenError {
+type Opened = (Database, Keyspace, u64);
+
+/// Why opening did not succeed, and whether another try makes sense.
+enum Opening {
+    /// A batch of the journal is not whole.
+    Torn {
+        /// As the engine says it.
+        why: String,
+    },
+    Failed(OpenError),
+}
+
+impl From<OpenError> for Opening {
+    fn from(error: OpenError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Opens the engine and makes sure that everything the last sync promised is there.
+fn open_checked(folder: &Folder, options: &EmbeddedOptions) -> Result<Opened, Opening> {
+    let place = folder.rows();
+    let (database, rows) = open_engine(&place, options).map_err(|error| match error {
+        fjall::Error::JournalRecovery(why) => Opening::Torn { why: why.to_string() },
+        other => Opening::Failed(open_error(&place, &other)),
+    })?;
+    let number = check_synced(folder, &rows)?;
+    Ok((database, rows, number))
+}
+
+/// Opens once more without the batch that is not whole, if that loses nothing that was promised.
+fn open_after_cut(
+    folder: &Folder,
+    options: &EmbeddedOptions,
+    why: String,
+) -> Result<Opened, OpenError> {
+    let place = folder.rows();
+    let io = |action| {
+        let path = place.clone();
+        move |source| OpenError::Io { action, path, source }
+    };
+    let damaged = |why| OpenError::Damaged { folder: folder.path().to_owned(), why };
+    if folder.synced().map_err(io("read SYNCED beside"))?.is_none() {
+        return Err(damaged(why)); // nobody can tell what was promised
+    }
+    let cut = journal::cut_unfinished_end(&place).map_err(io("cut the journal in"))?;
+    let Some(cut) = cut else { return Err(damaged(why)) };
+    match open_checked(folder, options) {
+        Ok(opened) => {
+            cut.keep().map_err(io("remove the copy of the journal in"))?;
+            Ok(opened)
+        }
+        Err(again) => {
+            cut.undo().map_err(io("put back the journal in"))?;
+            Err(match again {
+                Opening::Torn { why } => damaged(why),
+                Opening::Failed(error) => error,
+            })
+        }
+    }
+}
+
+fn open_error(path: &Path, error: &fjall::Error) -> OpenError {
     let folder = path.parent().unwrap_or(path).to_owned();
     match error {
         fjall::Error::Locked => OpenError::Locked { folder },
@@ -372,10 +434,8 @@ fn engine_error(path: &Path, error: &fjall::Error) -> OpenError {
 
 /// The number of the last sync, once it is sure that everything it promised is there.
 fn check_synced(folder: &Folder, rows: &Keyspace) -> Result<u64, OpenError> {
-    let place = folder.rows();
-    let damaged =
-        |why| OpenError::Damaged { folder: place.parent().unwrap_or(&place).to_owned(), why };
-    let mark = rows.get(MARK_KEY).map_err(|error| engine_error(&place, &error))?;
+    let damaged = |why| OpenError::Damaged { folder: folder.path().to_owned(), why };
+    let mark = rows.get(MARK_KEY).map_err(|error| open_error(&folder.rows(), &error))?;
     let kept = match &mark {
         None => 0,
         Some(bytes) => u64::from_le_bytes(
@@ -383,8 +443,8 @@ fn check_synced(folder: &Folder, rows: &Keyspace) -> Result<u64, OpenError> {
         ),
     };
     let promised = folder.synced().map_err(|source| OpenError::Io {
-        action: "read SYNCED beside",
-        path: place.clone(),
+        action: "read SYNCED in",
+        path: folder.path().to_owned(),
         source,
     })?;
     match promised {
