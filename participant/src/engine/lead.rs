@@ -60,7 +60,11 @@ impl<R: Rules> ShardEngine<R> {
                 return self.halt(HaltReason::Corrupt(why), out);
             }
         };
-        if self.role == Role::Searching && !self.found_start(now, &record) {
+        if self.checkpointer.is_restoring() && !matches!(record.body, Body::Checkpoint { .. }) {
+            self.checkpointer.give_up_restore();
+            self.role = Role::Searching;
+        }
+        if self.role == Role::Searching && !self.found_start(now, position, &record) {
             return;
         }
         if self.accept(&record, hash) {
@@ -77,7 +81,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Whether this record is the log's beginning, or a checkpoint's first chunk.
-    fn found_start(&mut self, now: Now, record: &Record) -> bool {
+    fn found_start(&mut self, now: Now, position: Position, record: &Record) -> bool {
         let newest = self.checkpointer.newest_epoch_seen.max(record.header.epoch);
         let stale = record.header.epoch < newest;
         self.checkpointer.newest_epoch_seen = newest;
@@ -93,6 +97,7 @@ impl<R: Rules> ShardEngine<R> {
                 self.acceptor.hash = record.header.previous;
                 self.acceptor.broken = false;
                 self.checkpointer.begin_restore(now);
+                self.checkpointer.starts_at(position);
                 self.role = Role::Following;
                 true
             }

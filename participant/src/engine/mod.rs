@@ -47,8 +47,6 @@ mod rows;
 mod rules;
 mod schema;
 mod status;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +58,7 @@ use wal_core::{Nonce, Now, RowKey, Sequence, Timestamp};
 pub use interface::*;
 pub use rules::{Rule, Rules, Strict, Without};
 pub use schema::{EngineSchema, TableTypes};
-pub use status::{ShardStatus, Unresolved};
+pub use status::{Counters, ShardStatus, Unresolved};
 
 use crate::message::{Origin, ShardReply, ShardRequest};
 use admit::Waiter;
@@ -186,7 +184,7 @@ impl<R: Rules> ShardEngine<R> {
             ShardEvent::ReadFailed { io } => self.on_read_failed(io),
             ShardEvent::Flushed { io } => self.on_flushed(io, out),
             ShardEvent::FlushFailed { io } => self.on_flush_failed(io),
-            ShardEvent::Synced { io } => self.on_synced(io),
+            ShardEvent::Synced { io } => self.on_synced(now, io, out),
             ShardEvent::Tick => self.on_tick(now, out),
             ShardEvent::Drain => self.on_drain(),
         }
