@@ -15,6 +15,7 @@
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
 pub mod conformance;
+mod draw;
 pub mod embedded;
 pub mod memory;
 

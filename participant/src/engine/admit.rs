@@ -1,0 +1,217 @@
+//! Letting a transaction in: its locks are free, its rows are in memory, its conditions hold, and its
+//! record is written, all in one step. What cannot go on yet waits, holding nothing.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use wal_core::record::AddResults;
+use wal_core::{AbortReason, Now, RowKey, RowOp, Timestamp, Transaction, TxnId};
+
+use super::locks::{Age, LockSet, want};
+use super::{Rule, Rules, ShardCommand, ShardEngine, check};
+use crate::message::{Origin, PrepareRequest};
+
+/// What waits.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Single { txn: Arc<Transaction>, applied: bool },
+    Prepare(Box<PrepareRequest>),
+    Read { keys: Arc<[RowKey]>, only: bool },
+}
+
+impl Asked {
+    /// The rows of a transaction; none for a read, which has keys only.
+    pub(super) fn part(&self) -> &[RowOp] {
+        match self {
+            Self::Single { txn, .. } => &txn.parts[0].1,
+            Self::Prepare(prepare) => &prepare.part,
+            Self::Read { .. } => &[],
+        }
+    }
+}
+
+/// Something that waits for locks or rows.
+#[derive(Clone, Debug)]
+pub(super) struct Waiter {
+    pub(super) asked: Asked,
+    pub(super) origins: SmallVec<[Origin; 1]>,
+    pub(super) locks: LockSet,
+    /// Whether it has its place in the lock queues.
+    pub(super) queued: bool,
+    /// Rows that it keeps in memory, read or being read.
+    pub(super) pinned: SmallVec<[RowKey; 2]>,
+    pub(super) since_us: u64,
+}
+
+impl Waiter {
+    pub(super) fn new(asked: Asked, origin: Origin, now: Now) -> Self {
+        Self {
+            asked,
+            origins: SmallVec::from_slice(&[origin]),
+            locks: LockSet::new(),
+            queued: false,
+            pinned: SmallVec::new(),
+            since_us: now.mono_us,
+        }
+    }
+}
+
+/// What checking a part came to.
+pub(super) struct Checked {
+    pub(super) adds: AddResults,
+    pub(super) timestamp: Timestamp,
+}
+
+impl<R: Rules> ShardEngine<R> {
+    /// Lets a transaction in now, or makes it wait.
+    pub(super) fn consider(
+        &mut self,
+        now: Now,
+        age: Age,
+        mut waiter: Waiter,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        if let Asked::Read { .. } = waiter.asked {
+            return self.consider_read(age, waiter);
+        }
+        if waiter.locks.is_empty() {
+            for op in waiter.asked.part() {
+                want(&mut waiter.locks, &op.key, !op.is_read_only());
+            }
+        }
+        let single = matches!(waiter.asked, Asked::Single { .. });
+        let ignores_locks = single && !self.rules.holds(Rule::SingleShardRespectsLocks);
+        let free = ignores_locks || self.locks.is_free(age, &waiter.locks);
+        if !free {
+            self.open_while_waiting(now, &waiter, out);
+            return self.park(age, waiter);
+        }
+        if !self.rows_at_hand(age, &mut waiter) {
+            return self.park(age, waiter);
+        }
+        self.leave_queues(age, &waiter);
+        match &waiter.asked {
+            Asked::Single { txn, applied } => {
+                self.decide_single(now, txn, *applied, &waiter.origins, out);
+            }
+            Asked::Prepare(prepare) => self.decide_prepare(now, prepare, &waiter.origins, out),
+            Asked::Read { .. } => unreachable!("reads were sent elsewhere above"),
+        }
+    }
+
+    /// Whether every row that must be known is in memory; asks for the others.
+    fn rows_at_hand(&mut self, age: Age, waiter: &mut Waiter) -> bool {
+        let mut at_hand = true;
+        let Waiter { asked, pinned, .. } = waiter;
+        for op in asked.part() {
+            if self.needs_row(op) {
+                at_hand &= self.row_at_hand(age, &op.key, pinned);
+            }
+        }
+        at_hand
+    }
+
+    /// Whether one row is in memory; asks for it otherwise, once.
+    pub(super) fn row_at_hand(
+        &mut self,
+        age: Age,
+        key: &RowKey,
+        pinned: &mut SmallVec<[RowKey; 2]>,
+    ) -> bool {
+        if self.rows.get(key).is_some() {
+            return true;
+        }
+        if !pinned.contains(key) {
+            pinned.push(key.clone());
+            if self.rows.load(key, age) {
+                self.to_read.push(key.clone());
+            }
+        }
+        false
+    }
+
+    pub(super) fn needs_row(&self, op: &RowOp) -> bool {
+        op.needs_row() || !self.schema.is_owned(op.key.table)
+    }
+
+    pub(super) fn park(&mut self, age: Age, mut waiter: Waiter) {
+        if !waiter.queued {
+            self.locks.enqueue(age, &waiter.locks);
+            waiter.queued = true;
+        }
+        self.waiting.insert(age, waiter);
+    }
+
+    /// Gives up a waiter's place in the queues and its hold on rows.
+    pub(super) fn leave_queues(&mut self, age: Age, waiter: &Waiter) {
+        if waiter.queued {
+            self.locks.dequeue(age, &waiter.locks, &mut self.wake);
+        }
+        for key in &waiter.pinned {
+            let owned = self.schema.is_owned(key.table);
+            self.rows.unpin(key, 1, owned);
+        }
+    }
+
+    /// Takes a waiting transaction out of every queue.
+    pub(super) fn remove_waiter(&mut self, age: Age) -> Option<Waiter> {
+        let waiter = self.waiting.remove(&age)?;
+        self.leave_queues(age, &waiter);
+        Some(waiter)
+    }
+
+    /// The waiter of a transaction. There is at most one, of whatever age.
+    pub(super) fn waiter_of(&self, id: TxnId) -> Option<Age> {
+        let own = (id.time(), id);
+        if self.waiting.contains_key(&own) {
+            return Some(own);
+        }
+        let start = self.ledger.entry(id)?.open.as_ref()?.start;
+        self.waiting.contains_key(&(start, id)).then_some((start, id))
+    }
+
+    /// Looks again at everything that may be able to go on, older first.
+    pub(super) fn wake_waiters(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+        while !self.wake.is_empty() {
+            let mut ages = std::mem::take(&mut self.wake);
+            ages.sort_unstable();
+            ages.dedup();
+            for age in ages {
+                if let Some(waiter) = self.waiting.remove(&age) {
+                    self.consider(now, age, waiter, out);
+                }
+            }
+        }
+    }
+
+    /// Checks a part whose rows are at hand: conditions, adds, write times.
+    pub(super) fn check(&mut self, now: Now, part: &[RowOp]) -> Result<Checked, AbortReason> {
+        let mut adds = Vec::new();
+        let mut newest = self.last_timestamp;
+        for op in part {
+            if !self.needs_row(op) {
+                continue;
+            }
+            let absent = wal_core::Row::default();
+            let row = self.rows.get(&op.key).unwrap_or(&absent);
+            check::conditions(&self.schema, op, row)?;
+            check::adds(&self.schema, op, row, &mut adds)?;
+            let written = row.newest().unwrap_or_default();
+            if written.0 > now.wall_us + self.config.limits.max_drift_us && written > newest {
+                return Err(AbortReason::TimestampInFuture { key: op.key.clone() });
+            }
+            newest = newest.max(written);
+        }
+        Ok(Checked { adds, timestamp: Timestamp::propose(now.wall_us, newest) })
+    }
+
+    /// Whether there is no room for another transaction: the reason, in a word for the client.
+    pub(super) fn is_full(&self, now: Now) -> bool {
+        let limits = &self.config.limits;
+        self.waiting.len() >= limits.max_waiting
+            || self.ledger.prepared.len() >= limits.max_prepared
+            || self.applier.bytes() >= limits.max_overlay_bytes
+            || self.ledger.memories.len() >= self.max_remembered.saturating_mul(2)
+            || self.last_timestamp.0 > now.wall_us + limits.max_drift_us / 2
+    }
+}

@@ -1,0 +1,204 @@
+//! Phase two: the decision arrives, and who holds it is told to the home.
+
+use std::sync::Arc;
+
+use wal_core::record::Body;
+use wal_core::{AbortReason, Attempt, Fingerprint, Now, ShardId, Timestamp, TxnId};
+
+use super::{Rule, Rules, ShardCommand, ShardEngine};
+use crate::message::{Known, Origin, Outcome, ShardReply, ShardRequest, Vote};
+
+impl<R: Rules> ShardEngine<R> {
+    #[expect(clippy::too_many_arguments, reason = "the message's fields, once each")]
+    pub(super) fn on_commit(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        id: TxnId,
+        attempt: Attempt,
+        timestamp: Timestamp,
+        applied: bool,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
+        if held.is_some_and(|prepared| prepared.attempt == attempt) {
+            self.write(now, Body::Commit { id, attempt, timestamp }, out);
+            self.settle(id);
+        } else {
+            // Committed means that this shard had promised: it has taken the commit in before, and may
+            // even have forgotten it since. (If it holds another attempt, the sender is mistaken.)
+            self.tell_home(id);
+        }
+        if applied {
+            self.on_await_applied(origin, id, out);
+        }
+    }
+
+    pub(super) fn on_abort(
+        &mut self,
+        now: Now,
+        id: TxnId,
+        attempt: Attempt,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
+        if held.is_some_and(|prepared| prepared.attempt == attempt) {
+            self.write(now, Body::Abort { id, attempt }, out);
+            return self.close_if_fenced(now, id, out);
+        }
+        self.drop_waiting(id, attempt, Vote::No(crate::message::NoReason::Refused));
+        self.remember_no(id, attempt);
+        self.attempt_ended(now, id, attempt);
+        self.close_if_fenced(now, id, out);
+    }
+
+    /// Says no to an attempt for the rest of this epoch.
+    pub(super) fn remember_no(&mut self, id: TxnId, attempt: Attempt) {
+        if attempt.bar(id) > self.ledger.floor
+            && self.rules.holds(Rule::NoIsRemembered)
+            && self.ledger.outcome(id).is_none()
+            && let Some(entry) = self.ledger.entry_or_new(id)
+            && !entry.bars(attempt)
+        {
+            entry.refused.push(attempt);
+        }
+    }
+
+    /// Takes a waiting attempt out of the queues and tells whoever asked for it.
+    pub(super) fn drop_waiting(&mut self, id: TxnId, attempt: Attempt, vote: Vote) -> bool {
+        let Some(age) = self.waiter_of(id) else { return false };
+        let waits = self.waiting.get(&age).is_some_and(|waiter| {
+            matches!(&waiter.asked, super::admit::Asked::Prepare(p) if p.attempt == attempt)
+        });
+        if !waits {
+            return false;
+        }
+        let waiter = self.remove_waiter(age).expect("found above");
+        for origin in waiter.origins {
+            let vote = vote.clone();
+            self.reply(origin, ShardReply::Voted { id, attempt, vote });
+        }
+        true
+    }
+
+    /// Somebody found that the transaction is closed.
+    pub(super) fn on_closed(
+        &mut self,
+        now: Now,
+        id: TxnId,
+        fingerprint: Option<Fingerprint>,
+        participants: Arc<[ShardId]>,
+        reason: AbortReason,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        if self.ledger.outcome(id).is_none() {
+            if let Some(age) = self.waiter_of(id) {
+                self.drop_all_waiting(age, id, &reason);
+            }
+            if id.time() > self.ledger.floor || self.ledger.entry(id).is_some() {
+                self.close(now, id, fingerprint, &participants, reason, out);
+            }
+        }
+        self.settle(id);
+        self.tell_home(id);
+    }
+
+    pub(super) fn drop_all_waiting(
+        &mut self,
+        age: super::locks::Age,
+        id: TxnId,
+        reason: &AbortReason,
+    ) {
+        let Some(waiter) = self.remove_waiter(age) else { return };
+        for origin in waiter.origins {
+            let vote = Vote::Decided(Outcome::Closed(reason.clone()));
+            let reply = match &waiter.asked {
+                super::admit::Asked::Prepare(prepare) => {
+                    ShardReply::Voted { id, attempt: prepare.attempt, vote }
+                }
+                super::admit::Asked::Single { .. } => ShardReply::Single { id, vote },
+                super::admit::Asked::Read { .. } => continue,
+            };
+            self.reply(origin, reply);
+        }
+    }
+
+    /// Tells the home, once it is durable, that this shard holds the outcome.
+    pub(super) fn tell_home(&mut self, id: TxnId) {
+        let shard = self.config.shard;
+        let Some(entry) = self.ledger.entry(id) else { return };
+        let (Some(home), Some(decided)) = (entry.home(id), &entry.decided) else { return };
+        if decided.finished {
+            return;
+        }
+        if home == shard {
+            return self.finish_if_held_by_all(id);
+        }
+        // The home may not know yet that it was closed: it is told why, too.
+        if let Outcome::Closed(reason) = &decided.outcome {
+            let request = ShardRequest::Closed {
+                id,
+                fingerprint: entry.fingerprint,
+                participants: entry.participants.clone(),
+                reason: reason.clone(),
+            };
+            self.hold(false, ShardCommand::Tell { shard: home, request });
+        }
+        let request = ShardRequest::Acknowledge { id, shard };
+        self.hold(false, ShardCommand::Tell { shard: home, request });
+    }
+
+    /// At the home: another participant durably holds the outcome.
+    pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
+        match self.ledger.entry_mut(id) {
+            Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
+            Some(entry) => {
+                if !entry.holders.contains(&shard) {
+                    entry.holders.push(shard);
+                }
+                return self.finish_if_held_by_all(id);
+            }
+            // Forgotten here means finished; an id that was never seen is above the floor.
+            None if id.time() > self.ledger.floor => return,
+            None => {}
+        }
+        let request = ShardRequest::Finished { id };
+        self.hold(false, ShardCommand::Tell { shard, request });
+    }
+
+    fn finish_if_held_by_all(&mut self, id: TxnId) {
+        let home = self.config.shard;
+        let Some(entry) = self.ledger.entry(id) else { return };
+        let everyone = entry.participants.iter();
+        let held = everyone.clone().all(|p| *p == home || entry.holders.contains(p));
+        if !held || entry.decided.as_ref().is_none_or(|decided| decided.finished) {
+            return;
+        }
+        let others: Vec<_> = everyone.copied().filter(|p| *p != home).collect();
+        for shard in others {
+            self.hold(false, ShardCommand::Tell { shard, request: ShardRequest::Finished { id } });
+        }
+        self.ledger.finish(id);
+        self.to_finish.push(id);
+    }
+
+    /// What is known of a transaction here.
+    pub(super) fn known(&self, id: TxnId) -> Known {
+        let none: Arc<[ShardId]> = Arc::from([]);
+        if let Some(outcome) = self.ledger.outcome(id) {
+            let participants = self.ledger.entry(id).map_or(none, |e| e.participants.clone());
+            return Known::Outcome { outcome, participants };
+        }
+        let entry = self.ledger.entry(id);
+        if let Some(entry) = entry.filter(|entry| entry.open.is_some()) {
+            return Known::Open { participants: entry.participants.clone() };
+        }
+        if let Some(entry) = entry.filter(|entry| entry.prepared.is_some()) {
+            return Known::Prepared { participants: entry.participants.clone() };
+        }
+        if id.time() <= self.ledger.floor {
+            return Known::TooOld { floor: self.ledger.floor };
+        }
+        Known::Nothing
+    }
+}

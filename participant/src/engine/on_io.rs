@@ -1,0 +1,76 @@
+//! The table store answers: rows read, writes flushed, everything synced.
+
+use wal_core::{Now, Row};
+
+use super::{IoId, Rule, Rules, ShardCommand, ShardEngine};
+use crate::message::ShardReply;
+
+/// A flush waits this long for company, unless somebody waits for it or it is large.
+const FLUSH_EVERY_US: u64 = 4_000;
+
+impl<R: Rules> ShardEngine<R> {
+    pub(super) fn on_rows_read(&mut self, io: IoId, rows: Vec<Row>) {
+        let Some(keys) = self.reads.remove(&io) else { return };
+        for (key, row) in keys.iter().zip(rows) {
+            let waiters = self.rows.loaded(key, row);
+            self.wake.extend(waiters);
+        }
+    }
+
+    /// The rows stay wanted: they are asked for again at the next tick.
+    pub(super) fn on_read_failed(&mut self, io: IoId) {
+        if let Some(keys) = self.reads.remove(&io) {
+            self.stats.store_failures += 1;
+            self.checkpointer.reread.extend(keys);
+        }
+    }
+
+    pub(super) fn flush_if_due(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+        if !self.applier.can_flush(self.durable) {
+            return;
+        }
+        let due = now.mono_us >= self.applier.last_flush_us + FLUSH_EVERY_US;
+        let large = self.applier.len() >= self.config.limits.max_flush_rows;
+        if due || large || self.applier.has_waiters() {
+            let io = self.next_io();
+            let max_rows = self.config.limits.max_flush_rows;
+            self.applier.fold(io, self.durable, max_rows, now.mono_us);
+            let flush = self.applier.flush.as_ref().expect("folded above");
+            self.stats.flushed_rows += flush.mutations.len() as u64;
+            out.push(ShardCommand::Flush { io, mutations: flush.mutations.clone() });
+            if !self.rules.holds(Rule::OverlayKeptUntilApplied) {
+                self.on_flushed(io, out);
+            }
+        }
+    }
+
+    pub(super) fn on_flushed(&mut self, io: IoId, _out: &mut Vec<ShardCommand>) {
+        let mut told = Vec::new();
+        let Some(flush) = self.applier.flushed(io, &mut told) else { return };
+        for (mutation, pins) in flush.mutations.iter().zip(&flush.pins) {
+            let owned = self.schema.is_owned(mutation.key.table);
+            self.rows.unpin(&mutation.key, *pins, owned);
+        }
+        for (origin, id) in told {
+            self.reply(origin, ShardReply::Applied { id });
+        }
+        self.rows.evict(self.config.limits.max_cache_bytes);
+    }
+
+    pub(super) fn on_flush_failed(&mut self, io: IoId) {
+        if let Some(flush) = self.applier.flush.as_mut().filter(|flush| flush.io == io) {
+            self.stats.store_failures += 1;
+            flush.failed = true;
+        }
+    }
+
+    /// Sends again what failed. Applying again changes nothing.
+    pub(super) fn retry_io(&mut self, out: &mut Vec<ShardCommand>) {
+        if let Some(flush) = self.applier.flush.as_mut().filter(|flush| flush.failed) {
+            flush.failed = false;
+            let (io, mutations) = (flush.io, flush.mutations.clone());
+            out.push(ShardCommand::Flush { io, mutations });
+        }
+        self.to_read.append(&mut self.checkpointer.reread);
+    }
+}

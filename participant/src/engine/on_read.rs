@@ -1,0 +1,82 @@
+//! `Read` over one or several shards, without appends.
+//!
+//! Round one answers values of an acknowledged position once nothing undecided covers them. Round two,
+//! sent after the last answer of round one, confirms that nothing wrote them since: so there was an
+//! instant, between the two rounds, at which all the values stood together.
+
+use std::sync::Arc;
+
+use wal_core::{Epoch, Now, RowKey, Sequence, TxnId};
+
+use super::admit::{Asked, Waiter};
+use super::locks::{Age, observe};
+use super::{Rule, Rules, ShardCommand, ShardEngine};
+use crate::message::{Origin, ShardReply};
+
+/// Reads queue behind every transaction of their time: ids of version 7 are all smaller.
+const READ_IDS_FROM: u128 = u128::MAX << 64;
+
+impl<R: Rules> ShardEngine<R> {
+    pub(super) fn on_read(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        keys: Arc<[RowKey]>,
+        only: bool,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        if self.waiting.len() >= self.config.limits.max_waiting {
+            out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
+            return;
+        }
+        self.reads_begun += 1;
+        let age = (now.millis(), TxnId(READ_IDS_FROM | u128::from(self.reads_begun)));
+        self.consider_read(age, Waiter::new(Asked::Read { keys, only }, origin, now));
+    }
+
+    pub(super) fn consider_read(&mut self, age: Age, mut waiter: Waiter) {
+        let Asked::Read { keys, only } = waiter.asked.clone() else { return };
+        let covered = keys.iter().any(|key| self.locks.is_covered(key))
+            && self.rules.holds(Rule::ReadWaitsForUndecided);
+        let mut at_hand = true;
+        for key in keys.iter() {
+            at_hand &= self.row_at_hand(age, key, &mut waiter.pinned);
+        }
+        if covered || !at_hand {
+            if waiter.locks.is_empty() {
+                keys.iter().for_each(|key| observe(&mut waiter.locks, key));
+            }
+            return self.park(age, waiter);
+        }
+        let rows = keys
+            .iter()
+            .map(|key| self.rows.get(key).expect("every row is at hand").clone())
+            .collect();
+        self.leave_queues(age, &waiter);
+        let epoch = self.acceptor.epoch;
+        let mark = self.chain.tail();
+        for origin in &waiter.origins {
+            let reply = ShardReply::Rows { epoch, mark, rows: Vec::clone(&rows) };
+            // Of one shard only, this answer is the last word, and must prove that the shard still leads.
+            if only {
+                self.reply_proved(*origin, reply);
+            } else {
+                self.reply(*origin, reply);
+            }
+        }
+    }
+
+    pub(super) fn on_confirm(
+        &mut self,
+        origin: Origin,
+        keys: &[RowKey],
+        epoch: Epoch,
+        mark: Sequence,
+    ) {
+        let unchanged = epoch == self.acceptor.epoch
+            && keys.iter().all(|key| {
+                self.rows.unwritten_since(key, mark) && !self.locks.is_covered(key)
+            });
+        self.reply_proved(origin, ShardReply::Confirmed { unchanged });
+    }
+}

@@ -1,0 +1,137 @@
+//! A transaction of this shard alone: checked and committed by one record.
+
+use std::sync::Arc;
+
+use wal_core::record::{Body, CommitSingle};
+use wal_core::{AbortReason, Fingerprint, Millis, Now, ShardId, Transaction, TxnId};
+
+use super::admit::{Asked, Checked, Waiter};
+use super::ledger::Memory;
+use super::{Role, Rule, Rules, ShardCommand, ShardEngine};
+use crate::message::{NoReason, Origin, Outcome, ShardReply, Vote};
+
+impl<R: Rules> ShardEngine<R> {
+    pub(super) fn on_single(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        txn: Arc<Transaction>,
+        applied: bool,
+        clock_us: i64,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let id = txn.id;
+        if let Some(vote) = self.known_vote(id, txn.fingerprint) {
+            let committed = matches!(vote, Vote::Decided(Outcome::Committed { .. }));
+            self.reply_proved(origin, ShardReply::Single { id, vote });
+            if applied && committed {
+                self.on_await_applied(origin, id, out);
+            }
+            return;
+        }
+        let age = (id.time(), id);
+        if let Some(waiter) = self.waiting.get_mut(&age) {
+            // The same transaction again while it waits: both are told.
+            let same = matches!(&waiter.asked, Asked::Single { txn: first, .. }
+                if first.fingerprint == txn.fingerprint);
+            if !same {
+                self.reply_proved(origin, ShardReply::Single { id, vote: Vote::IdReused });
+            } else if !waiter.origins.contains(&origin) {
+                waiter.origins.push(origin);
+            }
+            return;
+        }
+        if let Some(vote) = self.id_out_of_range(now, id, id.time()) {
+            return self.reply_proved(origin, ShardReply::Single { id, vote });
+        }
+        if self.is_full(now) || self.role == Role::Draining {
+            self.stats.refused += 1;
+            out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
+            return;
+        }
+        if self.last_timestamp.0 > clock_us + self.config.limits.max_drift_us {
+            let vote = Vote::No(NoReason::Drift);
+            return self.reply(origin, ShardReply::Single { id, vote });
+        }
+        self.consider(now, age, Waiter::new(Asked::Single { txn, applied }, origin, now), out);
+    }
+
+    /// Its locks are free and its rows at hand: commit it, or close it.
+    pub(super) fn decide_single(
+        &mut self,
+        now: Now,
+        txn: &Arc<Transaction>,
+        applied: bool,
+        origins: &[Origin],
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let id = txn.id;
+        let part = &txn.parts[0].1;
+        let Checked { adds, timestamp } = match self.check(now, part) {
+            Ok(checked) => checked,
+            Err(reason) => {
+                self.close(now, id, Some(txn.fingerprint), &[self.config.shard], reason, out);
+                return self.tell_single(id, origins);
+            }
+        };
+        let commit = CommitSingle {
+            id,
+            fingerprint: txn.fingerprint,
+            timestamp,
+            part: part.clone(),
+            adds,
+        };
+        self.write(now, Body::CommitSingle(Box::new(commit)), out);
+        self.tell_single(id, origins);
+        if applied {
+            origins.iter().for_each(|origin| self.applier.wait(*origin, id));
+        }
+    }
+
+    fn tell_single(&mut self, id: TxnId, origins: &[Origin]) {
+        let Some(outcome) = self.ledger.outcome(id) else { return };
+        for origin in origins {
+            let vote = Vote::Decided(outcome.clone());
+            self.reply(*origin, ShardReply::Single { id, vote });
+        }
+    }
+
+    /// Closes a transaction for good; the record is what lets anybody say "aborted".
+    pub(super) fn close(
+        &mut self,
+        now: Now,
+        id: TxnId,
+        fingerprint: Option<Fingerprint>,
+        participants: &[ShardId],
+        reason: AbortReason,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let participants = participants.to_vec();
+        self.stats.closed += 1;
+        self.write(now, Body::Close { id, fingerprint, participants, reason }, out);
+    }
+
+    /// The answer to a repeated request, if the transaction has an outcome or other content.
+    pub(super) fn known_vote(&self, id: TxnId, fingerprint: Fingerprint) -> Option<Vote> {
+        if !self.rules.holds(Rule::IdsDeduplicate) {
+            return None;
+        }
+        let known = match self.ledger.get(id)? {
+            Memory::Single(single) => Some(single.fingerprint),
+            Memory::Entry(entry) => entry.fingerprint,
+        };
+        if known.is_some_and(|known| known != fingerprint) {
+            return Some(Vote::IdReused);
+        }
+        self.ledger.outcome(id).map(Vote::Decided)
+    }
+
+    /// Why an id cannot be used now, judged by the time that bars it.
+    pub(super) fn id_out_of_range(&self, now: Now, id: TxnId, bar: Millis) -> Option<Vote> {
+        if bar <= self.ledger.floor && self.rules.holds(Rule::FloorIsEnforced) {
+            return Some(Vote::TooOld { floor: self.ledger.floor });
+        }
+        let ahead = now.millis().0 + wal_core::limits::MAX_ID_AHEAD_MS;
+        (id.time().0 > ahead).then_some(Vote::FromFuture)
+    }
+}

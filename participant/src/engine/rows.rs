@@ -1,0 +1,186 @@
+//! Rows in memory: the overlay of committed writes that the table store has not acknowledged, and the
+//! cache of rows that it has. One table serves both: a row that something still needs is pinned.
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHasher};
+use smallvec::SmallVec;
+use std::hash::{Hash, Hasher};
+use wal_core::{Row, RowKey, Sequence};
+
+use super::locks::Age;
+
+const LAST_WRITE_SLOTS: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Entry {
+    row: Row,
+    /// Whether `row` is all of it, or only what was written since it was last evicted.
+    complete: bool,
+    /// Unapplied commits, reads under way and waiters that need the row to stay.
+    pins: u32,
+    /// Whether it was used since the clock hand last passed.
+    used: bool,
+    /// Who waits for the read that is under way, if one is.
+    loading: Option<SmallVec<[Age; 2]>>,
+}
+
+/// The rows of one shard that are in memory.
+#[derive(Debug)]
+pub(super) struct RowTable {
+    entries: IndexMap<RowKey, Entry, FxBuildHasher>,
+    /// The sequence of the newest record that wrote a row of each hash: a collision only makes a
+    /// reader try again.
+    last_write: Box<[Sequence]>,
+    bytes: usize,
+    hand: usize,
+}
+
+impl Default for RowTable {
+    fn default() -> Self {
+        Self {
+            entries: IndexMap::default(),
+            last_write: vec![Sequence(0); LAST_WRITE_SLOTS].into_boxed_slice(),
+            bytes: 0,
+            hand: 0,
+        }
+    }
+}
+
+fn slot(key: &RowKey) -> usize {
+    let mut hasher = FxHasher::default();
+    key.hash(&mut hasher);
+    // The high bits of this hash are its better ones.
+    (hasher.finish() >> 40) as usize % LAST_WRITE_SLOTS
+}
+
+fn entry_bytes(key: &RowKey, row: &Row) -> usize {
+    key.size_bytes() + row.size_bytes() + 96
+}
+
+impl RowTable {
+    /// The row, if all of it is in memory.
+    pub(super) fn get(&mut self, key: &RowKey) -> Option<&Row> {
+        let entry = self.entries.get_mut(key)?;
+        entry.used = true;
+        entry.complete.then_some(&entry.row)
+    }
+
+    /// The row, or an absent one, without having read the store (for what only needs write times).
+    pub(super) fn peek(&self, key: &RowKey) -> Option<&Row> {
+        self.entries.get(key).map(|entry| &entry.row)
+    }
+
+    /// Merges a committed write in and pins the row until [`Self::unpin`].
+    pub(super) fn write(&mut self, key: &RowKey, delta: &Row, seq: Sequence, owned: bool) {
+        self.last_write[slot(key)] = seq;
+        if !self.entries.contains_key(key) {
+            self.entries.insert(compact(key), Entry::default());
+            self.bytes += entry_bytes(key, &Row::default());
+        }
+        let entry = self.entries.get_mut(key).expect("inserted above");
+        let before = entry.row.size_bytes();
+        entry.row.merge(delta);
+        entry.pins += 1;
+        entry.used = true;
+        // Nothing older survives a row's deletion, so what is in memory is all there is.
+        entry.complete |= owned && delta.deleted_at.is_some();
+        self.bytes = self.bytes + entry.row.size_bytes() - before;
+    }
+
+    /// Whether the newest write of any row with this row's hash is at or before `mark`.
+    pub(super) fn unwritten_since(&self, key: &RowKey, mark: Sequence) -> bool {
+        self.last_write[slot(key)] <= mark
+    }
+
+    /// A new epoch counts its sequences anew.
+    pub(super) fn forget_sequences(&mut self) {
+        self.last_write.fill(Sequence(0));
+    }
+
+    /// Keeps the row (whatever of it is there) in memory until [`Self::unpin`].
+    pub(super) fn pin(&mut self, key: &RowKey) {
+        if !self.entries.contains_key(key) {
+            self.entries.insert(compact(key), Entry::default());
+            self.bytes += entry_bytes(key, &Row::default());
+        }
+        self.entries.get_mut(key).expect("inserted above").pins += 1;
+    }
+
+    /// Notes that `waiter` needs the row to be read; true if a read must be started.
+    pub(super) fn load(&mut self, key: &RowKey, waiter: Age) -> bool {
+        self.pin(key);
+        let entry = self.entries.get_mut(key).expect("pinned above");
+        match &mut entry.loading {
+            Some(waiters) => {
+                waiters.push(waiter);
+                false
+            }
+            None => {
+                entry.loading = Some(SmallVec::from_slice(&[waiter]));
+                true
+            }
+        }
+    }
+
+    /// The read that [`Self::load`] asked for: completes the row, tells who waited. Their pins stay.
+    pub(super) fn loaded(&mut self, key: &RowKey, stored: Row) -> SmallVec<[Age; 2]> {
+        let Some(entry) = self.entries.get_mut(key) else { return SmallVec::new() };
+        let Some(waiters) = entry.loading.take() else { return SmallVec::new() };
+        let before = entry.row.size_bytes();
+        let newer = std::mem::replace(&mut entry.row, stored);
+        entry.row.merge(&newer);
+        entry.complete = true;
+        self.bytes = self.bytes + entry.row.size_bytes() - before;
+        waiters
+    }
+
+    /// Takes `pins` off. A row that nothing needs stays as cache if it is all there and may be cached.
+    pub(super) fn unpin(&mut self, key: &RowKey, pins: u32, owned: bool) {
+        let Some(index) = self.entries.get_index_of(key) else { return };
+        let entry = &mut self.entries[index];
+        entry.pins = entry.pins.checked_sub(pins).expect("every pin is taken off once");
+        if entry.pins == 0 && (!entry.complete || !owned) {
+            self.remove(index);
+        }
+    }
+
+    /// Evicts rows that nothing needs until they take at most `max_bytes`; looks at a bounded number.
+    pub(super) fn evict(&mut self, max_bytes: usize) {
+        let mut looks = 256;
+        while self.bytes > max_bytes && looks > 0 && !self.entries.is_empty() {
+            looks -= 1;
+            self.hand = (self.hand + 1) % self.entries.len();
+            let entry = &mut self.entries[self.hand];
+            if entry.pins == 0 && !entry.used {
+                self.remove(self.hand);
+            } else {
+                entry.used = false;
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        let (key, entry) = self.entries.swap_remove_index(index).expect("the index is in range");
+        self.bytes -= entry_bytes(&key, &entry.row);
+    }
+
+    /// Memory that the rows take, roughly.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many rows are in memory.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// A copy of the key that keeps no larger buffer alive.
+fn compact(key: &RowKey) -> RowKey {
+    RowKey {
+        table: key.table,
+        partition: Bytes::copy_from_slice(&key.partition),
+        clustering: Bytes::copy_from_slice(&key.clustering),
+    }
+}

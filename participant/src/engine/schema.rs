@@ -1,0 +1,32 @@
+//! What the engine must know of a namespace's tables.
+
+use wal_core::value::ColumnType;
+use wal_core::{ColumnId, TableId};
+
+/// The tables of a namespace, by number.
+#[derive(Clone, Debug, Default)]
+pub struct EngineSchema {
+    /// Indexed by [`TableId`].
+    pub tables: Vec<TableTypes>,
+}
+
+/// One table.
+#[derive(Clone, Debug)]
+pub struct TableTypes {
+    /// Indexed by [`ColumnId`].
+    pub columns: Vec<ColumnType>,
+    /// Whether Handfast alone writes it: its rows may be cached, blind writes need no read.
+    pub owned: bool,
+}
+
+impl EngineSchema {
+    /// The type of a column.
+    pub fn column(&self, table: TableId, column: ColumnId) -> Option<ColumnType> {
+        self.tables.get(table.0 as usize)?.columns.get(column.0 as usize).copied()
+    }
+
+    /// Whether Handfast alone writes the table.
+    pub fn is_owned(&self, table: TableId) -> bool {
+        self.tables.get(table.0 as usize).is_some_and(|table| table.owned)
+    }
+}

@@ -1,0 +1,307 @@
+//! What every table store must do: each clause of [`super`], checked from outside.
+//!
+//! ```
+//! use participant::store::{TableStore, conformance, memory::MemoryStore};
+//!
+//! struct Fresh;
+//! impl conformance::Subject for Fresh {
+//!     fn fresh(&mut self) -> Box<dyn TableStore> {
+//!         Box::new(MemoryStore::default())
+//!     }
+//! }
+//! conformance::run(&mut Fresh);
+//! ```
+
+mod sample;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use wal_core::{Cell, ColumnId, Row, RowKey, RowMutation, Timestamp};
+
+use self::sample::{awkward_keys, delete_cell, delete_row, insert, key, mutations, put};
+use super::draw::Draw;
+use super::{StoreError, TableStore};
+
+/// How often a call that fails for now is tried again.
+const MAX_TRIES: usize = 1000;
+const RANDOM_ROUNDS: u64 = 20;
+/// Generations that the concurrent writer writes.
+const GENERATIONS: u64 = 300;
+const LARGE_VALUE_BYTES: usize = 1 << 20;
+
+/// The store under test.
+pub trait Subject {
+    /// An empty store.
+    fn fresh(&mut self) -> Box<dyn TableStore>;
+
+    /// Closes a store and opens it again, or `None` if it keeps nothing over that.
+    fn reopen(&mut self, store: Box<dyn TableStore>) -> Option<Box<dyn TableStore>> {
+        drop(store);
+        None
+    }
+}
+
+/// Runs the whole suite.
+///
+/// # Panics
+///
+/// With the clause's number, if one does not hold.
+pub fn run(subject: &mut dyn Subject) {
+    merging_follows_the_rules(&*subject.fresh());
+    for seed in 0..RANDOM_ROUNDS {
+        any_order_and_any_number_of_times_give_one_state(&*subject.fresh(), seed);
+    }
+    applies_from_several_threads_lose_nothing(&*subject.fresh());
+    readers_never_see_half_a_mutation(&*subject.fresh());
+    reads_answer_every_key_in_order(&*subject.fresh());
+    awkward_keys_are_kept_apart(&*subject.fresh());
+    large_and_empty_values_are_kept(&*subject.fresh());
+    what_was_synced_survives(subject);
+}
+
+/// Clause 5: a failed call is tried again until it succeeds.
+fn until_done<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
+    for _ in 0..MAX_TRIES {
+        match call() {
+            Ok(answer) => return answer,
+            Err(StoreError::Transient { .. }) => {}
+            Err(refused @ StoreError::Refused { .. }) => panic!("clause 5: {refused}"),
+        }
+    }
+    panic!("clause 5: still fails after {MAX_TRIES} tries");
+}
+
+fn apply(store: &dyn TableStore, mutations: &[RowMutation]) {
+    until_done(|| store.apply(mutations));
+}
+
+fn read(store: &dyn TableStore, keys: &[RowKey]) -> Vec<Row> {
+    let rows = until_done(|| store.read(keys));
+    assert_eq!(rows.len(), keys.len(), "clause 3: one row for every key");
+    rows
+}
+
+/// What the rows must be: the port's own rules, applied one by one.
+#[derive(Default)]
+struct Expected(BTreeMap<RowKey, Row>);
+
+impl Expected {
+    fn apply(&mut self, mutations: &[RowMutation]) {
+        for mutation in mutations {
+            self.0.entry(mutation.key.clone()).or_default().merge(&mutation.delta);
+        }
+    }
+
+    fn row(&self, key: &RowKey) -> Row {
+        self.0.get(key).cloned().unwrap_or_default()
+    }
+
+    fn check(&self, store: &dyn TableStore, clause: &str) {
+        let keys: Vec<RowKey> = self.0.keys().cloned().collect();
+        for (key, row) in keys.iter().zip(read(store, &keys)) {
+            assert_eq!(row, self.row(key), "{clause}: row {key:?}");
+        }
+    }
+}
+
+/// Clause 1: the rules that are easy to get wrong, one row each, in both orders.
+fn merging_follows_the_rules(store: &dyn TableStore) {
+    let cases: [(&str, Row, Row, Row); 9] = [
+        ("the later value wins", put(1, 2, b"a"), put(1, 1, b"b"), put(1, 2, b"a")),
+        ("a tie goes to the greater bytes", put(1, 1, b"a"), put(1, 1, b"b"), put(1, 1, b"b")),
+        ("a tie goes to the longer bytes", put(1, 1, b"a"), put(1, 1, b"aa"), put(1, 1, b"aa")),
+        ("a tie goes to the tombstone", put(1, 1, b"a"), delete_cell(1, 1), delete_cell(1, 1)),
+        ("a later value beats a tombstone", put(1, 2, b""), delete_cell(1, 1), put(1, 2, b"")),
+        ("a row tombstone covers its time", put(1, 5, b"a"), delete_row(5), delete_row(5)),
+        ("a row tombstone covers the marker", insert(5), delete_row(5), delete_row(5)),
+        ("a row tombstone covers cell tombstones", delete_cell(1, 5), delete_row(6), delete_row(6)),
+        ("nothing is a mutation too", Row::default(), Row::default(), Row::default()),
+    ];
+    for (index, (rule, first, second, merged)) in cases.into_iter().enumerate() {
+        for (order, deltas) in [[&first, &second], [&second, &first]].into_iter().enumerate() {
+            for together in [0, 1] {
+                let key = key(index as u32, &[order as u8, together], b"");
+                let [a, b] =
+                    deltas.map(|delta| RowMutation { key: key.clone(), delta: delta.clone() });
+                if together == 1 {
+                    apply(store, &[a, b]);
+                } else {
+                    apply(store, &[a]);
+                    apply(store, &[b]);
+                }
+                assert_eq!(read(store, &[key]), [merged.clone()], "clause 1: {rule}");
+            }
+        }
+    }
+}
+
+/// Clauses 1 and 2: batches of random mutations in a random order, some repeated, reads in between.
+fn any_order_and_any_number_of_times_give_one_state(store: &dyn TableStore, seed: u64) {
+    let mut draw = Draw::new(seed);
+    let keys: Vec<RowKey> = (0..6u8).map(|n| key(u32::from(n % 2), &[n / 2], &[n / 4])).collect();
+    let mut all = mutations(&mut draw, &keys, 120);
+    let repeated = all[..60].to_vec();
+    all.extend(repeated);
+    draw.shuffle(&mut all);
+
+    let mut expected = Expected::default();
+    let mut rest = &all[..];
+    while !rest.is_empty() {
+        let (batch, behind) = rest.split_at(rest.len().min(1 + draw.below(20)));
+        apply(store, batch);
+        expected.apply(batch);
+        let key = &keys[draw.below(keys.len())];
+        let found = read(store, std::slice::from_ref(key));
+        assert_eq!(found, [expected.row(key)], "clause 2: an answered apply is seen (seed {seed})");
+        rest = behind;
+    }
+    expected.check(store, "clause 1: one state");
+    draw.shuffle(&mut all);
+    apply(store, &all);
+    expected.check(store, "clause 1: applying again changes nothing");
+}
+
+/// Clause 1, when several threads write the same rows at once.
+fn applies_from_several_threads_lose_nothing(store: &dyn TableStore) {
+    let mut draw = Draw::new(99);
+    let keys: Vec<RowKey> = (0..4u8).map(|n| key(1, &[n], b"")).collect();
+    let all = mutations(&mut draw, &keys, 800);
+    thread::scope(|scope| {
+        for part in all.chunks(200) {
+            scope.spawn(move || part.chunks(5).for_each(|batch| apply(store, batch)));
+        }
+    });
+    let mut expected = Expected::default();
+    expected.apply(&all);
+    expected.check(store, "clause 1: threads");
+}
+
+/// One generation of a row: every cell says which.
+fn generation(key: &RowKey, number: u64) -> RowMutation {
+    let cell = |column| Cell {
+        column: ColumnId(column),
+        timestamp: Timestamp(number as i64),
+        value: Some(number.to_be_bytes().to_vec().into()),
+    };
+    RowMutation {
+        key: key.clone(),
+        delta: Row { cells: (0..8).map(cell).collect(), ..Row::default() },
+    }
+}
+
+/// The generation of a row (0 if it is absent).
+///
+/// # Panics
+///
+/// If its cells are not all of one generation.
+fn whole_generation(row: &Row) -> u64 {
+    let Some(number) = row.newest().map(|at| at.0 as u64) else { return 0 };
+    let whole = generation(&key(0, b"", b""), number).delta;
+    assert_eq!(*row, whole, "clause 2: a row mutation is applied whole or not yet");
+    number
+}
+
+/// Clause 2: readers beside a writer see whole mutations, never older than those answered.
+fn readers_never_see_half_a_mutation(store: &dyn TableStore) {
+    let keys: Vec<RowKey> = (0..8u8).map(|n| key(u32::from(n), b"hot", &[n])).collect();
+    let answered = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while answered.load(Ordering::Acquire) < GENERATIONS {
+                    let least = answered.load(Ordering::Acquire);
+                    for row in read(store, &keys) {
+                        let seen = whole_generation(&row);
+                        assert!(seen >= least, "clause 2: {least} was answered, {seen} is seen");
+                    }
+                }
+            });
+        }
+        // The readers end only when the writer gets there: it must not panic before.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 1..=GENERATIONS {
+                let batch: Vec<_> = keys.iter().map(|key| generation(key, number)).collect();
+                apply(store, &batch);
+                answered.store(number, Ordering::Release);
+            }
+        }));
+        answered.store(GENERATIONS, Ordering::Release);
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    for row in read(store, &keys) {
+        assert_eq!(whole_generation(&row), GENERATIONS, "clause 2: the last one stays");
+    }
+}
+
+/// Clause 3: present, absent and repeated keys, in the order asked; tombstones are returned.
+fn reads_answer_every_key_in_order(store: &dyn TableStore) {
+    let [a, b, absent] = [b"a", b"b", b"c"].map(|partition| key(1, partition, b""));
+    apply(
+        store,
+        &[
+            RowMutation { key: a.clone(), delta: put(1, 1, b"a") },
+            RowMutation { key: b.clone(), delta: delete_row(4) },
+            RowMutation { key: b.clone(), delta: delete_cell(2, 6) },
+        ],
+    );
+    let mut dead = delete_row(4);
+    dead.merge(&delete_cell(2, 6));
+    let expected = [dead.clone(), Row::default(), put(1, 1, b"a"), dead];
+    assert_eq!(read(store, &[b.clone(), absent, a, b]), expected, "clause 3: every key, in order");
+    assert!(read(store, &[]).is_empty(), "clause 3: no keys, no rows");
+    apply(store, &[]);
+}
+
+/// Clause 3: keys that share bytes name different rows.
+fn awkward_keys_are_kept_apart(store: &dyn TableStore) {
+    let keys = awkward_keys();
+    let mut expected = Expected::default();
+    for (index, key) in keys.iter().enumerate() {
+        let delta = put(1, 1, &index.to_be_bytes());
+        let mutation = RowMutation { key: key.clone(), delta };
+        apply(store, std::slice::from_ref(&mutation));
+        expected.apply(&[mutation]);
+    }
+    assert_eq!(expected.0.len(), keys.len(), "the suite's keys differ");
+    expected.check(store, "clause 3: keys");
+}
+
+/// Clause 3: values from nothing to a mebibyte, and a null beside an empty value.
+fn large_and_empty_values_are_kept(store: &dyn TableStore) {
+    let large: Vec<u8> = (0..LARGE_VALUE_BYTES).map(|n| (n * 7 / 3) as u8).collect();
+    let key = key(1, b"values", b"");
+    let mut expected = Expected::default();
+    let deltas =
+        [put(1, 1, b""), put(2, 1, &large), put(3, 1, &[0; 3]), delete_cell(4, 1), insert(1)];
+    for delta in deltas {
+        let mutation = RowMutation { key: key.clone(), delta };
+        apply(store, std::slice::from_ref(&mutation));
+        expected.apply(&[mutation]);
+        expected.check(store, "clause 3: values");
+    }
+}
+
+/// Clause 4, as far as closing a store can show it (a loss of power needs more than this suite).
+fn what_was_synced_survives(subject: &mut dyn Subject) {
+    let mut draw = Draw::new(4);
+    let mut keys = awkward_keys();
+    keys.truncate(20);
+    let mut expected = Expected::default();
+    let mut store = subject.fresh();
+    for _ in 0..3 {
+        let batch = mutations(&mut draw, &keys, 100);
+        apply(&*store, &batch);
+        expected.apply(&batch);
+        until_done(|| store.sync());
+        until_done(|| store.sync());
+        match subject.reopen(store) {
+            Some(reopened) => store = reopened,
+            None => return,
+        }
+        expected.check(&*store, "clause 4: what was synced survives");
+    }
+}
