@@ -25,11 +25,6 @@ impl Value {
         Self { kind: Some(Kind::Timestamp(millis)) }
     }
 
-    /// A UUID: its 128 bits.
-    pub fn uuid(bits: u128) -> Self {
-        Self { kind: Some(Kind::Uuid(Bytes::copy_from_slice(&bits.to_be_bytes()))) }
-    }
-
     /// A whole number of any size: two's complement, big-endian, at least one byte.
     pub fn varint(twos_complement: impl Into<Bytes>) -> Self {
         Self { kind: Some(Kind::Varint(twos_complement.into())) }
@@ -85,6 +80,7 @@ from! {
     Bytes => Blob(std::convert::identity),
     Vec<u8> => Blob(Bytes::from),
     &[u8] => Blob(Bytes::copy_from_slice),
+    uuid::Uuid => Uuid(|uuid: uuid::Uuid| Bytes::copy_from_slice(uuid.as_bytes())),
 }
 
 impl From<std::net::IpAddr> for Value {

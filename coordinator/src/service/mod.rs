@@ -27,6 +27,7 @@ mod stream;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod values;
 mod wait;
 
 pub use backend::{

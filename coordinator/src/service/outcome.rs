@@ -106,7 +106,7 @@ pub(super) fn unknown(namespace: &Namespace, txn: &Transaction) -> v1::Outcome {
 /// Where a transaction can be asked about.
 pub(super) fn locator(namespace: &Namespace, id: TxnId, home: Option<ShardId>) -> v1::Locator {
     v1::Locator {
-        namespace: names::namespace(namespace).to_owned(),
+        namespace: namespace.name().to_owned(),
         id: id_bytes(id),
         home_shard: home.map(|shard| u32::from(shard.0)),
     }
