@@ -28,8 +28,8 @@
 //! [`RetryPolicy`] allows. [`Client::transact`] runs a closure that reads and writes.
 //! [`Client::stream`] is for throughput.
 
-mod admin;
 mod aborted;
+mod admin;
 mod client;
 mod condition;
 mod connect;

@@ -39,7 +39,8 @@ impl TryFrom<v1::Row> for Row {
     type Error = &'static str;
 
     fn try_from(row: v1::Row) -> Result<Self, Self::Error> {
-        let version = row.version.as_ref().try_into().map_err(|_| "a row's version is not 16 bytes")?;
+        let version =
+            row.version.as_ref().try_into().map_err(|_| "a row's version is not 16 bytes")?;
         let columns = row.columns.into_iter();
         Ok(Self {
             exists: row.exists,

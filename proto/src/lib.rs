@@ -8,6 +8,7 @@ pub mod v1 {
     tonic::include_proto!("handfast.v1");
 }
 
+mod display;
 mod value;
 
 /// The encoded `FileDescriptorSet` of every message and service, for reflection.
