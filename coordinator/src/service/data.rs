@@ -15,7 +15,7 @@ use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
 use super::shared::Shared;
 use super::submission::{NamespaceCache, Submission, parse_id};
-use super::wait::wait;
+use super::wait::{deadline, wait};
 use super::{convert, explain, outcome, stream};
 use crate::api::{Call, CallAnswer, Level, OutcomeQuery, ReadAnswer};
 
@@ -46,11 +46,12 @@ impl DataService {
     ) -> Result<v1::Outcome, ServiceError> {
         let shared = &*self.shared;
         let _room = shared.enter()?;
-        let wait = wait(request.get_ref().wait_ms, request.metadata());
+        let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let mut cache = NamespaceCache::default();
         let Submission { namespace, txn, level } =
             Submission::check(shared, &mut cache, request.transaction, request.level)?;
+        let wait = wait(&namespace, request.wait_ms, deadline);
         tracing::debug!(id = %txn.id, shards = txn.parts.len(), ?level, "submit");
         let call = Call::Submit { txn: Arc::clone(&txn), level };
         let answer = ask(&*shared.backend, &namespace, call, wait).await?;
@@ -60,9 +61,10 @@ impl DataService {
     async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Vec<v1::Row>, ServiceError> {
         let shared = &*self.shared;
         let _room = shared.enter()?;
-        let wait = wait(request.get_ref().wait_ms, request.metadata());
+        let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let namespace = shared.namespace(&request.namespace, "namespace")?;
+        let wait = wait(&namespace, request.wait_ms, deadline);
         let keys = convert::keys_to_read(&namespace, request.rows)?;
         let call = Call::Read { keys: keys.clone() };
         match ask(&*shared.backend, &namespace, call, wait).await? {
@@ -110,8 +112,9 @@ impl DataService {
         request: Request<v1::ExplainRequest>,
     ) -> Result<v1::ExplainResponse, ServiceError> {
         let _room = self.shared.enter()?;
-        let wait = wait(0, request.metadata());
+        let deadline = deadline(request.metadata());
         let asked = self.locate(request.into_inner().locator)?;
+        let wait = wait(&asked.namespace, 0, deadline);
         let events = explain::events(&self.shared, &asked.namespace, asked.id).await?;
         // Events without an outcome (below the floor, say) are worth more than an error.
         let outcome = self.question(&asked, false, None, wait).await.ok();
@@ -157,11 +160,12 @@ impl Handfast for DataService {
         request: Request<v1::GetOutcomeRequest>,
     ) -> Result<Response<v1::GetOutcomeResponse>, Status> {
         let start = Instant::now();
-        let wait = wait(request.get_ref().wait_ms, request.metadata());
+        let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let answered = async {
             let _room = self.shared.enter()?;
             let asked = self.locate(request.locator)?;
+            let wait = wait(&asked.namespace, request.wait_ms, deadline);
             self.question(&asked, request.fence, None, wait).await
         };
         let outcome = answered.await.map_err(|error| self.fail(error))?;
@@ -173,12 +177,13 @@ impl Handfast for DataService {
         &self,
         request: Request<v1::WaitForRequest>,
     ) -> Result<Response<v1::WaitForResponse>, Status> {
-        let wait = wait(request.get_ref().wait_ms, request.metadata());
+        let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let answered = async {
             let _room = self.shared.enter()?;
             let asked = self.locate(request.locator)?;
-            let level = match convert::level(request.level)? {
+            let wait = wait(&asked.namespace, request.wait_ms, deadline);
+            let level = match convert::level(&asked.namespace, request.level)? {
                 Level::Logged => None,
                 level @ (Level::Committed | Level::Applied) => Some(level),
             };

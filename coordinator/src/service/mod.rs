@@ -37,4 +37,4 @@ pub use backend::{
 pub use control::{Control, ControlError, Definition};
 pub use router::{Drain, router};
 pub use shared::ServiceLimits;
-pub use wait::{DEFAULT_WAIT, MAX_WAIT};
+pub use wait::MAX_WAIT;

@@ -188,7 +188,7 @@ impl StreamTask {
         let number = self.next;
         self.next += 1;
         group.calls.push((number, Call::Submit { txn: Arc::clone(&txn), level }));
-        let deadline = now + requested(streamed.wait_ms);
+        let deadline = now + requested(&namespace, streamed.wait_ms);
         let namespace = group.namespace.get_or_insert(namespace).clone();
         group.members.push((number, InFlight { tag: streamed.tag, call: 0, deadline, namespace, txn }));
     }

@@ -48,8 +48,8 @@ impl Submission {
         let Some(transaction) = transaction else {
             return Err(ServiceError::invalid("transaction", "it is missing"));
         };
-        let level = convert::level(level)?;
         let namespace = cache.get(shared, &transaction.namespace)?;
+        let level = convert::level(&namespace, level)?;
         let id = if transaction.id.is_empty() {
             draw_id()
         } else {
