@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wal_core::record::{Body, CommitSingle, Prepare};
-use wal_core::{Attempt, Nonce, Now, Sequence, Timestamp, Transaction, TxnId, Millis};
+use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, TxnId};
 
 use super::ledger::{Open, Prepared, SingleCommit};
 use super::locks::{LockSet, want};

@@ -11,8 +11,7 @@ use smallvec::SmallVec;
 use wal_core::record::{AddResults, Prepare};
 use wal_core::txn::Part;
 use wal_core::{
-    Attempt, Epoch, Fingerprint, Millis, Sequence, ShardId, Timestamp, Transaction,
-    TxnId,
+    Attempt, Epoch, Fingerprint, Millis, Sequence, ShardId, Timestamp, Transaction, TxnId,
 };
 
 use super::locks::{Age, LockSet};

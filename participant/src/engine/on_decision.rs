@@ -30,7 +30,7 @@ impl<R: Rules> ShardEngine<R> {
             self.tell_home(id);
         }
         if applied {
-            self.on_await_applied(origin, id, out);
+            self.on_await_applied(origin, id);
         }
     }
 
@@ -150,6 +150,7 @@ impl<R: Rules> ShardEngine<R> {
 
     /// At the home: another participant durably holds the outcome.
     pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
+        let floor = self.ledger.floor;
         match self.ledger.entry_mut(id) {
             Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
             Some(entry) => {
@@ -159,7 +160,7 @@ impl<R: Rules> ShardEngine<R> {
                 return self.finish_if_held_by_all(id);
             }
             // Forgotten here means finished; an id that was never seen is above the floor.
-            None if id.time() > self.ledger.floor => return,
+            None if id.time() > floor => return,
             None => {}
         }
         let request = ShardRequest::Finished { id };

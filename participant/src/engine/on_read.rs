@@ -74,9 +74,9 @@ impl<R: Rules> ShardEngine<R> {
         mark: Sequence,
     ) {
         let unchanged = epoch == self.acceptor.epoch
-            && keys.iter().all(|key| {
-                self.rows.unwritten_since(key, mark) && !self.locks.is_covered(key)
-            });
+            && keys
+                .iter()
+                .all(|key| self.rows.unwritten_since(key, mark) && !self.locks.is_covered(key));
         self.reply_proved(origin, ShardReply::Confirmed { unchanged });
     }
 }
