@@ -146,6 +146,8 @@ pub enum ShardRequest {
         epoch: Epoch,
         /// Round one's mark.
         mark: Sequence,
+        /// Which try of the reader's this is.
+        tries: u32,
     },
 }
 
@@ -246,7 +248,12 @@ pub enum Resolution {
     /// Barred, durably.
     Refused,
     /// The transaction has an outcome already.
-    Decided(Outcome),
+    Decided {
+        /// It.
+        outcome: Outcome,
+        /// The attempt that was committed (of a closed one: nothing).
+        attempt: Attempt,
+    },
 }
 
 /// What a shard answers. Each names the shard, since replies are matched by it.
@@ -307,6 +314,8 @@ pub enum ShardReply {
     },
     /// To `Confirm`.
     Confirmed {
+        /// The try, as it was asked: an earlier one's answer says nothing about this one.
+        tries: u32,
         /// Whether nothing changed since round one.
         unchanged: bool,
     },

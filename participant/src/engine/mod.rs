@@ -238,8 +238,8 @@ impl<R: Rules> ShardEngine<R> {
             ShardRequest::Fence { id } => self.on_fence(now, origin, id, out),
             ShardRequest::AwaitApplied { id } => self.on_await_applied(origin, id),
             ShardRequest::Read { keys, only } => self.on_read(now, origin, keys, only, out),
-            ShardRequest::Confirm { keys, epoch, mark } => {
-                self.on_confirm(origin, &keys, epoch, mark);
+            ShardRequest::Confirm { keys, epoch, mark, tries } => {
+                self.on_confirm(origin, &keys, epoch, mark, tries);
             }
         }
     }

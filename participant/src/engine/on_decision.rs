@@ -91,6 +91,10 @@ impl<R: Rules> ShardEngine<R> {
         reason: AbortReason,
         out: &mut Vec<ShardCommand>,
     ) {
+        let known = self.ledger.entry(id).and_then(|entry| entry.fingerprint);
+        if known.is_some_and(|known| fingerprint.is_some_and(|closed| closed != known)) {
+            return; // the id was used for other content; that is what was closed
+        }
         if self.ledger.outcome(id).is_none() {
             if let Some(age) = self.waiter_of(id) {
                 self.drop_all_waiting(age, id, &reason);
