@@ -113,6 +113,19 @@ pub enum ShardRequest {
     Finished {
         /// The transaction.
         id: TxnId,
+        /// The highest bar of the attempts that the home ever promised: no other can ever commit. The
+        /// outcome is kept until the floor has passed it.
+        until: Millis,
+    },
+    /// To the home: a permanent reason was found against an attempt that it drives. Only the home closes
+    /// then: another participant may be looking at an attempt that was given up long ago.
+    Condemn {
+        /// The transaction.
+        id: TxnId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The reason.
+        reason: AbortReason,
     },
     /// What is known of a transaction? Passive: changes nothing.
     Ask {
@@ -161,6 +174,8 @@ pub enum Vote {
     },
     /// Not this attempt; another may do.
     No(NoReason),
+    /// Not this attempt, and none: for a reason that only the home may make durable.
+    Condemned(AbortReason),
     /// The transaction has an outcome already.
     Decided(Outcome),
     /// The id was used for other content.

@@ -172,6 +172,13 @@ impl Drive {
         match vote {
             Vote::Yes { proposal } => self.on_yes(shard, proposal, context),
             Vote::No(reason) => self.on_no(shard, reason, context),
+            Vote::Condemned(reason) => {
+                let (id, attempt) = (self.txn.id, self.attempt);
+                let request = ShardRequest::Condemn { id, attempt, reason };
+                context.send(self.txn.home(), request);
+                self.abort(context);
+                Next::Done // only later attempts are condemned, and those are the home's
+            }
             Vote::Decided(outcome) => self.on_outcome(shard, outcome, context),
             Vote::IdReused => {
                 // What was promised of this content is closed for good: the id has another.

@@ -55,7 +55,7 @@ impl Single {
                 Vote::IdReused => Answer::IdReused,
                 Vote::TooOld { floor } => Answer::TooOld { floor },
                 Vote::FromFuture => Answer::FromFuture,
-                Vote::No(_) | Vote::Yes { .. } => full(),
+                Vote::No(_) | Vote::Condemned(_) | Vote::Yes { .. } => full(),
             },
             ShardReply::Applied { .. } => match self.committed {
                 Some((receipt, timestamp)) => {

@@ -263,6 +263,7 @@ fn write_entry(out: &mut Writer<'_>, entry: &Entry) {
         out.piece(&decided.attempt);
         out.piece(&decided.finished);
     }
+    out.piece(&entry.until);
     out.list(&entry.barred);
     out.list(&entry.holders);
 }
@@ -324,6 +325,7 @@ fn read_entry(input: &mut Reader, now: Now) -> Result<Entry, DecodeError> {
         let (attempt, finished) = (input.piece()?, input.piece()?);
         entry.decided = Some(Decided { outcome, attempt, finished, told_us: since_us });
     }
+    entry.until = input.piece()?;
     entry.barred = input.list()?.into();
     entry.holders = input.list()?.into();
     Ok(entry)

@@ -233,7 +233,10 @@ impl<R: Rules> ShardEngine<R> {
                 self.on_closed(now, id, fingerprint, participants, reason, out);
             }
             ShardRequest::Acknowledge { id, shard } => self.on_acknowledge(id, shard),
-            ShardRequest::Finished { id } => self.ledger.finish(id),
+            ShardRequest::Finished { id, until } => self.ledger.finish(id, until),
+            ShardRequest::Condemn { id, attempt, reason } => {
+                self.on_condemn(now, id, attempt, reason, out);
+            }
             ShardRequest::Ask { id, wait } => self.on_ask(origin, id, wait),
             ShardRequest::Fence { id } => self.on_fence(now, origin, id, out),
             ShardRequest::AwaitApplied { id } => self.on_await_applied(origin, id),

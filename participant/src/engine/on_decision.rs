@@ -167,8 +167,32 @@ impl<R: Rules> ShardEngine<R> {
             None if id.time() > floor => return,
             None => {}
         }
-        let request = ShardRequest::Finished { id };
+        let until = self.ledger.entry(id).map_or(floor, |entry| entry.until.max(id.time()));
+        let request = ShardRequest::Finished { id, until };
         self.hold(false, ShardCommand::Tell { shard, request });
+    }
+
+    /// At the home: an attempt that it drives met a permanent reason elsewhere.
+    pub(super) fn on_condemn(
+        &mut self,
+        now: Now,
+        id: TxnId,
+        attempt: Attempt,
+        reason: AbortReason,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let Some(entry) = self.ledger.entry(id) else { return };
+        // Another attempt may be promised by everybody by now: then this news is stale.
+        let superseded = entry.prepared.as_ref().is_some_and(|held| held.attempt != attempt);
+        if entry.open.is_none() || superseded {
+            return;
+        }
+        let (fingerprint, participants) = (entry.fingerprint, entry.participants.clone());
+        if let Some(age) = self.waiter_of(id) {
+            self.drop_all_waiting(age, id, &reason);
+        }
+        self.close(now, id, fingerprint, &participants, reason, out);
+        self.settle(id);
     }
 
     fn finish_if_held_by_all(&mut self, id: TxnId) {
@@ -180,10 +204,12 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let others: Vec<_> = everyone.copied().filter(|p| *p != home).collect();
+        let until = entry.until.max(id.time());
         for shard in others {
-            self.hold(false, ShardCommand::Tell { shard, request: ShardRequest::Finished { id } });
+            let request = ShardRequest::Finished { id, until };
+            self.hold(false, ShardCommand::Tell { shard, request });
         }
-        self.ledger.finish(id);
+        self.ledger.finish(id, until);
         self.to_finish.push(id);
     }
 

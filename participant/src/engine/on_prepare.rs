@@ -114,6 +114,14 @@ impl<R: Rules> ShardEngine<R> {
             Ok(checked) => checked,
             Err(reason) => {
                 let fingerprint = Some(prepare.fingerprint);
+                if attempt.number > 1 && prepare.whole.is_none() {
+                    self.remember_no(id, attempt);
+                    for origin in origins {
+                        let vote = Vote::Condemned((*reason).clone());
+                        self.reply(*origin, ShardReply::Voted { id, attempt, vote });
+                    }
+                    return;
+                }
                 if self.rules.holds(Rule::AbortedNeedsClose) {
                     self.close(now, id, fingerprint, &prepare.participants, *reason, out);
                     self.settle(id);
