@@ -28,7 +28,8 @@ struct State {
     powered: bool,
     steps: u64,
     off_at_step: Option<u64>,
-    fail_sync_after: Option<u64>,
+    /// Files whose names begin so; how many of their syncs still succeed.
+    fail_sync_after: Option<(String, u64)>,
     free_bytes: Option<u64>,
     misuse: Option<String>,
     files: Vec<Content>,
@@ -126,6 +127,21 @@ impl State {
         }
     }
 
+    fn sync_fails(&mut self, file: usize) -> bool {
+        let Some((prefix, left)) = &mut self.fail_sync_after else { return false };
+        let mut named = self.names.iter().filter(|(_, named)| **named == file);
+        if !named.any(|(name, _)| name.starts_with(prefix.as_str())) {
+            return false;
+        }
+        let fails = *left == 0;
+        if fails {
+            self.fail_sync_after = None;
+        } else {
+            *left -= 1;
+        }
+        fails
+    }
+
     fn file_for_writing(&mut self, file: usize) -> io::Result<()> {
         if self.files[file].dead {
             self.misuse = Some("a file was used after a failed sync".into());
@@ -221,9 +237,10 @@ impl TestDisk {
         Self { state: Arc::clone(&self.state), boot: state.boot }
     }
 
-    /// Lets the next `syncs` syncs of files succeed and the one after them fail.
-    pub fn fail_sync_after(&self, syncs: u64) {
-        self.state().fail_sync_after = Some(syncs);
+    /// Lets the next `syncs` syncs of files whose names begin with `prefix` succeed and the one after them
+    /// fail.
+    pub fn fail_sync_after(&self, prefix: &str, syncs: u64) {
+        self.state().fail_sync_after = Some((prefix.to_owned(), syncs));
     }
 
     /// Says how many bytes are free from now on; `None` is any number.
@@ -371,9 +388,7 @@ impl DiskFile for TestFile {
             return Err(off()); // some of it may survive: decided at the restart
         }
         state.file_for_writing(self.file)?;
-        let failed = state.fail_sync_after == Some(0);
-        state.fail_sync_after = state.fail_sync_after.and_then(|left| left.checked_sub(1));
-        if failed {
+        if state.sync_fails(self.file) {
             state.flush(self.file, Keep::Some);
             state.files[self.file].dead = true;
             return Err(io::Error::other("the sync failed"));
@@ -443,7 +458,7 @@ mod tests {
         disk.sync_dir().expect("a sync");
         file.allocate(64 * SECTOR_BYTES as u64).expect("space");
         file.write_at(&[1; 64 * SECTOR_BYTES], 0).expect("a write");
-        disk.fail_sync_after(0);
+        disk.fail_sync_after("", 0);
         assert!(file.sync_data().is_err());
         assert_eq!(read(&disk, "a"), [1; 64 * SECTOR_BYTES]);
         assert_eq!(disk.misuse(), None);
