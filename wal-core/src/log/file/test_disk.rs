@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Disk, DiskFile, DiskLock};
@@ -20,7 +21,7 @@ pub struct TestDisk {
     boot: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     random: u64,
     /// Grows with every restart; handles of an earlier boot are dead.
@@ -46,13 +47,11 @@ enum NameChange {
     Rename(String, String),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     current: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
-    /// A write or sync of it failed.
-    dead: bool,
 }
 
 fn off() -> io::Error {
@@ -141,14 +140,6 @@ impl State {
         }
         fails
     }
-
-    fn file_for_writing(&mut self, file: usize) -> io::Result<()> {
-        if self.files[file].dead {
-            self.misuse = Some("a file was used after a failed sync".into());
-            return Err(io::Error::other("a sync of this file failed before"));
-        }
-        Ok(())
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -221,7 +212,6 @@ impl TestDisk {
             state.flush(file, Keep::Some);
             let content = &mut state.files[file];
             content.current = content.durable.clone();
-            content.dead = false;
         }
         let pending = std::mem::take(&mut state.pending_names);
         let kept = state.draw() as usize % (pending.len() + 1);
@@ -229,12 +219,29 @@ impl TestDisk {
             apply(&mut state.durable_names, change);
         }
         state.names = state.durable_names.clone();
+        self.next_boot(&mut state)
+    }
+
+    /// What a process finds whose predecessor was killed, at a step if one was given to
+    /// [`Self::power_off_after`]: everything that was written, durable or not. Old handles are dead.
+    pub fn restart_process(&self) -> Self {
+        self.next_boot(&mut self.state())
+    }
+
+    fn next_boot(&self, state: &mut State) -> Self {
         state.boot += 1;
         state.powered = true;
         state.off_at_step = None;
         state.fail_sync_after = None;
         state.locks.clear();
         Self { state: Arc::clone(&self.state), boot: state.boot }
+    }
+
+    /// A copy of the disk as it is now: a disk of its own, without open files or locks.
+    pub fn fork(&self) -> Self {
+        let mut state = self.state().clone();
+        state.locks.clear();
+        Self { state: Arc::new(Mutex::new(state)), boot: self.boot }
     }
 
     /// Lets the next `syncs` syncs of files whose names begin with `prefix` succeed and the one after them
@@ -271,7 +278,7 @@ impl TestDisk {
     }
 
     fn handle(&self, file: usize) -> Arc<dyn DiskFile> {
-        Arc::new(TestFile { disk: self.clone(), file })
+        Arc::new(TestFile { disk: self.clone(), file, dead: AtomicBool::new(false) })
     }
 }
 
@@ -351,6 +358,18 @@ impl Disk for TestDisk {
 struct TestFile {
     disk: TestDisk,
     file: usize,
+    /// A write or sync of this handle failed.
+    dead: AtomicBool,
+}
+
+impl TestFile {
+    fn check_usable(&self, state: &mut State) -> io::Result<()> {
+        if self.dead.load(Ordering::Relaxed) {
+            state.misuse = Some("a file was used after a failed sync".into());
+            return Err(io::Error::other("a sync of this file failed before"));
+        }
+        Ok(())
+    }
 }
 
 impl DiskFile for TestFile {
@@ -372,8 +391,10 @@ impl DiskFile for TestFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         let done = state.step(self.disk.boot)?;
-        state.file_for_writing(self.file)?;
-        state.write(self.file, bytes, offset as usize)?;
+        self.check_usable(&mut state)?;
+        let written = state.write(self.file, bytes, offset as usize);
+        self.dead.fetch_or(written.is_err(), Ordering::Relaxed);
+        written?;
         if done { Ok(()) } else { Err(off()) }
     }
 
@@ -387,10 +408,10 @@ impl DiskFile for TestFile {
         if !state.step(self.disk.boot)? {
             return Err(off()); // some of it may survive: decided at the restart
         }
-        state.file_for_writing(self.file)?;
+        self.check_usable(&mut state)?;
         if state.sync_fails(self.file) {
             state.flush(self.file, Keep::Some);
-            state.files[self.file].dead = true;
+            self.dead.store(true, Ordering::Relaxed);
             return Err(io::Error::other("the sync failed"));
         }
         state.flush(self.file, Keep::All);

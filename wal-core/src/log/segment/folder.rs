@@ -92,6 +92,9 @@ impl Folder {
             Some(state) => state,
             None => create(&*disk, &names, fresh_identity)?,
         };
+        // What was read may be in memory only: an earlier process may have ended, or failed, before it was
+        // durable. Everything from here on relies on it.
+        state.save(&*disk)?;
         check_names(&*disk, &names, &state)?;
         let opened: Result<_, LogError> = (state.oldest..=state.newest)
             .map(|number| open_segment(&*disk, &state, number))
