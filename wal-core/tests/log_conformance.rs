@@ -52,7 +52,7 @@ fn options() -> SegmentOptions {
 }
 
 impl<D: 'static> Segments<D> {
-    fn new(disk: D, open: fn(&D) -> Arc<dyn Disk>, fail: fn(&D) -> bool) -> Box<dyn Subject> {
+    fn boxed(disk: D, open: fn(&D) -> Arc<dyn Disk>, fail: fn(&D) -> bool) -> Box<dyn Subject> {
         let log = SegmentLog::open_on(open(&disk), &options()).expect("a new log");
         Box::new(Self { log, disk, fail, open })
     }
@@ -65,7 +65,7 @@ impl<D: 'static> Subject for Segments<D> {
 
     fn reopen(self: Box<Self>) -> Option<Box<dyn Subject>> {
         drop(self.log);
-        Some(Self::new(self.disk, self.open, self.fail))
+        Some(Self::boxed(self.disk, self.open, self.fail))
     }
 
     fn open_second(&self) -> Option<LogError> {
@@ -100,7 +100,7 @@ fn segments_on_the_real_file_system_keep_every_clause() {
         let open = |folder: &tempfile::TempDir| -> Arc<dyn Disk> {
             Arc::new(RealDisk::new(folder.path()).expect("a folder"))
         };
-        Segments::new(folder, open, |_| false)
+        Segments::boxed(folder, open, |_| false)
     });
 }
 
@@ -112,6 +112,6 @@ fn segments_on_the_test_disk_keep_every_clause() {
             disk.fail_sync_after("segment-", 0);
             true
         };
-        Segments::new(TestDisk::new(7), open, fail)
+        Segments::boxed(TestDisk::new(7), open, fail)
     });
 }

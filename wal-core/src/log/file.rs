@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Zeroes are written in chunks of this many bytes, each synced, so that preparing a file does not hold
 /// up the syncs of others for long.
-const ZERO_CHUNK_BYTES: usize = 4 << 20;
+const ZERO_CHUNK_BYTES: usize = 1 << 20;
 
 /// A folder of files. Names are plain, without separators.
 pub trait Disk: Send + Sync {
