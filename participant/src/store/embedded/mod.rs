@@ -21,12 +21,13 @@ mod folder;
 mod journal;
 mod open;
 mod purge;
+mod recent;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Slice};
 use wal_core::{Row, RowKey, RowMutation, Timestamp};
 
 pub use self::open::{EmbeddedOptions, OpenError};
@@ -35,6 +36,7 @@ use self::codec::{MAX_KEY_BYTES, decode_row, encode_key, encode_row, key_bytes};
 use self::folder::Folder;
 use self::open::Engine;
 use self::purge::PurgeBefore;
+use self::recent::Recent;
 use super::{StoreError, TableStore};
 
 /// Where the number of the last sync is kept among the rows. Shorter than any row's key.
@@ -45,7 +47,7 @@ pub struct EmbeddedStore {
     rows: Keyspace,
     database: Database,
     /// Reading, merging and writing back is one step: one apply at a time.
-    writer: Mutex<Scratch>,
+    writer: Mutex<Writer>,
     /// The number of the last sync.
     syncs: Mutex<Synced>,
     /// Applies that wrote something.
@@ -55,11 +57,18 @@ pub struct EmbeddedStore {
     folder: Folder,
 }
 
+/// What the one apply at a time works with.
 #[derive(Default)]
-struct Scratch {
+struct Writer {
+    recent: Recent,
+    /// Room for one encoded key.
     key: Vec<u8>,
+    /// Room for one encoded row.
     row: Vec<u8>,
 }
+
+/// A row's key and what is to be stored under it, if anything.
+type Write = (Slice, Option<Slice>);
 
 struct Synced {
     /// The number of the last sync.
@@ -117,17 +126,19 @@ impl EmbeddedStore {
         }
     }
 
-    /// Merges the mutations of one row into it and adds the result to the batch.
+    /// Merges the mutations of one row into it. `None` if that changes nothing.
     fn merge_one<'a>(
         &self,
         key: &RowKey,
         deltas: impl Iterator<Item = &'a Row>,
-        scratch: &mut Scratch,
-        batch: &mut OwnedWriteBatch,
-    ) -> Result<(), StoreError> {
-        encode_key(key, &mut scratch.key);
-        let stored =
-            self.rows.get(&scratch.key).map_err(|error| transient("read a row", &error))?;
+        writer: &mut Writer,
+    ) -> Result<Option<Write>, StoreError> {
+        encode_key(key, &mut writer.key);
+        let encoded = Slice::from(&writer.key[..]);
+        let stored = match writer.recent.get(&encoded) {
+            Some(stored) => stored,
+            None => self.rows.get(&encoded).map_err(|error| transient("read a row", &error))?,
+        };
         let mut row = match &stored {
             None => Row::default(),
             Some(stored) => decode_row(stored).map_err(|error| damaged(key, &error))?,
@@ -135,17 +146,24 @@ impl EmbeddedStore {
         deltas.for_each(|delta| row.merge(delta));
         self.purge_before.purge(&mut row);
         if row.is_empty() {
-            if stored.is_some() {
-                batch.remove(&self.rows, &scratch.key[..]);
-            }
-            return Ok(());
+            return Ok(stored.map(|_| (encoded, None)));
         }
-        encode_row(&row, &mut scratch.row);
+        encode_row(&row, &mut writer.row);
         // What is applied again changes nothing, and costs no write.
-        if stored.is_none_or(|stored| *stored != scratch.row[..]) {
-            batch.insert(&self.rows, &scratch.key[..], &scratch.row[..]);
+        let same = stored.is_some_and(|stored| *stored == writer.row[..]);
+        Ok((!same).then(|| (encoded, Some(Slice::from(&writer.row[..])))))
+    }
+
+    fn commit(&self, writes: &[Write]) -> fjall::Result<()> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.len())
+            .durability(Some(PersistMode::Buffer));
+        for (key, row) in writes {
+            match row {
+                Some(row) => batch.insert(&self.rows, key.clone(), row.clone()),
+                None => batch.remove(&self.rows, key.clone()),
+            }
         }
-        Ok(())
+        batch.commit()
     }
 }
 
@@ -165,17 +183,20 @@ impl TableStore for EmbeddedStore {
         let key = |index: u32| &mutations[index as usize].key;
         order.sort_by(|a, b| key(*a).cmp(key(*b)));
 
-        let mut scratch = lock(&self.writer);
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), order.len())
-            .durability(Some(PersistMode::Buffer));
+        let mut writer = lock(&self.writer);
+        let mut writes = Vec::with_capacity(order.len());
         for same_row in order.chunk_by(|a, b| key(*a) == key(*b)) {
             let deltas = same_row.iter().map(|index| &mutations[*index as usize].delta);
-            self.merge_one(key(same_row[0]), deltas, &mut scratch, &mut batch)?;
+            writes.extend(self.merge_one(key(same_row[0]), deltas, &mut writer)?);
         }
-        if batch.is_empty() {
+        if writes.is_empty() {
             return Ok(());
         }
-        batch.commit().map_err(|error| transient("write rows", &error))?;
+        if let Err(error) = self.commit(&writes) {
+            writer.recent.forget();
+            return Err(transient("write rows", &error));
+        }
+        writer.recent.committed(writes.into_iter());
         self.applied.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -200,7 +221,7 @@ impl TableStore for EmbeddedStore {
     }
 }
 
-// A panic inside cannot leave a half-made state behind: both are written only after they succeeded.
+// A panic inside leaves no half-made state behind: both are changed only after a success.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
