@@ -9,7 +9,7 @@
 //!   returns; a batch that was being written is cut off as a whole when the store is opened again.
 //! * Loss of power: everything applied before the last [`TableStore::sync`] that returned, perhaps
 //!   more. Later batches are in the intent log.
-//! * Damage: the end of a journal that cannot be read is cut as an unfinished write (see [`journal`]).
+//! * Damage: the end of a journal that cannot be read is cut as an unfinished write (see `journal.rs`).
 //!   So every sync leaves a number in the journal and in a file of its own: a store whose journal no
 //!   longer holds the number that was promised is refused at open, rather than served with rows
 //!   missing. Rows in the journal and blocks of the tree are checksummed; the engine's own sequence
