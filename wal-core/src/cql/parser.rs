@@ -23,6 +23,7 @@ pub(super) const RESERVED: &[&str] = &[
     "by",
     "columnfamily",
     "create",
+    "default",
     "delete",
     "desc",
     "describe",

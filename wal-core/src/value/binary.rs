@@ -11,6 +11,9 @@ use super::{ColumnType, Decimal, Value};
 /// Nanoseconds of a day: one more than the largest `time`.
 pub(super) const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
 
+/// Why the bytes of a checked value cannot be too few or too many.
+const CHECKED: &str = "the length was checked";
+
 /// Bytes that are not a value of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are no {ty}: {why}")]
@@ -130,31 +133,32 @@ impl Value {
     /// they need be: another writer of a shared table may have written them.
     pub fn decode(ty: ColumnType, bytes: &[u8]) -> Result<Self, NotOfType> {
         check(ty, bytes, Strictness::Readable)?;
-        let read = || "its length was checked";
         Ok(match ty {
             ColumnType::Ascii => Self::Ascii(utf8(bytes)),
             ColumnType::Text => Self::Text(utf8(bytes)),
             ColumnType::Blob => Self::Blob(Bytes::copy_from_slice(bytes)),
             ColumnType::Boolean => Self::Boolean(bytes[0] != 0),
-            ColumnType::TinyInt => Self::TinyInt(i8::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::SmallInt => Self::SmallInt(i16::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::Int => Self::Int(i32::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::BigInt => Self::BigInt(i64::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::Timestamp => {
-                Self::Timestamp(i64::from_be_bytes(fixed(bytes).expect(read())))
+            ColumnType::TinyInt => Self::TinyInt(i8::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::SmallInt => {
+                Self::SmallInt(i16::from_be_bytes(fixed(bytes).expect(CHECKED)))
             }
-            ColumnType::Time => Self::Time(i64::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::Float => Self::Float(f32::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::Double => Self::Double(f64::from_be_bytes(fixed(bytes).expect(read()))),
-            ColumnType::Date => Self::Date(date_from_wire(fixed(bytes).expect(read()))),
-            ColumnType::Uuid => Self::Uuid(Uuid::from_bytes(fixed(bytes).expect(read()))),
-            ColumnType::TimeUuid => Self::TimeUuid(Uuid::from_bytes(fixed(bytes).expect(read()))),
+            ColumnType::Int => Self::Int(i32::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::BigInt => Self::BigInt(i64::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::Timestamp => {
+                Self::Timestamp(i64::from_be_bytes(fixed(bytes).expect(CHECKED)))
+            }
+            ColumnType::Time => Self::Time(i64::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::Float => Self::Float(f32::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::Double => Self::Double(f64::from_be_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::Date => Self::Date(date_from_wire(fixed(bytes).expect(CHECKED))),
+            ColumnType::Uuid => Self::Uuid(Uuid::from_bytes(fixed(bytes).expect(CHECKED))),
+            ColumnType::TimeUuid => Self::TimeUuid(Uuid::from_bytes(fixed(bytes).expect(CHECKED))),
             ColumnType::Inet => Self::Inet(match fixed::<4>(bytes) {
                 Some(octets) => IpAddr::V4(Ipv4Addr::from(octets)),
-                None => IpAddr::V6(Ipv6Addr::from(fixed::<16>(bytes).expect(read()))),
+                None => IpAddr::V6(Ipv6Addr::from(fixed::<16>(bytes).expect(CHECKED))),
             }),
             ColumnType::Varint => Self::Varint(BigInt::from_signed_bytes_be(bytes)),
-            ColumnType::Decimal => Self::Decimal(Decimal::decode(bytes).expect(read())),
+            ColumnType::Decimal => Self::Decimal(Decimal::decode(bytes).expect(CHECKED)),
         })
     }
 
