@@ -1,5 +1,7 @@
 //! The coordinator: the engine that drives one transaction across its participants.
 
 pub mod api;
+pub mod engine;
 pub mod interface;
+pub mod runtime;
 pub mod service;
