@@ -1,17 +1,20 @@
 //! The administration service.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_admin_server::HandfastAdmin;
+use participant::engine::ShardStatus;
 use tonic::{Request, Response, Status};
+use wal_core::namespace::Namespace;
 
-use super::backend::{ShardStatus, UnresolvedTxn};
 use super::control::{Control, Definition};
 use super::errors::ServiceError;
 use super::explain::blocking;
 use super::shared::Shared;
 use super::{names, outcome};
+use crate::runtime::NamespaceSnapshot;
 
 /// Bytes of a namespace definition.
 const MAX_DEFINITION_BYTES: usize = 1 << 20;
@@ -34,12 +37,24 @@ impl AdminService {
         error.into()
     }
 
+    async fn look(
+        &self,
+        namespace: &Arc<Namespace>,
+        limit: usize,
+    ) -> Result<NamespaceSnapshot, ServiceError> {
+        let of = Arc::clone(namespace);
+        blocking(&self.shared, move |backend| backend.look(&of, limit)).await
+    }
+
     async fn status(&self, name: &str) -> Result<v1::GetStatusResponse, ServiceError> {
         let namespace = self.shared.namespace(name, "namespace")?;
-        let status = blocking(&self.shared, move |backend| backend.status(&namespace)).await?;
+        let snapshot = self.look(&namespace, 0).await?;
+        let address = self.shared.backend.address();
+        let shards = snapshot.shards.into_iter().map(|shard| shard_status(shard, address));
         Ok(v1::GetStatusResponse {
-            shards: status.shards.into_iter().map(shard_status).collect(),
-            log_bytes: status.log_bytes,
+            shards: shards.collect(),
+            log_bytes: snapshot.log_bytes,
+            in_flight: snapshot.in_flight as u64,
         })
     }
 
@@ -52,32 +67,40 @@ impl AdminService {
             0 => DEFAULT_UNRESOLVED,
             limit => limit.min(MAX_UNRESOLVED),
         };
-        let of = Arc::clone(&namespace);
-        let found = blocking(&self.shared, move |backend| {
-            backend.unresolved(&of, request.min_age_ms, limit)
+        let snapshot = self.look(&namespace, limit).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let unresolved = snapshot.unresolved.into_iter().map(|txn| {
+            let home = match txn.participants.as_slice() {
+                [] => txn.shard, // it waits in its only shard
+                participants => participants[txn.id.home_index(participants.len())],
+            };
+            v1::Unresolved {
+                locator: Some(outcome::locator(&namespace, txn.id, Some(home))),
+                participants: txn.participants.iter().map(|shard| u32::from(shard.0)).collect(),
+                age_ms: now.saturating_sub(txn.id.time().0),
+                state: txn.state.to_owned(),
+                shard: u32::from(txn.shard.0),
+            }
         });
-        let unresolved = |txn: UnresolvedTxn| v1::Unresolved {
-            locator: Some(outcome::locator(&namespace, txn.id, Some(txn.home))),
-            participants: txn.participants.iter().map(|shard| u32::from(shard.0)).collect(),
-            age_ms: txn.age_ms,
-            attempt: txn.attempt,
-            shard: u32::from(txn.shard.0),
-        };
-        let transactions = found.await?.into_iter().map(unresolved).collect();
+        let transactions = unresolved.filter(|txn| txn.age_ms >= request.min_age_ms).collect();
         Ok(v1::ListUnresolvedResponse { transactions })
     }
 }
 
-fn shard_status(status: ShardStatus) -> v1::ShardStatus {
+fn shard_status(status: ShardStatus, address: &str) -> v1::ShardStatus {
+    let leads = status.role == "leading";
     v1::ShardStatus {
         shard: u32::from(status.shard.0),
-        leader: status.leader.unwrap_or_default(),
+        leader: if leads { address.to_owned() } else { String::new() },
+        role: status.role.to_owned(),
         epoch: status.epoch.0,
-        sequence: status.seq.0,
-        waiting: status.waiting,
-        prepared: status.prepared,
-        overlay_bytes: status.overlay_bytes,
-        remembered: status.remembered,
+        sequence: status.durable.0,
+        waiting: status.waiting as u64,
+        prepared: status.prepared as u64,
+        open: status.open as u64,
+        overlay_bytes: status.overlay_bytes as u64,
+        remembered: status.remembered as u64,
         floor_ms: status.floor.0,
     }
 }

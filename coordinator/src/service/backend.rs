@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use wal_core::namespace::Namespace;
 use wal_core::record::Record;
-use wal_core::{Epoch, Millis, Position, Sequence, ShardId, TxnId};
+use wal_core::{Position, ShardId, TxnId};
 
-use crate::api::{Call, CallAnswer};
-
-/// Takes the answers of calls. Runs on the engine's thread: it must return at once.
-pub trait AnswerSink: Send + Sync {
-    /// The one answer of the call that was handed over with `tag`.
-    fn answer(&self, tag: u64, answer: CallAnswer);
-}
+use crate::api::Call;
+use crate::runtime::{Answers, NamespaceSnapshot};
 
 /// A call was not taken: nothing of it was logged, and no answer will come.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,60 +52,14 @@ pub struct LoggedRecord {
     pub record: Record,
 }
 
-/// How a shard is.
-#[derive(Clone, Debug, Default)]
-pub struct ShardStatus {
-    /// Its number.
-    pub shard: ShardId,
-    /// Address of its leader, if it has one.
-    pub leader: Option<String>,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// The newest accepted record's number.
-    pub seq: Sequence,
-    /// Transactions that wait for locks or rows.
-    pub waiting: u64,
-    /// Undecided prepared transactions.
-    pub prepared: u64,
-    /// Bytes committed, but not yet in the table store.
-    pub overlay_bytes: u64,
-    /// Outcomes remembered.
-    pub remembered: u64,
-    /// An id at or below it may have been forgotten.
-    pub floor: Millis,
-}
-
-/// How a namespace is.
-#[derive(Clone, Debug, Default)]
-pub struct NamespaceStatus {
-    /// Its shards, by number.
-    pub shards: Vec<ShardStatus>,
-    /// Bytes of log on disk.
-    pub log_bytes: u64,
-}
-
-/// A durable transaction without an outcome.
-#[derive(Clone, Debug)]
-pub struct UnresolvedTxn {
-    /// It.
-    pub id: TxnId,
-    /// Its home.
-    pub home: ShardId,
-    /// Its participants.
-    pub participants: Vec<ShardId>,
-    /// Since the start of its age, milliseconds.
-    pub age_ms: u64,
-    /// The number of its newest attempt, 0 if none was made.
-    pub attempt: u32,
-    /// The shard that reports it.
-    pub shard: ShardId,
-}
-
 /// The running system, as the service sees it.
 ///
 /// [`Backend::namespace`] and [`Backend::call`] are on the path of every transaction: they return at
 /// once and never block. The others may block; the service calls them on threads made for that.
 pub trait Backend: Send + Sync + 'static {
+    /// Where this process can be reached: it leads every shard that it says it leads.
+    fn address(&self) -> &str;
+
     /// The newest version of a namespace that is served.
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>>;
 
@@ -120,8 +69,8 @@ pub trait Backend: Send + Sync + 'static {
     fn call(
         &self,
         namespace: &Namespace,
-        calls: Vec<(u64, Call)>,
-        answers: Arc<dyn AnswerSink>,
+        calls: Vec<(Call, u64)>,
+        answers: Arc<dyn Answers>,
     ) -> Result<u64, Refused>;
 
     /// Nobody waits for this call's answer any more. Its transaction is driven on all the same.
@@ -130,15 +79,6 @@ pub trait Backend: Send + Sync + 'static {
     /// Every record about a transaction that is left in any shard's log, by shard, in log order. Blocks.
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError>;
 
-    /// How the namespace's shards are. Blocks.
-    fn status(&self, namespace: &Namespace) -> Result<NamespaceStatus, BackendError>;
-
-    /// Durable transactions without an outcome, oldest first, at most `limit`, each at least
-    /// `min_age_ms` old. Blocks.
-    fn unresolved(
-        &self,
-        namespace: &Namespace,
-        min_age_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<UnresolvedTxn>, BackendError>;
+    /// How the namespace is, with its `limit` oldest unresolved transactions. Blocks.
+    fn look(&self, namespace: &Namespace, limit: usize) -> Result<NamespaceSnapshot, BackendError>;
 }

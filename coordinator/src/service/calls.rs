@@ -1,22 +1,23 @@
 //! Waiting for the engine's answers without ever making the engine wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 use wal_core::namespace::Namespace;
 
-use super::backend::{AnswerSink, Backend, Refused};
+use super::backend::{Backend, Refused};
 use crate::api::{Call, CallAnswer};
+use crate::runtime::Answers;
 
 /// Takes the answer of one call.
 struct Single(Mutex<Option<oneshot::Sender<CallAnswer>>>);
 
-impl AnswerSink for Single {
-    fn answer(&self, _tag: u64, answer: CallAnswer) {
-        if let Some(waiter) = lock(&self.0).take() {
+impl Answers for Single {
+    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+        if let Some((_, answer)) = answers.pop()
+            && let Some(waiter) = lock(&self.0).take()
+        {
             let _ = waiter.send(answer); // nobody waits any more: the call was forgotten meanwhile
         }
     }
@@ -43,15 +44,16 @@ impl Inbox {
     }
 }
 
-impl AnswerSink for Inbox {
-    fn answer(&self, tag: u64, answer: CallAnswer) {
-        let first = {
-            let mut answers = lock(&self.answers);
-            answers.push((tag, answer));
-            answers.len() == 1
+impl Answers for Inbox {
+    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+        let waiting = {
+            let mut arrived = lock(&self.answers);
+            let waiting = !arrived.is_empty();
+            arrived.append(answers);
+            waiting
         };
-        // Only the first answer since the last fetch wakes the stream: the others ride with it.
-        if first {
+        // What joins answers that wait already needs no wake: it rides with them.
+        if !waiting {
             self.arrived.notify_one();
         }
     }
@@ -88,7 +90,7 @@ pub(super) async fn ask(
 ) -> Result<Option<CallAnswer>, Refused> {
     let (sender, receiver) = oneshot::channel();
     let sink = Arc::new(Single(Mutex::new(Some(sender))));
-    let call = backend.call(namespace, vec![(0, call)], sink)?;
+    let call = backend.call(namespace, vec![(call, 0)], sink)?;
     let mut waiting = Waiting { backend, namespace, call, answered: false };
     match tokio::time::timeout(wait, receiver).await {
         Ok(Ok(answer)) => {

@@ -62,7 +62,11 @@ pub(super) fn keys_to_read(
             Err(error) => return Err(invalid(&format!("rows[{index}]"), error)),
         }
     }
-    if reader.violations.is_empty() { Ok(keys) } else { Err(ServiceError::Invalid(reader.violations)) }
+    if reader.violations.is_empty() {
+        Ok(keys)
+    } else {
+        Err(ServiceError::Invalid(reader.violations))
+    }
 }
 
 /// A level; one that is not named is the namespace's.
@@ -93,7 +97,8 @@ pub(super) fn shard(namespace: &Namespace, number: u32) -> Result<ShardId, Servi
 /// The problems of a request whose paths begin at `root`.
 fn invalid(root: &str, error: BuildError) -> ServiceError {
     let violation = |problem: wal_core::problem::Problem| {
-        let separator = if problem.path.is_empty() || problem.path.starts_with('[') { "" } else { "." };
+        let separator =
+            if problem.path.is_empty() || problem.path.starts_with('[') { "" } else { "." };
         Violation::new(format!("{root}{separator}{}", problem.path), problem.message)
     };
     ServiceError::Invalid(error.problems.into_iter().map(violation).collect())
@@ -137,7 +142,11 @@ impl Reader<'_> {
         if values.len() != parts {
             let names: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
             let (got, names) = (values.len(), names.join(", "));
-            self.note(place, ".row.key", format!("the key of {table} is ({names}), got {got} values"));
+            self.note(
+                place,
+                ".row.key",
+                format!("the key of {table} is ({names}), got {got} values"),
+            );
             return None;
         }
         let mut key = Columns::with_capacity(parts);
@@ -191,7 +200,11 @@ impl Reader<'_> {
             Some(mutation::Op::DeleteRow(v1::DeleteRow {})) => Write::DeleteRow,
             Some(mutation::Op::DeleteColumns(delete)) => Write::DeleteColumns(delete.columns),
             None => {
-                self.note(place, ".op", "say what to do: put, insert, delete_row, delete_columns, add");
+                self.note(
+                    place,
+                    ".op",
+                    "say what to do: put, insert, delete_row, delete_columns, add",
+                );
                 return None;
             }
         };
@@ -209,7 +222,11 @@ impl Reader<'_> {
                 Check::Version(self.version(place, &version)?)
             }
             None => {
-                self.note(place, ".kind", "say what must hold: exists, not_exists, compare, in, row_version");
+                self.note(
+                    place,
+                    ".kind",
+                    "say what must hold: exists, not_exists, compare, in, row_version",
+                );
                 return None;
             }
         };

@@ -132,7 +132,11 @@ fn told_single(commit: &CommitSingle) -> Told<'_> {
     Told {
         timestamp: commit.timestamp,
         rows: vec![&commit.part],
-        ..Told::brief(EventKind::CommitSingle, 0, "all rows are of this shard: checked and committed")
+        ..Told::brief(
+            EventKind::CommitSingle,
+            0,
+            "all rows are of this shard: checked and committed",
+        )
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! wire ──convert──▶ Transaction ──Backend::call──▶ engine
-//! wire ◀──outcome── CallAnswer  ◀──AnswerSink───── engine
+//! wire ◀──outcome── CallAnswer  ◀────Answers────── engine
 //! ```
 
 mod admin;
@@ -30,10 +30,7 @@ mod tests;
 mod values;
 mod wait;
 
-pub use backend::{
-    AnswerSink, Backend, BackendError, LoggedRecord, NamespaceStatus, Refused, ShardStatus,
-    UnresolvedTxn,
-};
+pub use backend::{Backend, BackendError, LoggedRecord, Refused};
 pub use control::{Control, ControlError, Definition};
 pub use router::{Drain, router};
 pub use shared::ServiceLimits;

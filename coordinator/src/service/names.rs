@@ -68,7 +68,7 @@ pub(super) fn described(namespace: &Namespace, definition: &str) -> v1::Namespac
         name: namespace.name().to_owned(),
         version: namespace.version(),
         shards: u32::from(namespace.shards()),
-        tables: namespace.tables().iter().map(described_table).collect(),
+        tables: namespace.tables().iter().map(|table| described_table(table)).collect(),
         definition: definition.to_owned(),
     }
 }

@@ -132,11 +132,7 @@ fn receipt(receipt: &Receipt) -> v1::Receipt {
 }
 
 /// Why it was aborted. With the transaction at hand, a found value can always be typed.
-fn aborted(
-    namespace: &Namespace,
-    txn: Option<&Transaction>,
-    reason: &AbortReason,
-) -> v1::Aborted {
+fn aborted(namespace: &Namespace, txn: Option<&Transaction>, reason: &AbortReason) -> v1::Aborted {
     use aborted::Reason;
     let row = |key: &RowKey| Some(names::row_key(namespace, key));
     let reason = match reason {

@@ -78,7 +78,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(backend: Arc<dyn Backend>, limits: ServiceLimits, draining: Draining) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn Backend>,
+        limits: ServiceLimits,
+        draining: Draining,
+    ) -> Self {
         Self {
             backend,
             limits,
@@ -112,7 +116,11 @@ impl Shared {
     }
 
     /// The namespace of that name, if it is served.
-    pub(super) fn namespace(&self, name: &str, field: &str) -> Result<Arc<Namespace>, ServiceError> {
+    pub(super) fn namespace(
+        &self,
+        name: &str,
+        field: &str,
+    ) -> Result<Arc<Namespace>, ServiceError> {
         if name.is_empty() {
             return Err(ServiceError::invalid(field, "name the namespace"));
         }

@@ -56,7 +56,7 @@ struct InFlight {
 struct Group {
     namespace: Option<Arc<Namespace>>,
     members: Vec<(u64, InFlight)>,
-    calls: Vec<(u64, Call)>,
+    calls: Vec<(Call, u64)>,
 }
 
 /// Owns one stream.
@@ -130,7 +130,8 @@ impl StreamTask {
                     Err(_) => break, // the client is gone
                 }
             };
-            if !answers.is_empty() && out.send(Ok(SubmitStreamResponse { answers })).await.is_err() {
+            if !answers.is_empty() && out.send(Ok(SubmitStreamResponse { answers })).await.is_err()
+            {
                 break;
             }
         }
@@ -187,10 +188,12 @@ impl StreamTask {
         }
         let number = self.next;
         self.next += 1;
-        group.calls.push((number, Call::Submit { txn: Arc::clone(&txn), level }));
+        group.calls.push((Call::Submit { txn: Arc::clone(&txn), level }, number));
         let deadline = now + requested(&namespace, streamed.wait_ms);
         let namespace = group.namespace.get_or_insert(namespace).clone();
-        group.members.push((number, InFlight { tag: streamed.tag, call: 0, deadline, namespace, txn }));
+        group
+            .members
+            .push((number, InFlight { tag: streamed.tag, call: 0, deadline, namespace, txn }));
     }
 
     /// Gives a group to its engine, all or none.
@@ -250,7 +253,8 @@ impl StreamTask {
             self.shared.metrics.wait_ended();
             self.shared.backend.forget(&member.namespace, member.call);
             let outcome = outcome::unknown(&member.namespace, &member.txn);
-            answers.push(StreamedAnswer { tag: member.tag, result: Some(Streamed::Outcome(outcome)) });
+            answers
+                .push(StreamedAnswer { tag: member.tag, result: Some(Streamed::Outcome(outcome)) });
         }
         answers
     }

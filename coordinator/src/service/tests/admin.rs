@@ -17,7 +17,8 @@ async fn namespaces_are_created_validated_listed_described_and_changed() {
     let server = Server::start(FakeBackend::new(commits)).await;
     let mut admin = server.admin();
     let other = DEFINITION.replace("\"bank\"", "\"other\"");
-    let create = |definition: &str| v1::CreateNamespaceRequest { definition: definition.to_owned() };
+    let create =
+        |definition: &str| v1::CreateNamespaceRequest { definition: definition.to_owned() };
     let made = admin.create_namespace(create(&other)).await.expect("created").into_inner();
     let made = made.namespace.expect("always there");
     assert_eq!((made.name.as_str(), made.version, made.shards), ("other", 1, 16));
@@ -58,12 +59,18 @@ async fn shards_and_unresolved_transactions_are_shown() {
     let server = Server::start(FakeBackend::new(commits)).await;
     let request = v1::GetStatusRequest { namespace: "bank".into() };
     let status = server.admin().get_status(request).await.expect("a status").into_inner();
-    assert_eq!((status.shards[0].leader.as_str(), status.log_bytes), ("here", 4096));
-    let request =
-        v1::ListUnresolvedRequest { namespace: "bank".into(), min_age_ms: 0, limit: 1 };
+    assert_eq!((status.in_flight, status.log_bytes), (7, 4096));
+    let request = v1::ListUnresolvedRequest { namespace: "bank".into(), min_age_ms: 0, limit: 1 };
     let found = server.admin().list_unresolved(request).await.expect("a list").into_inner();
     let [txn] = found.transactions.as_slice() else { panic!("one") };
-    assert_eq!((txn.age_ms, txn.attempt, txn.participants.as_slice()), (1234, 2, [1, 2].as_slice()));
+    assert_eq!((txn.state.as_str(), txn.participants.as_slice()), ("prepared", [1, 2].as_slice()));
+    assert!(txn.age_ms > 0);
+    let home = txn.locator.as_ref().expect("always there").home_shard;
+    assert_eq!(home, Some(2));
+    let request =
+        v1::ListUnresolvedRequest { namespace: "bank".into(), min_age_ms: u64::MAX, limit: 0 };
+    let found = server.admin().list_unresolved(request).await.expect("a list").into_inner();
+    assert!(found.transactions.is_empty());
     let request = v1::GetStatusRequest { namespace: "nowhere".into() };
     let status = server.admin().get_status(request).await.expect_err("not found");
     expect(&status, Code::NotFound, "NAMESPACE_NOT_FOUND");

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_admin_client::HandfastAdminClient;
 use handfast_proto::v1::handfast_client::HandfastClient;
+use participant::engine::Unresolved;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
@@ -19,9 +20,10 @@ use wal_core::{
 };
 
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
+use crate::runtime::{Answers, NamespaceSnapshot};
 use crate::service::{
-    AnswerSink, Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord,
-    NamespaceStatus, Refused, ServiceLimits, ShardStatus, UnresolvedTxn, router,
+    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Refused,
+    ServiceLimits, router,
 };
 
 pub(super) const DEFINITION: &str = r#"
@@ -46,7 +48,7 @@ pub(super) struct FakeBackend {
     pub(super) calls: AtomicU64,
     pub(super) forgotten: Mutex<Vec<u64>>,
     /// Sinks whose calls are never answered, kept as a real engine keeps them.
-    held: Mutex<Vec<Arc<dyn AnswerSink>>>,
+    pub(super) held: Mutex<Vec<Arc<dyn Answers>>>,
 }
 
 impl FakeBackend {
@@ -73,6 +75,10 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
+    fn address(&self) -> &str {
+        "here"
+    }
+
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
         (name == self.namespace.name()).then(|| Arc::clone(&self.namespace))
     }
@@ -80,25 +86,24 @@ impl Backend for FakeBackend {
     fn call(
         &self,
         _namespace: &Namespace,
-        calls: Vec<(u64, Call)>,
-        answers: Arc<dyn AnswerSink>,
+        calls: Vec<(Call, u64)>,
+        answers: Arc<dyn Answers>,
     ) -> Result<u64, Refused> {
         if let Some(refused) = &self.refuse {
             return Err(refused.clone());
         }
         let first = self.calls.fetch_add(calls.len() as u64, Ordering::SeqCst);
-        let decided = calls.iter().map(|(tag, call)| (*tag, (self.script)(call)));
+        let decided = calls.iter().map(|(call, tag)| (*tag, (self.script)(call)));
         let decided: Vec<_> = decided.collect();
         if decided.iter().any(|(_, answer)| answer.is_none()) {
             self.held.lock().expect("no test panics with it").push(Arc::clone(&answers));
         }
         // Last first: nobody may rely on an order.
         std::thread::spawn(move || {
-            for (tag, answer) in decided.into_iter().rev() {
-                if let Some(answer) = answer {
-                    answers.answer(tag, answer);
-                }
-            }
+            let decided = decided.into_iter().rev();
+            let mut decided: Vec<_> =
+                decided.filter_map(|(tag, answer)| Some((tag, answer?))).collect();
+            answers.deliver(&mut decided);
         });
         Ok(first)
     }
@@ -113,11 +118,8 @@ impl Backend for FakeBackend {
         }
         let table = namespace.table_named("accounts").expect("it is declared");
         let key = table.row_key(&[&"alice".into()], &[]).expect("a key");
-        let row = wal_core::RowOp {
-            key,
-            conditions: Vec::new(),
-            write: wal_core::WriteOp::DeleteRow,
-        };
+        let row =
+            wal_core::RowOp { key, conditions: Vec::new(), write: wal_core::WriteOp::DeleteRow };
         let body = Body::CommitSingle(Box::new(CommitSingle {
             id,
             fingerprint: Fingerprint(1),
@@ -130,31 +132,19 @@ impl Backend for FakeBackend {
         Ok(vec![LoggedRecord { shard: ShardId(3), position: Position(77), accepted: true, record }])
     }
 
-    fn status(&self, _namespace: &Namespace) -> Result<NamespaceStatus, BackendError> {
-        let shard = ShardStatus {
-            shard: ShardId(0),
-            leader: Some("here".into()),
-            epoch: Epoch(2),
-            ..ShardStatus::default()
-        };
-        Ok(NamespaceStatus { shards: vec![shard], log_bytes: 4096 })
-    }
-
-    fn unresolved(
+    fn look(
         &self,
         _namespace: &Namespace,
-        _min_age_ms: u64,
         limit: usize,
-    ) -> Result<Vec<UnresolvedTxn>, BackendError> {
-        let txn = UnresolvedTxn {
+    ) -> Result<NamespaceSnapshot, BackendError> {
+        let txn = Unresolved {
             id: id(9),
-            home: ShardId(1),
-            participants: vec![ShardId(1), ShardId(2)],
-            age_ms: 1234,
-            attempt: 2,
             shard: ShardId(1),
+            state: "prepared",
+            participants: vec![ShardId(1), ShardId(2)],
         };
-        Ok(vec![txn; limit.min(2)])
+        let unresolved = vec![txn; limit.min(2)];
+        Ok(NamespaceSnapshot { shards: Vec::new(), unresolved, in_flight: 7, log_bytes: 4096 })
     }
 }
 
@@ -288,7 +278,11 @@ pub(super) fn column(name: &str, value: impl Into<v1::Value>) -> v1::Column {
     v1::Column { name: name.to_owned(), value: Some(value.into()) }
 }
 
-pub(super) fn put(table: &str, key: impl Into<v1::Value>, columns: Vec<v1::Column>) -> v1::Mutation {
+pub(super) fn put(
+    table: &str,
+    key: impl Into<v1::Value>,
+    columns: Vec<v1::Column>,
+) -> v1::Mutation {
     let op = Some(v1::mutation::Op::Put(v1::Put { columns }));
     v1::Mutation { row: row(table, [key.into()]), op }
 }

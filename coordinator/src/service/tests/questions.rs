@@ -4,9 +4,7 @@ use handfast_proto::v1;
 use handfast_proto::v1::aborted::Reason;
 use handfast_proto::v1::outcome::State;
 use tonic::Code;
-use wal_core::{
-    AbortReason, Cell, ColumnId, Millis, Row, ShardId, Timestamp,
-};
+use wal_core::{AbortReason, Cell, ColumnId, Millis, Row, ShardId, Timestamp};
 
 use super::fake::{
     FakeBackend, Server, UNLOGGED, column, commits, expect, id, id_bytes, receipt, row,
@@ -81,11 +79,8 @@ async fn a_read_that_cannot_be_answered_says_when_to_read_again() {
 #[tokio::test]
 async fn outcomes_are_said_as_they_are_known() {
     let timestamp = Timestamp(800);
-    let committed = OutcomeAnswer::Committed {
-        receipt: receipt(id(1), ShardId(5)),
-        timestamp,
-        applied: true,
-    };
+    let committed =
+        OutcomeAnswer::Committed { receipt: receipt(id(1), ShardId(5)), timestamp, applied: true };
     let cases = [
         (committed, State::Committed(v1::Committed { commit_timestamp_us: 800, applied: true })),
         (OutcomeAnswer::Open, State::Unknown(v1::Unknown { logged: true })),
@@ -114,8 +109,7 @@ async fn outcomes_are_said_as_they_are_known() {
 
 #[tokio::test]
 async fn what_may_have_been_forgotten_is_never_called_aborted() {
-    let script =
-        |_: &Call| Some(CallAnswer::Outcome(OutcomeAnswer::TooOld { floor: Millis(17) }));
+    let script = |_: &Call| Some(CallAnswer::Outcome(OutcomeAnswer::TooOld { floor: Millis(17) }));
     let server = Server::start(FakeBackend::new(script)).await;
     let request = v1::GetOutcomeRequest { locator: locator(), fence: false, wait_ms: 0 };
     let status = server.data().get_outcome(request).await.expect_err("a refusal");

@@ -9,9 +9,7 @@ use handfast_proto::v1::outcome::State;
 use tonic::{Code, Request, Status};
 use wal_core::{AbortReason, ColumnId, FoundValue, Millis, RowVersion, ShardId, Timestamp};
 
-use super::fake::{
-    FakeBackend, Server, column, commits, deposit, expect, id, put, receipt, row,
-};
+use super::fake::{FakeBackend, Server, column, commits, deposit, expect, id, put, receipt, row};
 use crate::api::{Answer, Call, CallAnswer};
 use crate::service::{Refused, ServiceLimits};
 
@@ -23,10 +21,8 @@ async fn submit(server: &Server, transaction: v1::Transaction) -> Result<v1::Out
 
 /// What a server whose engine answers so says to a deposit.
 async fn answered(answer: Answer) -> Result<v1::Outcome, Status> {
-    let server = Server::start(FakeBackend::new(move |_| {
-        Some(CallAnswer::Submit(answer.clone()))
-    }))
-    .await;
+    let server =
+        Server::start(FakeBackend::new(move |_| Some(CallAnswer::Submit(answer.clone())))).await;
     let mut deposit = deposit(1);
     let balance = v1::Compare {
         column: "balance".into(),
@@ -46,8 +42,7 @@ async fn a_commit_comes_with_its_locator_receipt_and_timestamp() {
     assert_eq!((locator.namespace.as_str(), &locator.id), ("bank", &deposit(1).id));
     let receipt = outcome.receipt.expect("it is durable");
     assert_eq!(Some(receipt.home_shard), locator.home_shard);
-    let committed =
-        v1::Committed { commit_timestamp_us: 1_760_000_000_000_008, applied: false };
+    let committed = v1::Committed { commit_timestamp_us: 1_760_000_000_000_008, applied: false };
     assert_eq!(outcome.state, Some(State::Committed(committed)));
 }
 
@@ -69,7 +64,8 @@ async fn an_abort_is_an_answer_that_says_which_condition_and_what_was_found() {
     let table = namespace.table_named("accounts").expect("declared");
     let key = table.row_key(&[&"alice".into()], &[]).expect("a key");
     let balance = 3i64.to_be_bytes().to_vec();
-    let named = FoundValue::NamedColumn { column: ColumnId(1), value: Some(balance.clone().into()) };
+    let named =
+        FoundValue::NamedColumn { column: ColumnId(1), value: Some(balance.clone().into()) };
     // Without the column's name in the record, the transaction at hand tells it.
     let unnamed = FoundValue::Column(Some(balance.into()));
     for found in [named, unnamed] {
@@ -92,7 +88,9 @@ async fn an_abort_is_an_answer_that_says_which_condition_and_what_was_found() {
     let Some(State::Aborted(aborted)) = outcome.expect("an outcome").state else {
         panic!("not an abort");
     };
-    assert!(matches!(aborted.reason, Some(Reason::ConditionFailed(failed)) if failed.found == Some(found)));
+    assert!(
+        matches!(aborted.reason, Some(Reason::ConditionFailed(failed)) if failed.found == Some(found))
+    );
 }
 
 #[tokio::test]
@@ -113,7 +111,8 @@ async fn every_refusal_has_its_code_reason_and_details() {
     let details = expect(&status, Code::FailedPrecondition, "ID_TOO_OLD");
     assert_eq!(details.error_info().expect("checked").metadata["floor_ms"], "17");
     assert!(details.retry_info().is_none());
-    let details = expect(&failed(Answer::FromFuture).await, Code::InvalidArgument, "ID_FROM_FUTURE");
+    let details =
+        expect(&failed(Answer::FromFuture).await, Code::InvalidArgument, "ID_FROM_FUTURE");
     assert_eq!(details.bad_request().expect("a field").field_violations[0].field, "transaction.id");
     let status = failed(Answer::Overloaded { what: "the overlay", retry_after_ms: 30 }).await;
     let details = expect(&status, Code::ResourceExhausted, "OVERLOADED");
@@ -141,8 +140,14 @@ async fn what_is_wrong_is_refused_with_its_path_before_the_engine_hears_of_it() 
         (v1::Transaction { id: "short".into(), ..deposit(1) }, "transaction.id"),
         (v1::Transaction { namespace: String::new(), ..deposit(1) }, "transaction.namespace"),
         (with(put("acounts", "alice", vec![column("balance", 5i64)])), "mutations[0].row.table"),
-        (with(put("accounts", "alice", vec![column("balence", 5i64)])), "mutations[0].columns.balence"),
-        (with(put("accounts", "alice", vec![column("balance", "x")])), "mutations[0].columns.balance"),
+        (
+            with(put("accounts", "alice", vec![column("balence", 5i64)])),
+            "mutations[0].columns.balence",
+        ),
+        (
+            with(put("accounts", "alice", vec![column("balance", "x")])),
+            "mutations[0].columns.balance",
+        ),
         (with(put("accounts", 7i64, vec![column("balance", 5i64)])), "mutations[0].key.id"),
         (with(put("accounts", v1::Value::null(), vec![])), "mutations[0].key.id"),
         (with(put("accounts", "alice", vec![missing])), "mutations[0].put.columns[0].value"),
@@ -220,7 +225,8 @@ async fn levels_are_the_namespaces_unless_they_are_named() {
         let transaction = Some(deposit(1));
         let request = v1::SubmitRequest { transaction, level: asked, wait_ms: 0 };
         let response = server.data().submit(request).await.expect("an answer").into_inner();
-        let Some(State::Committed(committed)) = response.outcome.expect("always there").state else {
+        let Some(State::Committed(committed)) = response.outcome.expect("always there").state
+        else {
             panic!("not committed");
         };
         assert_eq!(committed.commit_timestamp_us, expected);
