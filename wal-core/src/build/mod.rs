@@ -36,7 +36,9 @@
 //!   place. It does not cover the id, the namespace's version, or how names were spelled.
 
 mod batch;
+mod entry;
 mod fingerprint;
+mod key;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -109,7 +111,7 @@ pub fn build_key(
     key: &Columns,
 ) -> Result<(ShardId, RowKey), BuildError> {
     let mut problems = Problems::default();
-    let found = rows::key(namespace, table, key, Place::Alone, &mut Vec::new(), &mut problems);
+    let found = key::key(namespace, table, key, Place::Alone, &mut Vec::new(), &mut problems);
     problems.into_result()?;
     let (_, key) = found.expect("a key without a problem");
     Ok((Token::of(&key.partition).shard(namespace.shards()), key))

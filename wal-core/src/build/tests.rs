@@ -372,10 +372,8 @@ fn any_condition() -> impl Strategy<Value = RowCondition> {
         Just(Check::Exists),
         Just(Check::NotExists),
         any::<u128>().prop_map(|version| Check::Version(RowVersion(version))),
-        (proptest::sample::select(ops.to_vec()), text()).prop_map(|(op, value)| Check::Compare {
-            column: "note".into(),
-            op,
-            value: Some(value),
+        (proptest::sample::select(ops.to_vec()), text()).prop_map(|(op, value)| {
+            Check::Compare { column: "note".into(), op, value: Some(value) }
         }),
         Just(Check::Compare { column: "note".into(), op: CompareOp::Ne, value: None }),
         proptest::collection::vec(text().prop_map(Some), 1..3)
