@@ -17,10 +17,11 @@ pub struct Configuration {
     pub run: fn(Rules, Aim) -> Report,
 }
 
+/// Two participants, two gateways with one attempt each and one later attempt of the home.
 const COMMIT: Bounds = Bounds {
     shards: 2,
     gateways: 2,
-    later: 0,
+    later: 1,
     failovers: 1,
     floors: 0,
     waiting: true,
@@ -28,40 +29,43 @@ const COMMIT: Bounds = Bounds {
     closes: true,
     forgetting: false,
 };
+/// Three participants.
+const COMMIT_THREE: Bounds = Bounds { shards: 3, later: 0, ..COMMIT };
 const FORGET: Bounds = Bounds {
     shards: 2,
     gateways: 1,
     later: 1,
-    failovers: 0,
+    failovers: 1,
     floors: 2,
     waiting: false,
     appending: false,
     closes: true,
     forgetting: true,
 };
-
-const FORGET_RACE: Bounds = Bounds { gateways: 2, failovers: 1, closes: false, ..FORGET };
-const FORGET_WAIT: Bounds = Bounds { gateways: 2, waiting: true, closes: false, ..FORGET };
-const FORGET_THREE: Bounds = Bounds { shards: 3, ..FORGET };
-const FORGET_THREE_COMMIT: Bounds = Bounds { shards: 3, closes: false, ..FORGET };
-const FORGET_CLOSE_FAIL: Bounds = Bounds { failovers: 1, ..FORGET };
-const FORGET_TWO_LATER: Bounds = Bounds { later: 2, ..FORGET };
+const FORGET_RACE: Bounds = Bounds { gateways: 2, failovers: 0, ..FORGET };
+const FORGET_RACE_WAIT: Bounds = Bounds { waiting: true, ..FORGET };
+const FORGET_THREE: Bounds = Bounds { shards: 3, failovers:0, ..FORGET };
+const FORGET_THREE1: Bounds = Bounds { shards: 3, floors:1, failovers:0, ..FORGET };
+const FORGET_LATER: Bounds = Bounds { later: 2, failovers: 0, ..FORGET };
 
 /// Every configuration.
 pub const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
         name: "commit",
-        about: "one transaction, two shards, two gateways, failover",
-        catches: &[
-            Rule::EveryParticipant,
-            Rule::SameAttempt,
-        ],
+        about: "x",
+        catches: &[],
         run: |rules, aim| check(Commit { rules, bounds: COMMIT }, aim),
     },
     Configuration {
+        name: "commit-three",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(Commit { rules, bounds: COMMIT_THREE }, aim),
+    },
+    Configuration {
         name: "forget",
-        about: "floors, acknowledgements, Finished and forgetting",
-        catches: &[Rule::FinishedCarriesBar],
+        about: "x",
+        catches: &[],
         run: |rules, aim| check(Commit { rules, bounds: FORGET }, aim),
     },
     Configuration {
@@ -71,10 +75,10 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         run: |rules, aim| check(Commit { rules, bounds: FORGET_RACE }, aim),
     },
     Configuration {
-        name: "forget-wait",
+        name: "forget-race-wait",
         about: "x",
         catches: &[],
-        run: |rules, aim| check(Commit { rules, bounds: FORGET_WAIT }, aim),
+        run: |rules, aim| check(Commit { rules, bounds: FORGET_RACE_WAIT }, aim),
     },
     Configuration {
         name: "forget-three",
@@ -83,21 +87,39 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         run: |rules, aim| check(Commit { rules, bounds: FORGET_THREE }, aim),
     },
     Configuration {
-        name: "forget-three-commit",
+        name: "forget-three1",
         about: "x",
         catches: &[],
-        run: |rules, aim| check(Commit { rules, bounds: FORGET_THREE_COMMIT }, aim),
+        run: |rules, aim| check(Commit { rules, bounds: FORGET_THREE1 }, aim),
     },
     Configuration {
-        name: "forget-close-fail",
+        name: "forget-later",
         about: "x",
         catches: &[],
-        run: |rules, aim| check(Commit { rules, bounds: FORGET_CLOSE_FAIL }, aim),
+        run: |rules, aim| check(Commit { rules, bounds: FORGET_LATER }, aim),
     },
     Configuration {
-        name: "forget-two-later",
+        name: "log",
         about: "x",
         catches: &[],
-        run: |rules, aim| check(Commit { rules, bounds: FORGET_TWO_LATER }, aim),
+        run: |rules, aim| check(crate::log::Log { rules: rules.without(Rule::HashChained), bounds: crate::log::Bounds{epochs:3,records:1,length:5,faults:0,loses_tail:false} }, aim),
+    },
+    Configuration {
+        name: "log-faults",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::log::Log { rules: rules.without(Rule::HashChained), bounds: crate::log::Bounds{epochs:2,records:2,length:5,faults:1,loses_tail:false} }, aim),
+    },
+    Configuration {
+        name: "log-chained",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::log::Log { rules, bounds: crate::log::Bounds{epochs:2,records:2,length:5,faults:1,loses_tail:false} }, aim),
+    },
+    Configuration {
+        name: "log-tail",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::log::Log { rules, bounds: crate::log::Bounds{epochs:2,records:2,length:4,faults:0,loses_tail:true} }, aim),
     },
 ];

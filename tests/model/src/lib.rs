@@ -10,6 +10,7 @@ pub mod check;
 pub mod commit;
 pub mod configuration;
 pub mod invariant;
+pub mod log;
 pub mod rule;
 
 pub use check::{Aim, Report, Story};

@@ -58,6 +58,8 @@ rules! {
         "An acknowledged record counts as accepted only if its offset is the expected one."
     OffsetCountsSequence "offset-counts-sequence" "4.3"
         "The expected offset is base + sequence, not merely the one after the last acknowledged."
+    EarlierCounted "earlier-counted" "4.3"
+        "A record counts only after every earlier one of its epoch; otherwise the log is read."
     GapIsRead "gap-is-read" "4.3"
         "On a gap in the offsets the log is read before a new base is set and answers go on."
     UnknownEndsEpoch "unknown-ends-epoch" "4.3"
