@@ -111,6 +111,12 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         run: |rules, aim| check(crate::log::Log { rules: rules.without(Rule::HashChained), bounds: crate::log::Bounds{epochs:2,records:2,length:5,faults:1,loses_tail:false} }, aim),
     },
     Configuration {
+        name: "log-producer",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::log::Log { rules: rules.without(Rule::HashChained), bounds: crate::log::Bounds{epochs:1,records:2,length:4,faults:0,loses_tail:false} }, aim),
+    },
+    Configuration {
         name: "log-chained",
         about: "x",
         catches: &[],
@@ -121,5 +127,23 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         about: "x",
         catches: &[],
         run: |rules, aim| check(crate::log::Log { rules, bounds: crate::log::Bounds{epochs:2,records:2,length:4,faults:0,loses_tail:true} }, aim),
+    },
+    Configuration {
+        name: "lease",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::lease::Lease { rules }, aim),
+    },
+    Configuration {
+        name: "hold",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::hold::Hold { rules }, aim),
+    },
+    Configuration {
+        name: "read",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::read::TwoRounds { rules, writes: 4 }, aim),
     },
 ];

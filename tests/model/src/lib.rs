@@ -9,8 +9,11 @@
 pub mod check;
 pub mod commit;
 pub mod configuration;
+pub mod hold;
 pub mod invariant;
+pub mod lease;
 pub mod log;
+pub mod read;
 pub mod rule;
 
 pub use check::{Aim, Report, Story};
