@@ -146,4 +146,28 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         catches: &[],
         run: |rules, aim| check(crate::read::TwoRounds { rules, writes: 4 }, aim),
     },
+    Configuration {
+        name: "locks",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::locks::Locks { rules }, aim),
+    },
+    Configuration {
+        name: "stamps",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::stamps::Stamps { rules, txns: 4 }, aim),
+    },
+    Configuration {
+        name: "single",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::single::Single { rules }, aim),
+    },
+    Configuration {
+        name: "wound",
+        about: "x",
+        catches: &[],
+        run: |rules, aim| check(crate::wound::Wound { rules }, aim),
+    },
 ];

@@ -12,9 +12,13 @@ pub mod configuration;
 pub mod hold;
 pub mod invariant;
 pub mod lease;
+pub mod locks;
 pub mod log;
 pub mod read;
 pub mod rule;
+pub mod single;
+pub mod stamps;
+pub mod wound;
 
 pub use check::{Aim, Report, Story};
 pub use configuration::{CONFIGURATIONS, Configuration};
