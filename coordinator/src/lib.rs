@@ -1,4 +1,5 @@
 //! The coordinator: the engine that drives one transaction across its participants.
 
 pub mod api;
+pub mod engine;
 pub mod interface;

@@ -113,6 +113,19 @@ pub enum ShardRequest {
     Finished {
         /// The transaction.
         id: TxnId,
+        /// The highest bar of the attempts that the home ever promised: no other can ever commit. The
+        /// outcome is kept until the floor has passed it.
+        until: Millis,
+    },
+    /// To the home: a permanent reason was found against an attempt that it drives. Only the home closes
+    /// then: another participant may be looking at an attempt that was given up long ago.
+    Condemn {
+        /// The transaction.
+        id: TxnId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The reason.
+        reason: AbortReason,
     },
     /// What is known of a transaction? Passive: changes nothing.
     Ask {
@@ -146,6 +159,8 @@ pub enum ShardRequest {
         epoch: Epoch,
         /// Round one's mark.
         mark: Sequence,
+        /// Which try of the reader's this is.
+        tries: u32,
     },
 }
 
@@ -159,6 +174,8 @@ pub enum Vote {
     },
     /// Not this attempt; another may do.
     No(NoReason),
+    /// Not this attempt, and none: for a reason that only the home may make durable.
+    Condemned(AbortReason),
     /// The transaction has an outcome already.
     Decided(Outcome),
     /// The id was used for other content.
@@ -246,7 +263,12 @@ pub enum Resolution {
     /// Barred, durably.
     Refused,
     /// The transaction has an outcome already.
-    Decided(Outcome),
+    Decided {
+        /// It.
+        outcome: Outcome,
+        /// The attempt that was committed (of a closed one: nothing).
+        attempt: Attempt,
+    },
 }
 
 /// What a shard answers. Each names the shard, since replies are matched by it.
@@ -307,6 +329,8 @@ pub enum ShardReply {
     },
     /// To `Confirm`.
     Confirmed {
+        /// The try, as it was asked: an earlier one's answer says nothing about this one.
+        tries: u32,
         /// Whether nothing changed since round one.
         unchanged: bool,
     },

@@ -16,6 +16,7 @@ pub mod id;
 pub mod limits;
 pub mod log;
 pub mod namespace;
+pub mod nearest;
 pub mod record;
 pub mod row;
 pub mod schema;

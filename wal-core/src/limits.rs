@@ -28,3 +28,34 @@ pub const RECOVER_AFTER_US: u64 = 2_000_000;
 const _: () = assert!(MAX_TXN_BYTES * 2 < MAX_RECORD_BYTES);
 const _: () = assert!(DEFAULT_SHARDS <= MAX_SHARDS);
 const _: () = assert!(DEFAULT_ID_WINDOW_MS > MAX_ID_AHEAD_MS);
+
+/// Defaults and ranges of what a namespace file may set; see [`crate::namespace`].
+///
+/// Transactions of one namespace that a server drives at once; beyond it new ones are refused.
+pub const DEFAULT_IN_FLIGHT: u64 = 16_384;
+/// Transactions of one shard that wait for locks or rows.
+pub const DEFAULT_WAITING_PER_SHARD: u64 = 4_096;
+/// Undecided prepared transactions of one shard.
+pub const DEFAULT_PREPARED_PER_SHARD: u64 = 4_096;
+/// Ids of one namespace whose outcome is remembered; beyond it the floor advances faster.
+pub const DEFAULT_REMEMBERED_IDS: u64 = 1_000_000;
+/// Bytes of committed writes of one namespace that its table store has not acknowledged.
+pub const DEFAULT_OVERLAY_BYTES: u64 = 64 << 20;
+/// Bytes of applied rows of one namespace that are kept in memory.
+pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
+/// Rows of one flush to the table store.
+pub const DEFAULT_FLUSH_ROWS: u64 = 1_024;
+/// Bytes of a preallocated file of the embedded log.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+/// How long an applied record stays in the log, milliseconds.
+pub const DEFAULT_RETAIN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Bytes of log beyond which applied records are dropped earlier.
+pub const DEFAULT_RETAIN_BYTES: u64 = 4 << 30;
+/// Bytes of log of one shard after which it writes a checkpoint.
+pub const DEFAULT_CHECKPOINT_EVERY_BYTES: u64 = 64 << 20;
+/// How long a submission waits before it is answered *unknown*, if it does not say, milliseconds.
+pub const DEFAULT_WAIT_MS: u64 = 10_000;
+
+const _: () = assert!(DEFAULT_SEGMENT_BYTES > MAX_RECORD_BYTES as u64);
+const _: () = assert!(DEFAULT_RETAIN_BYTES > 2 * DEFAULT_CHECKPOINT_EVERY_BYTES);
+const _: () = assert!(DEFAULT_OVERLAY_BYTES > MAX_TXN_BYTES as u64);

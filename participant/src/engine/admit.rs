@@ -185,7 +185,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Checks a part whose rows are at hand: conditions, adds, write times.
-    pub(super) fn check(&mut self, now: Now, part: &[RowOp]) -> Result<Checked, AbortReason> {
+    pub(super) fn check(&mut self, now: Now, part: &[RowOp]) -> Result<Checked, Box<AbortReason>> {
         let mut adds = Vec::new();
         let mut newest = self.last_timestamp;
         for op in part {
@@ -198,7 +198,8 @@ impl<R: Rules> ShardEngine<R> {
             check::adds(&self.schema, op, row, &mut adds)?;
             let written = row.newest().unwrap_or_default();
             if written.0 > now.wall_us + self.config.limits.max_drift_us && written > newest {
-                return Err(AbortReason::TimestampInFuture { key: op.key.clone() });
+                let key = op.key.clone();
+                return Err(Box::new(AbortReason::TimestampInFuture { key }));
             }
             newest = newest.max(written);
         }

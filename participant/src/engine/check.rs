@@ -12,7 +12,11 @@ use wal_core::{
 use super::schema::EngineSchema;
 
 /// Checks every condition of `op` on `row`.
-pub(super) fn conditions(schema: &EngineSchema, op: &RowOp, row: &Row) -> Result<(), AbortReason> {
+pub(super) fn conditions(
+    schema: &EngineSchema,
+    op: &RowOp,
+    row: &Row,
+) -> Result<(), Box<AbortReason>> {
     for condition in &op.conditions {
         let holds = match &condition.kind {
             ConditionKind::Exists => row.exists(),
@@ -28,11 +32,11 @@ pub(super) fn conditions(schema: &EngineSchema, op: &RowOp, row: &Row) -> Result
             }
         };
         if !holds {
-            return Err(AbortReason::ConditionFailed {
+            return Err(Box::new(AbortReason::ConditionFailed {
                 index: condition.index,
                 key: op.key.clone(),
                 found: found(&condition.kind, row),
-            });
+            }));
         }
     }
     Ok(())
@@ -74,14 +78,15 @@ pub(super) fn adds(
     op: &RowOp,
     row: &Row,
     results: &mut Vec<Bytes>,
-) -> Result<(), AbortReason> {
+) -> Result<(), Box<AbortReason>> {
     let WriteOp::Cells { cells, .. } = &op.write else { return Ok(()) };
     for cell in cells {
         let CellOp::Add { column, delta } = cell else { continue };
         let ty = column_type(schema, op, *column)?;
         let current = row.get(*column).map(Bytes::as_ref);
-        let sum = value::add(ty, current, delta)
-            .map_err(|_| AbortReason::Overflow { key: op.key.clone(), column: *column })?;
+        let sum = value::add(ty, current, delta).map_err(|_| {
+            Box::new(AbortReason::Overflow { key: op.key.clone(), column: *column })
+        })?;
         results.push(sum);
     }
     Ok(())
@@ -91,9 +96,10 @@ fn column_type(
     schema: &EngineSchema,
     op: &RowOp,
     column: wal_core::ColumnId,
-) -> Result<ColumnType, AbortReason> {
-    schema.column(op.key.table, column).ok_or_else(|| AbortReason::Schema {
-        what: format!("table {} has no column {}", op.key.table, column),
+) -> Result<ColumnType, Box<AbortReason>> {
+    schema.column(op.key.table, column).ok_or_else(|| {
+        let what = format!("table {} has no column {}", op.key.table, column);
+        Box::new(AbortReason::Schema { what })
     })
 }
 
@@ -113,9 +119,7 @@ pub(super) fn mutations<'a>(
 fn delta(write: &WriteOp, timestamp: Timestamp, adds: &mut std::slice::Iter<'_, Bytes>) -> Row {
     match write {
         WriteOp::None => Row::default(),
-        WriteOp::DeleteRow => {
-            Row { deleted_at: Some(timestamp.of_delete()), ..Row::default() }
-        }
+        WriteOp::DeleteRow => Row { deleted_at: Some(timestamp.of_delete()), ..Row::default() },
         WriteOp::Cells { insert, cells } => Row {
             deleted_at: None,
             marker_at: insert.then(|| timestamp.of_put()),

@@ -6,7 +6,7 @@
 //! prepared and open with its content, the floor, the last timestamp, and those rows.
 
 use bytes::Bytes;
-use wal_core::record::{Body, DecodeError, Piece, Reader, Writer};
+use wal_core::record::{Body, DecodeError, Reader, Writer};
 use wal_core::{Millis, Now, Position, RowKey, RowMutation, Sequence, Timestamp, TxnId};
 
 use super::ledger::{Decided, Entry, Memory, Open, Prepared, SingleCommit};
@@ -46,7 +46,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn begin_restore(&mut self, _now: Now) {
+    pub(super) fn begin_restore(&mut self) {
         self.restoring = Some(Vec::new());
     }
 
@@ -72,11 +72,10 @@ impl Checkpointer {
 }
 
 impl<R: Rules> ShardEngine<R> {
-    pub(super) fn checkpoint_if_due(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+    pub(super) fn checkpoint_if_due(&mut self, out: &mut Vec<ShardCommand>) {
         let due = self.chain.bytes_since_checkpoint >= self.config.limits.checkpoint_every_bytes;
         let idle = self.checkpointer.syncing.is_none() && self.checkpointer.pending.is_none();
         if due && idle && self.role == Role::Leading {
-            let _ = now;
             let io = self.next_io();
             self.applier.begin_sync();
             self.checkpointer.syncing = Some(io);
@@ -104,7 +103,8 @@ impl<R: Rules> ShardEngine<R> {
         }
         self.stats.checkpoints += 1;
         self.stats.checkpoint_bytes = payload.len() as u64;
-        self.checkpointer.pending = Some(Pending { first, last: self.chain.tail(), position: None });
+        self.checkpointer.pending =
+            Some(Pending { first, last: self.chain.tail(), position: None });
     }
 
     /// A batch is durable: perhaps the checkpoint is, whole.
@@ -263,6 +263,7 @@ fn write_entry(out: &mut Writer<'_>, entry: &Entry) {
         out.piece(&decided.attempt);
         out.piece(&decided.finished);
     }
+    out.piece(&entry.until);
     out.list(&entry.barred);
     out.list(&entry.holders);
 }
@@ -324,6 +325,7 @@ fn read_entry(input: &mut Reader, now: Now) -> Result<Entry, DecodeError> {
         let (attempt, finished) = (input.piece()?, input.piece()?);
         entry.decided = Some(Decided { outcome, attempt, finished, told_us: since_us });
     }
+    entry.until = input.piece()?;
     entry.barred = input.list()?.into();
     entry.holders = input.list()?.into();
     Ok(entry)

@@ -6,9 +6,7 @@ use bytes::Bytes;
 use wal_core::record::{self, Body, Record, Verdict};
 use wal_core::{Nonce, Now, Position, Sequence};
 
-use super::{
-    HaltReason, Leadership, Role, Rule, Rules, ShardCommand, ShardEngine,
-};
+use super::{HaltReason, Leadership, Role, Rule, Rules, ShardCommand, ShardEngine};
 
 /// A lease runs from the sending of any record that is later accepted.
 #[derive(Debug, Default)]
@@ -64,7 +62,7 @@ impl<R: Rules> ShardEngine<R> {
             self.checkpointer.give_up_restore();
             self.role = Role::Searching;
         }
-        if self.role == Role::Searching && !self.found_start(now, position, &record) {
+        if self.role == Role::Searching && !self.found_start(position, &record) {
             return;
         }
         if self.accept(&record, hash) {
@@ -81,7 +79,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Whether this record is the log's beginning, or a checkpoint's first chunk.
-    fn found_start(&mut self, now: Now, position: Position, record: &Record) -> bool {
+    fn found_start(&mut self, position: Position, record: &Record) -> bool {
         let newest = self.checkpointer.newest_epoch_seen.max(record.header.epoch);
         let stale = record.header.epoch < newest;
         self.checkpointer.newest_epoch_seen = newest;
@@ -96,7 +94,7 @@ impl<R: Rules> ShardEngine<R> {
                 self.acceptor.last = Sequence(record.header.seq.0.saturating_sub(1));
                 self.acceptor.hash = record.header.previous;
                 self.acceptor.broken = false;
-                self.checkpointer.begin_restore(now);
+                self.checkpointer.begin_restore();
                 self.checkpointer.starts_at(position);
                 self.role = Role::Following;
                 true

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wal_core::record::{Body, CommitSingle, Prepare};
-use wal_core::{Attempt, Nonce, Now, Sequence, Timestamp, Transaction, TxnId, Millis};
+use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, TxnId};
 
 use super::ledger::{Open, Prepared, SingleCommit};
 use super::locks::{LockSet, want};
@@ -39,7 +39,9 @@ impl<R: Rules> ShardEngine<R> {
                 let held = self.ledger.decide(id, outcome, Attempt::default(), now.mono_us);
                 self.free(id, held.as_ref());
             }
-            Body::Finished { ids } => ids.into_iter().for_each(|id| self.ledger.finish(id)),
+            Body::Finished { ids } => {
+                ids.into_iter().for_each(|id| self.ledger.finish(id, Millis(0)));
+            }
             Body::Floor { floor } => self.learn_floor(floor),
             Body::Checkpoint { chunk, last, payload } => {
                 self.learn_checkpoint(now, chunk, last, payload)?;

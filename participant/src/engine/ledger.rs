@@ -11,8 +11,7 @@ use smallvec::SmallVec;
 use wal_core::record::{AddResults, Prepare};
 use wal_core::txn::Part;
 use wal_core::{
-    Attempt, Epoch, Fingerprint, Millis, Sequence, ShardId, Timestamp, Transaction,
-    TxnId,
+    Attempt, Epoch, Fingerprint, Millis, Sequence, ShardId, Timestamp, Transaction, TxnId,
 };
 
 use super::locks::{Age, LockSet};
@@ -66,6 +65,8 @@ pub(super) struct Entry {
     pub(super) prepared: Option<Prepared>,
     pub(super) open: Option<Open>,
     pub(super) decided: Option<Decided>,
+    /// The highest bar of the attempts that the home promised: kept until the floor has passed it.
+    pub(super) until: Millis,
     /// Attempts that this shard will not prepare, by a durable record.
     pub(super) barred: SmallVec<[Attempt; 1]>,
     /// Attempts that it said no to, in this epoch.
@@ -95,7 +96,8 @@ impl Entry {
             return false;
         }
         let barred = self.barred.iter().chain(&self.refused);
-        id.time() <= floor && barred.map(|attempt| attempt.bar(id)).all(|bar| bar <= floor)
+        id.time().max(self.until) <= floor
+            && barred.map(|attempt| attempt.bar(id)).all(|bar| bar <= floor)
     }
 }
 
@@ -240,6 +242,7 @@ impl Ledger {
             since_us: now_us,
         });
         if home {
+            entry.until = entry.until.max(prepare.attempt.bar(id));
             let fence = entry.open.as_ref().is_some_and(|open| open.fence);
             let txn = entry.open.take().map_or_else(|| whole(prepare), |open| open.txn);
             entry.open = Some(Open {
@@ -277,8 +280,9 @@ impl Ledger {
     }
 
     /// Every participant holds the outcome.
-    pub(super) fn finish(&mut self, id: TxnId) {
+    pub(super) fn finish(&mut self, id: TxnId, until: Millis) {
         if let Some(entry) = self.entry_mut(id) {
+            entry.until = entry.until.max(until);
             entry.holders = SmallVec::new();
             if let Some(decided) = entry.decided.as_mut() {
                 decided.finished = true;

@@ -210,7 +210,10 @@ mod tests {
         let row = key("p", "a");
         locks.acquire(TxnId(1), &set(&row, false));
         locks.enqueue(age(2), &set(&row, true));
-        assert!(!locks.is_free(age(3), &set(&row, false)), "2 waits to write, 3 may not read past it");
+        assert!(
+            !locks.is_free(age(3), &set(&row, false)),
+            "2 waits to write, 3 may not read past it"
+        );
         assert!(locks.is_free(age(1), &set(&row, false)));
         let mut wake = Vec::new();
         locks.release(TxnId(1), &set(&row, false), &mut wake);

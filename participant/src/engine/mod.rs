@@ -182,7 +182,7 @@ impl<R: Rules> ShardEngine<R> {
             ShardEvent::Request { origin, request } => self.on_request(now, origin, request, out),
             ShardEvent::RowsRead { io, rows } => self.on_rows_read(io, rows),
             ShardEvent::ReadFailed { io } => self.on_read_failed(io),
-            ShardEvent::Flushed { io } => self.on_flushed(io, out),
+            ShardEvent::Flushed { io } => self.on_flushed(io),
             ShardEvent::FlushFailed { io } => self.on_flush_failed(io),
             ShardEvent::Synced { io } => self.on_synced(now, io, out),
             ShardEvent::Tick => self.on_tick(now, out),
@@ -233,13 +233,16 @@ impl<R: Rules> ShardEngine<R> {
                 self.on_closed(now, id, fingerprint, participants, reason, out);
             }
             ShardRequest::Acknowledge { id, shard } => self.on_acknowledge(id, shard),
-            ShardRequest::Finished { id } => self.ledger.finish(id),
+            ShardRequest::Finished { id, until } => self.ledger.finish(id, until),
+            ShardRequest::Condemn { id, attempt, reason } => {
+                self.on_condemn(now, id, attempt, reason, out);
+            }
             ShardRequest::Ask { id, wait } => self.on_ask(origin, id, wait),
             ShardRequest::Fence { id } => self.on_fence(now, origin, id, out),
-            ShardRequest::AwaitApplied { id } => self.on_await_applied(origin, id, out),
+            ShardRequest::AwaitApplied { id } => self.on_await_applied(origin, id),
             ShardRequest::Read { keys, only } => self.on_read(now, origin, keys, only, out),
-            ShardRequest::Confirm { keys, epoch, mark } => {
-                self.on_confirm(origin, &keys, epoch, mark);
+            ShardRequest::Confirm { keys, epoch, mark, tries } => {
+                self.on_confirm(origin, &keys, epoch, mark, tries);
             }
         }
     }

@@ -61,9 +61,7 @@ impl<R: Rules> ShardEngine<R> {
     ) -> (Option<wal_core::Fingerprint>, Vec<wal_core::ShardId>) {
         match self.waiting.get(&age).map(|waiter| &waiter.asked) {
             Some(Asked::Prepare(p)) => (Some(p.fingerprint), p.participants.to_vec()),
-            Some(Asked::Single { txn, .. }) => {
-                (Some(txn.fingerprint), vec![self.config.shard])
-            }
+            Some(Asked::Single { txn, .. }) => (Some(txn.fingerprint), vec![self.config.shard]),
             Some(Asked::Read { .. }) | None => (None, Vec::new()),
         }
     }
@@ -97,12 +95,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Answers once everything that is committed by now is visible in the table store.
-    pub(super) fn on_await_applied(
-        &mut self,
-        origin: Origin,
-        id: TxnId,
-        _out: &mut Vec<ShardCommand>,
-    ) {
+    pub(super) fn on_await_applied(&mut self, origin: Origin, id: TxnId) {
         if self.applier.is_idle() {
             return self.reply_proved(origin, ShardReply::Applied { id });
         }

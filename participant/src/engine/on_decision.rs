@@ -30,7 +30,7 @@ impl<R: Rules> ShardEngine<R> {
             self.tell_home(id);
         }
         if applied {
-            self.on_await_applied(origin, id, out);
+            self.on_await_applied(origin, id);
         }
     }
 
@@ -91,6 +91,10 @@ impl<R: Rules> ShardEngine<R> {
         reason: AbortReason,
         out: &mut Vec<ShardCommand>,
     ) {
+        let known = self.ledger.entry(id).and_then(|entry| entry.fingerprint);
+        if known.is_some_and(|known| fingerprint.is_some_and(|closed| closed != known)) {
+            return; // the id was used for other content; that is what was closed
+        }
         if self.ledger.outcome(id).is_none() {
             if let Some(age) = self.waiter_of(id) {
                 self.drop_all_waiting(age, id, &reason);
@@ -150,6 +154,7 @@ impl<R: Rules> ShardEngine<R> {
 
     /// At the home: another participant durably holds the outcome.
     pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
+        let floor = self.ledger.floor;
         match self.ledger.entry_mut(id) {
             Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
             Some(entry) => {
@@ -159,11 +164,35 @@ impl<R: Rules> ShardEngine<R> {
                 return self.finish_if_held_by_all(id);
             }
             // Forgotten here means finished; an id that was never seen is above the floor.
-            None if id.time() > self.ledger.floor => return,
+            None if id.time() > floor => return,
             None => {}
         }
-        let request = ShardRequest::Finished { id };
+        let until = self.ledger.entry(id).map_or(floor, |entry| entry.until.max(id.time()));
+        let request = ShardRequest::Finished { id, until };
         self.hold(false, ShardCommand::Tell { shard, request });
+    }
+
+    /// At the home: an attempt that it drives met a permanent reason elsewhere.
+    pub(super) fn on_condemn(
+        &mut self,
+        now: Now,
+        id: TxnId,
+        attempt: Attempt,
+        reason: AbortReason,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let Some(entry) = self.ledger.entry(id) else { return };
+        // Another attempt may be promised by everybody by now: then this news is stale.
+        let superseded = entry.prepared.as_ref().is_some_and(|held| held.attempt != attempt);
+        if entry.open.is_none() || superseded {
+            return;
+        }
+        let (fingerprint, participants) = (entry.fingerprint, entry.participants.clone());
+        if let Some(age) = self.waiter_of(id) {
+            self.drop_all_waiting(age, id, &reason);
+        }
+        self.close(now, id, fingerprint, &participants, reason, out);
+        self.settle(id);
     }
 
     fn finish_if_held_by_all(&mut self, id: TxnId) {
@@ -175,10 +204,12 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let others: Vec<_> = everyone.copied().filter(|p| *p != home).collect();
+        let until = entry.until.max(id.time());
         for shard in others {
-            self.hold(false, ShardCommand::Tell { shard, request: ShardRequest::Finished { id } });
+            let request = ShardRequest::Finished { id, until };
+            self.hold(false, ShardCommand::Tell { shard, request });
         }
-        self.ledger.finish(id);
+        self.ledger.finish(id, until);
         self.to_finish.push(id);
     }
 

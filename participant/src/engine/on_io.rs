@@ -39,12 +39,12 @@ impl<R: Rules> ShardEngine<R> {
             self.stats.flushed_rows += flush.mutations.len() as u64;
             out.push(ShardCommand::Flush { io, mutations: flush.mutations.clone() });
             if !self.rules.holds(Rule::OverlayKeptUntilApplied) {
-                self.on_flushed(io, out);
+                self.on_flushed(io);
             }
         }
     }
 
-    pub(super) fn on_flushed(&mut self, io: IoId, _out: &mut Vec<ShardCommand>) {
+    pub(super) fn on_flushed(&mut self, io: IoId) {
         let mut told = Vec::new();
         let Some(flush) = self.applier.flushed(io, &mut told) else { return };
         for (mutation, pins) in flush.mutations.iter().zip(&flush.pins) {

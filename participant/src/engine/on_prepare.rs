@@ -7,9 +7,7 @@ use wal_core::{Attempt, Millis, Now, Transaction, TxnId};
 
 use super::admit::{Asked, Checked, Waiter};
 use super::{Role, Rule, Rules, ShardCommand, ShardEngine};
-use crate::message::{
-    Known, NoReason, Origin, PrepareRequest, ShardReply, Vote,
-};
+use crate::message::{Known, NoReason, Origin, PrepareRequest, ShardReply, Vote};
 
 impl<R: Rules> ShardEngine<R> {
     pub(super) fn on_prepare(
@@ -90,7 +88,8 @@ impl<R: Rules> ShardEngine<R> {
     fn say_no(&mut self, now: Now, origin: Origin, id: TxnId, attempt: Attempt, reason: NoReason) {
         // In another epoch the attempt can never be accepted again; every other no must be remembered.
         let binding = !matches!(reason, NoReason::WrongEpoch { .. });
-        if binding && self.rules.holds(Rule::NoIsRemembered)
+        if binding
+            && self.rules.holds(Rule::NoIsRemembered)
             && attempt.bar(id) > self.ledger.floor
             && let Some(entry) = self.ledger.entry_or_new(id)
             && !entry.bars(attempt)
@@ -115,11 +114,19 @@ impl<R: Rules> ShardEngine<R> {
             Ok(checked) => checked,
             Err(reason) => {
                 let fingerprint = Some(prepare.fingerprint);
+                if attempt.number > 1 && prepare.whole.is_none() {
+                    self.remember_no(id, attempt);
+                    for origin in origins {
+                        let vote = Vote::Condemned((*reason).clone());
+                        self.reply(*origin, ShardReply::Voted { id, attempt, vote });
+                    }
+                    return;
+                }
                 if self.rules.holds(Rule::AbortedNeedsClose) {
-                    self.close(now, id, fingerprint, &prepare.participants, reason, out);
+                    self.close(now, id, fingerprint, &prepare.participants, *reason, out);
                     self.settle(id);
                 } else {
-                    let outcome = crate::message::Outcome::Closed(reason);
+                    let outcome = crate::message::Outcome::Closed(*reason);
                     for origin in origins {
                         let vote = Vote::Decided(outcome.clone());
                         self.reply(*origin, ShardReply::Voted { id, attempt, vote });

@@ -72,11 +72,12 @@ impl<R: Rules> ShardEngine<R> {
         keys: &[RowKey],
         epoch: Epoch,
         mark: Sequence,
+        tries: u32,
     ) {
         let unchanged = epoch == self.acceptor.epoch
-            && keys.iter().all(|key| {
-                self.rows.unwritten_since(key, mark) && !self.locks.is_covered(key)
-            });
-        self.reply_proved(origin, ShardReply::Confirmed { unchanged });
+            && keys
+                .iter()
+                .all(|key| self.rows.unwritten_since(key, mark) && !self.locks.is_covered(key));
+        self.reply_proved(origin, ShardReply::Confirmed { tries, unchanged });
     }
 }

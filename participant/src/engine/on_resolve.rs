@@ -28,7 +28,9 @@ impl<R: Rules> ShardEngine<R> {
         out: &mut Vec<ShardCommand>,
     ) -> Resolution {
         if let Some(outcome) = self.ledger.outcome(id) {
-            return Resolution::Decided(outcome);
+            let decided = self.ledger.entry(id).and_then(|entry| entry.decided.as_ref());
+            let attempt = decided.map(|decided| decided.attempt).unwrap_or_default();
+            return Resolution::Decided { outcome, attempt };
         }
         let entry = self.ledger.entry(id);
         if let Some(prepared) = entry.and_then(|entry| entry.prepared.as_ref())

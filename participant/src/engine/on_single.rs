@@ -25,7 +25,7 @@ impl<R: Rules> ShardEngine<R> {
             let committed = matches!(vote, Vote::Decided(Outcome::Committed { .. }));
             self.reply_proved(origin, ShardReply::Single { id, vote });
             if applied && committed {
-                self.on_await_applied(origin, id, out);
+                self.on_await_applied(origin, id);
             }
             return;
         }
@@ -70,17 +70,12 @@ impl<R: Rules> ShardEngine<R> {
         let Checked { adds, timestamp } = match self.check(now, part) {
             Ok(checked) => checked,
             Err(reason) => {
-                self.close(now, id, Some(txn.fingerprint), &[self.config.shard], reason, out);
+                self.close(now, id, Some(txn.fingerprint), &[self.config.shard], *reason, out);
                 return self.tell_single(id, origins);
             }
         };
-        let commit = CommitSingle {
-            id,
-            fingerprint: txn.fingerprint,
-            timestamp,
-            part: part.clone(),
-            adds,
-        };
+        let commit =
+            CommitSingle { id, fingerprint: txn.fingerprint, timestamp, part: part.clone(), adds };
         self.write(now, Body::CommitSingle(Box::new(commit)), out);
         self.tell_single(id, origins);
         if applied {

@@ -24,7 +24,7 @@ impl<R: Rules> ShardEngine<R> {
         }
         self.retry_io(out);
         self.wound(now, out);
-        self.start_attempts(now, out);
+        self.start_attempts(now);
         if now.mono_us >= self.last_sweep_us + SWEEP_EVERY_US {
             self.last_sweep_us = now.mono_us;
             self.recover_old(now, out);
@@ -33,7 +33,7 @@ impl<R: Rules> ShardEngine<R> {
         }
         self.advance_floor(now, out);
         self.rows.evict(self.config.limits.max_cache_bytes);
-        self.checkpoint_if_due(now, out);
+        self.checkpoint_if_due(out);
         self.resign_if_drained(now, out);
     }
 
@@ -102,7 +102,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// The home starts the next attempt of what is open, one at a time.
-    fn start_attempts(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+    fn start_attempts(&mut self, now: Now) {
         if self.role == Role::Draining {
             return;
         }

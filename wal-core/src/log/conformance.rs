@@ -1,1 +1,381 @@
-//! (being written)
+//! One suite for every implementation of [`IntentLog`]: it checks the numbered clauses of [`super`].
+//!
+//! An implementation's own tests add what only they can do: lose power, flip bits, fill the disk.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Appended, IntentLog, LogError, ShardBatch};
+use crate::id::{Epoch, Position, Sequence, ShardId};
+use crate::record::{Body, Header, encode_into};
+
+/// No answer takes this long, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const A: ShardId = ShardId(0);
+const B: ShardId = ShardId(1);
+const C: ShardId = ShardId(700);
+
+/// A log under test, and what it can be asked to do beyond the port.
+pub trait Subject {
+    /// The log.
+    fn log(&self) -> &dyn IntentLog;
+
+    /// Closes the log and opens it again; `None` if it cannot be closed.
+    fn reopen(self: Box<Self>) -> Option<Box<dyn Subject>>;
+
+    /// Tries to open the same log a second time; `None` if it may have two owners (clause 12).
+    fn open_second(&self) -> Option<LogError>;
+
+    /// Makes the next batch of that shard be rejected; `None`, or a batch of that shard and epoch to be
+    /// appended, which this log rejects.
+    fn rejected(&self, shard: ShardId, epoch: Epoch) -> Option<ShardBatch>;
+
+    /// Makes the answer to the next batch of that shard unknown; whether it can.
+    fn make_unknown(&self, shard: ShardId) -> bool;
+}
+
+/// One visited record.
+pub type Visited = (ShardId, Position, Bytes);
+
+/// Records of one shard, with the sequences from `first` on, each with `size` bytes of content.
+pub fn batch(shard: ShardId, epoch: Epoch, first: u64, count: u64, size: usize) -> ShardBatch {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for seq in first..first + count {
+        let header = Header { epoch, seq: Sequence(seq), previous: u64::from(shard.0) };
+        let payload = Bytes::from(vec![seq as u8; size]);
+        let body = Body::Checkpoint { chunk: seq as u32, last: false, payload };
+        encode_into(&mut bytes, &header, &body);
+        ends.push(bytes.len() as u32);
+    }
+    ShardBatch { shard, epoch, first: Sequence(first), bytes: bytes.into(), ends }
+}
+
+/// Appends and waits for the answers.
+pub fn append(log: &dyn IntentLog, batches: Vec<ShardBatch>) -> Vec<Appended> {
+    let (send, receive) = mpsc::channel();
+    let done = move |results| send.send(results).expect("somebody waits");
+    log.append(batches, Box::new(done));
+    receive.recv_timeout(PATIENCE).expect("an answer (clause 6)")
+}
+
+/// Appends one batch that must become durable; where it starts.
+pub fn append_durable(log: &dyn IntentLog, batch: ShardBatch) -> Position {
+    match append(log, vec![batch]).pop() {
+        Some(Appended::Durable { first }) => first,
+        other => panic!("not durable: {other:?}"),
+    }
+}
+
+/// All records of some shards from given positions on, and where the next visit starts.
+pub fn replay(
+    log: &dyn IntentLog,
+    from: &[(ShardId, Position)],
+) -> Result<(Vec<Visited>, BTreeMap<ShardId, Position>), LogError> {
+    let mut visited = Vec::new();
+    let from = from.iter().copied().collect();
+    let next = log.replay(&from, &mut |shard, position, record| {
+        visited.push((shard, position, record));
+        Ok(())
+    })?;
+    Ok((visited, next))
+}
+
+fn everything(log: &dyn IntentLog) -> Vec<Visited> {
+    let all = [A, B, C].map(|shard| (shard, Position(0)));
+    replay(log, &all).expect("a readable log").0
+}
+
+fn of_shard(visited: &[Visited], shard: ShardId) -> Vec<(Position, Bytes)> {
+    let own = visited.iter().filter(|(of, _, _)| *of == shard);
+    own.map(|(_, position, record)| (*position, record.clone())).collect()
+}
+
+/// Runs every clause on logs that `make` creates, each new and empty.
+///
+/// # Panics
+/// If a clause does not hold.
+pub fn run(make: &mut dyn FnMut() -> Box<dyn Subject>) {
+    clauses_1_and_7_replay_visits_in_order_what_was_appended(&*make());
+    clause_7_replay_goes_on_where_it_ended(&*make());
+    clause_7_a_visitor_can_stop(&*make());
+    clause_2_what_was_durable_is_there_after_reopening(make());
+    clauses_3_and_4_rejected_is_never_there_and_bars_the_epoch(&*make());
+    clauses_3_and_4_unknown_bars_the_epoch(&*make());
+    clause_5_batches_complete_in_order(&*make());
+    clause_6_every_append_is_answered_once_also_at_closing(make());
+    clause_8_trim_drops_nothing_at_or_after_the_position(make());
+    clauses_10_and_11_identity_and_hints_are_kept(make(), &*make());
+    clause_12_there_is_one_owner(make());
+}
+
+fn clauses_1_and_7_replay_visits_in_order_what_was_appended(subject: &dyn Subject) {
+    let log = subject.log();
+    let mut expected: BTreeMap<ShardId, Vec<Bytes>> = BTreeMap::new();
+    let (send, receive) = mpsc::channel();
+    for round in 0..50 {
+        let batches: Vec<ShardBatch> = [A, B, C]
+            .into_iter()
+            .filter(|shard| (round + u64::from(shard.0)).is_multiple_of(2))
+            .map(|shard| batch(shard, Epoch(1), round * 4, 1 + round % 4, 40 * round as usize))
+            .collect();
+        for batch in &batches {
+            expected.entry(batch.shard).or_default().extend(batch.records());
+        }
+        let firsts: Vec<(ShardId, Bytes)> = batches
+            .iter()
+            .map(|batch| (batch.shard, batch.records().next().expect("a record")))
+            .collect();
+        let send = send.clone();
+        let done = move |results: Vec<Appended>| {
+            send.send((firsts, results)).expect("somebody waits");
+        };
+        log.append(batches, Box::new(done));
+    }
+    drop(send);
+    let visited = everything(log_after(log, &receive, 50));
+    for (shard, records) in &expected {
+        let own = of_shard(&visited, *shard);
+        assert!(own.is_sorted_by(|a, b| a.0 < b.0), "positions grow (clause 1)");
+        let read: Vec<Bytes> = own.into_iter().map(|(_, record)| record).collect();
+        assert_eq!(&read, records, "shard {shard} (clauses 1 and 7)");
+    }
+    let only_b = replay(log, &[(B, Position(0))]).expect("a readable log").0;
+    assert!(only_b.iter().all(|(shard, _, _)| *shard == B), "only what was asked (clause 7)");
+    assert_eq!(only_b.len(), expected[&B].len());
+}
+
+type Answer = (Vec<(ShardId, Bytes)>, Vec<Appended>);
+
+/// Waits for all answers; each must be durable, and replaying from its position must start with its record.
+fn log_after<'a>(
+    log: &'a dyn IntentLog,
+    receive: &mpsc::Receiver<Answer>,
+    count: usize,
+) -> &'a dyn IntentLog {
+    for _ in 0..count {
+        let (firsts, results) = receive.recv_timeout(PATIENCE).expect("an answer (clause 6)");
+        assert_eq!(firsts.len(), results.len(), "one answer for each batch");
+        for ((shard, record), result) in firsts.into_iter().zip(results) {
+            let Appended::Durable { first } = result else { panic!("{result:?}") };
+            let visited = replay(log, &[(shard, first)]).expect("a readable log").0;
+            assert_eq!(visited[0], (shard, first, record), "the position of a batch");
+        }
+    }
+    log
+}
+
+fn clause_7_replay_goes_on_where_it_ended(subject: &dyn Subject) {
+    let log = subject.log();
+    let mut next: Vec<(ShardId, Position)> = vec![(A, Position(0)), (B, Position(0))];
+    let mut seen = Vec::new();
+    for round in 0..10 {
+        append_durable(log, batch(A, Epoch(1), round * 2, 2, 10));
+        if round % 3 == 0 {
+            append_durable(log, batch(B, Epoch(1), round, 1, 10));
+        }
+        let (visited, positions) = replay(log, &next).expect("a readable log");
+        assert!(!visited.is_empty());
+        seen.extend(visited);
+        next = positions.into_iter().collect();
+        assert_eq!(next.len(), 2, "a position for each shard that was asked for");
+    }
+    assert_eq!(seen, everything(log), "nothing missed, nothing repeated");
+    let (nothing, _) = replay(log, &next).expect("a readable log");
+    assert!(nothing.is_empty());
+}
+
+fn clause_7_a_visitor_can_stop(subject: &dyn Subject) {
+    let log = subject.log();
+    append_durable(log, batch(A, Epoch(1), 0, 5, 10));
+    let mut count = 0;
+    let stopped = log.replay(&[(A, Position(0))].into(), &mut |_, _, _| {
+        count += 1;
+        if count == 3 { Err(LogError::Stopped("enough".into())) } else { Ok(()) }
+    });
+    assert!(matches!(stopped, Err(LogError::Stopped(_))));
+    assert_eq!(count, 3);
+}
+
+fn clause_2_what_was_durable_is_there_after_reopening(subject: Box<dyn Subject>) {
+    let mut subject = subject;
+    for life in 1..=4 {
+        for round in 0..20 {
+            append_durable(subject.log(), batch(A, Epoch(life), round * 3, 3, 300));
+            append_durable(subject.log(), batch(C, Epoch(life), round, 1, 0));
+        }
+        let before = everything(subject.log());
+        assert_eq!(before.len() as u64, life * 80);
+        match subject.reopen() {
+            None => return,
+            Some(reopened) => subject = reopened,
+        }
+        assert_eq!(everything(subject.log()), before, "the same records at the same positions");
+    }
+}
+
+fn clauses_3_and_4_rejected_is_never_there_and_bars_the_epoch(subject: &dyn Subject) {
+    let log = subject.log();
+    append_durable(log, batch(A, Epoch(1), 0, 1, 10));
+    let Some(rejected) = subject.rejected(A, Epoch(1)) else { return };
+    let before = everything(log);
+    let answers = append(log, vec![rejected]);
+    assert!(matches!(answers[..], [Appended::Rejected { .. }]), "{answers:?}");
+    let later = append(log, vec![batch(A, Epoch(1), 9, 1, 10), batch(B, Epoch(1), 0, 1, 10)]);
+    assert!(matches!(later[0], Appended::Rejected { .. }), "the same shard and epoch: {later:?}");
+    assert!(matches!(later[1], Appended::Durable { .. }), "another shard: {later:?}");
+    append_durable(log, batch(A, Epoch(2), 0, 1, 10));
+    let after = everything(log);
+    assert_eq!(after[..before.len()], before[..]);
+    assert_eq!(after.len(), before.len() + 2, "what was rejected is not there (clause 3)");
+}
+
+fn clauses_3_and_4_unknown_bars_the_epoch(subject: &dyn Subject) {
+    let log = subject.log();
+    append_durable(log, batch(A, Epoch(1), 0, 1, 10));
+    if !subject.make_unknown(A) {
+        return;
+    }
+    let answers = append(log, vec![batch(A, Epoch(1), 1, 1, 10)]);
+    assert!(matches!(answers[..], [Appended::Unknown { .. }]), "{answers:?}");
+    for seq in 2..5 {
+        let later = append(log, vec![batch(A, Epoch(1), seq, 1, 10)]);
+        assert!(matches!(later[..], [Appended::Rejected { .. }]), "{later:?}");
+    }
+}
+
+fn clause_5_batches_complete_in_order(subject: &dyn Subject) {
+    let log = subject.log();
+    let completed: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let (send, receive) = mpsc::channel();
+    let note = |number: u64| {
+        let (completed, send) = (Arc::clone(&completed), send.clone());
+        Box::new(move |_| {
+            completed.lock().expect("nobody panics").push(number);
+            send.send(()).expect("somebody waits");
+        })
+    };
+    for number in 0..100 {
+        let rejected = (number == 60).then(|| subject.rejected(A, Epoch(1))).flatten();
+        let next = rejected.unwrap_or_else(|| batch(A, Epoch(1), number, 1, 500));
+        log.append(vec![next], note(number));
+    }
+    for _ in 0..100 {
+        receive.recv_timeout(PATIENCE).expect("an answer (clause 6)");
+    }
+    let expected: Vec<u64> = (0..100).collect();
+    assert_eq!(*completed.lock().expect("nobody panics"), expected);
+}
+
+fn clause_6_every_append_is_answered_once_also_at_closing(subject: Box<dyn Subject>) {
+    let (send, receive) = mpsc::channel();
+    for number in 0..100 {
+        let send = send.clone();
+        let done = move |results: Vec<Appended>| {
+            send.send((number, results)).expect("somebody waits");
+        };
+        subject.log().append(vec![batch(A, Epoch(1), number, 1, 100)], Box::new(done));
+    }
+    drop(send);
+    let reopened = subject.reopen();
+    let mut answers: Vec<(u64, Vec<Appended>)> = receive.iter().collect();
+    answers.sort_by_key(|(number, _)| *number);
+    let numbers: Vec<u64> = answers.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..100).collect::<Vec<u64>>(), "one answer for each append");
+    if let Some(subject) = reopened {
+        let there: Vec<Position> =
+            everything(subject.log()).into_iter().map(|(_, position, _)| position).collect();
+        for (_, results) in answers {
+            match &results[..] {
+                [Appended::Durable { first }] => assert!(there.contains(first)),
+                [Appended::Unknown { .. } | Appended::Rejected { .. }] => {}
+                other => panic!("one answer for one batch: {other:?}"),
+            }
+        }
+    }
+}
+
+fn clause_8_trim_drops_nothing_at_or_after_the_position(subject: Box<dyn Subject>) {
+    let mut subject = subject;
+    let mut low = BTreeMap::new();
+    for round in 0..30 {
+        let log = subject.log();
+        let a = append_durable(log, batch(A, Epoch(1), round * 2, 2, 900));
+        let b = append_durable(log, batch(B, Epoch(1), round, 1, 900));
+        let before = everything(log);
+        let (first_a, first_b) = (a, if round < 10 { Position(0) } else { b });
+        log.trim(A, a).expect("a trim");
+        low.insert(A, first_a);
+        if round >= 10 {
+            log.trim(B, b).expect("a trim");
+        }
+        low.insert(B, first_b);
+        log.trim(A, Position(1)).expect("a trim that is behind another");
+        check_trimmed(log, &before, &low);
+        if round % 10 == 9 {
+            match subject.reopen() {
+                None => return,
+                Some(reopened) => subject = reopened,
+            }
+            check_trimmed(subject.log(), &before, &low);
+        }
+    }
+}
+
+fn check_trimmed(log: &dyn IntentLog, before: &[Visited], low: &BTreeMap<ShardId, Position>) {
+    let kept = |(shard, position, _): &&Visited| *position >= low[shard];
+    let kept: Vec<Visited> = before.iter().filter(kept).cloned().collect();
+    let (left, _) = replay(log, &[(A, Position(0)), (B, Position(0))]).expect("a readable log");
+    for record in &kept {
+        assert!(left.contains(record), "a record at {} was trimmed", record.1);
+    }
+    for (shard, at) in low {
+        let (own, _) = replay(log, &[(*shard, *at)]).expect("the position itself is not trimmed");
+        assert_eq!(own.first().map(|record| record.1), kept_first(&kept, *shard));
+    }
+    let first = before.iter().find(|(shard, _, _)| *shard == A).expect("a record").1;
+    if first > Position(0) && first < low[&A] {
+        match replay(log, &[(A, first)]) {
+            Err(LogError::Trimmed { shard, asked, .. }) => assert_eq!((shard, asked), (A, first)),
+            Ok((own, _)) => assert_eq!(own[0].1, first, "it was not trimmed yet"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn kept_first(kept: &[Visited], shard: ShardId) -> Option<Position> {
+    kept.iter().find(|(of, _, _)| *of == shard).map(|record| record.1)
+}
+
+fn clauses_10_and_11_identity_and_hints_are_kept(subject: Box<dyn Subject>, other: &dyn Subject) {
+    let mut subject = subject;
+    let identity = subject.log().identity();
+    assert_ne!(identity, other.log().identity(), "two logs (clause 10)");
+    assert_eq!(subject.log().hint(A).expect("no hint"), None);
+    for round in 0..3 {
+        let log = subject.log();
+        let at = append_durable(log, batch(A, Epoch(1), round, 1, 10));
+        log.store_hint(A, at).expect("a hint");
+        assert_eq!(log.hint(A).expect("a hint"), Some(at), "the newest (clause 11)");
+        assert_eq!(log.hint(B).expect("no hint"), None);
+        match subject.reopen() {
+            None => return,
+            Some(reopened) => subject = reopened,
+        }
+        assert_eq!(subject.log().identity(), identity, "the same for ever (clause 10)");
+        let kept = subject.log().hint(A).expect("a hint");
+        assert!(kept.is_none_or(|kept| kept <= at), "a hint that was never stored");
+    }
+}
+
+fn clause_12_there_is_one_owner(subject: Box<dyn Subject>) {
+    let Some(error) = subject.open_second() else { return };
+    assert!(matches!(error, LogError::Locked { .. }), "{error}");
+    append_durable(subject.log(), batch(A, Epoch(1), 0, 1, 10));
+    if let Some(subject) = subject.reopen() {
+        append_durable(subject.log(), batch(A, Epoch(1), 1, 1, 10));
+    }
+}

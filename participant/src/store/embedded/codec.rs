@@ -9,6 +9,8 @@
 //! Keys sort by table, so that a table is a range, and a partition is a range in it. Numbers in rows
 //! are little-endian. Checksums are the journal's and the blocks', below this layer.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use wal_core::{Cell, ColumnId, Row, RowKey, Timestamp};
 
@@ -88,7 +90,43 @@ pub(super) fn encode_row(row: &Row, out: &mut Vec<u8>) {
 /// Decodes a row. Its values share one copy of `stored`, so that a row in memory keeps no block of
 /// the store alive.
 pub(super) fn decode_row(stored: &[u8]) -> Result<Row, RowDecodeError> {
-    let mut reader = Reader { bytes: Bytes::copy_from_slice(stored), at: 0 };
+    let shared = Bytes::copy_from_slice(stored);
+    let mut reader = Reader { bytes: stored, at: 0 };
+    let (deleted_at, marker_at, count) = decode_head(&mut reader)?;
+    let mut cells: Vec<Cell> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (column, timestamp, value) = decode_cell(&mut reader)?;
+        if cells.last().is_some_and(|last| last.column >= column) {
+            return Err(RowDecodeError::Malformed { what: "columns out of order" });
+        }
+        cells.push(Cell { column, timestamp, value: value.map(|range| shared.slice(range)) });
+    }
+    if reader.at != stored.len() {
+        return Err(RowDecodeError::Malformed { what: "bytes behind the last cell" });
+    }
+    Ok(Row { deleted_at, marker_at, cells })
+}
+
+/// Whether nothing is left of the row but tombstones older than `before`. Copies nothing.
+pub(super) fn is_dead(stored: &[u8], before: Timestamp) -> Result<bool, RowDecodeError> {
+    let mut reader = Reader { bytes: stored, at: 0 };
+    let (deleted_at, marker_at, count) = decode_head(&mut reader)?;
+    if marker_at.is_some() || deleted_at.is_some_and(|at| at >= before) {
+        return Ok(false);
+    }
+    for _ in 0..count {
+        let (_, timestamp, value) = decode_cell(&mut reader)?;
+        if value.is_some() || timestamp >= before {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+type Head = (Option<Timestamp>, Option<Timestamp>, usize);
+
+/// Times of the row tombstone and of the marker, and how many cells follow.
+fn decode_head(reader: &mut Reader<'_>) -> Result<Head, RowDecodeError> {
     let [version, flags] = reader.array("header")?;
     if version != ROW_VERSION {
         return Err(RowDecodeError::Version { found: version });
@@ -104,53 +142,44 @@ pub(super) fn decode_row(stored: &[u8]) -> Result<Row, RowDecodeError> {
     };
     let deleted_at = time(HAS_DELETED_AT, "tombstone")?;
     let marker_at = time(HAS_MARKER_AT, "marker")?;
-    let count = usize::from(u16::from_le_bytes(reader.array("cell count")?));
-    let mut cells: Vec<Cell> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let cell = decode_cell(&mut reader)?;
-        if cells.last().is_some_and(|last| last.column >= cell.column) {
-            return Err(RowDecodeError::Malformed { what: "columns out of order" });
-        }
-        cells.push(cell);
-    }
-    if reader.at != reader.bytes.len() {
-        return Err(RowDecodeError::Malformed { what: "bytes behind the last cell" });
-    }
-    Ok(Row { deleted_at, marker_at, cells })
+    let count = u16::from_le_bytes(reader.array("cell count")?);
+    Ok((deleted_at, marker_at, usize::from(count)))
 }
 
-fn decode_cell(reader: &mut Reader) -> Result<Cell, RowDecodeError> {
+/// A cell, and where its value is.
+fn decode_cell(
+    reader: &mut Reader<'_>,
+) -> Result<(ColumnId, Timestamp, Option<Range<usize>>), RowDecodeError> {
     let column = ColumnId(u16::from_le_bytes(reader.array("column")?));
     let timestamp = Timestamp(i64::from_le_bytes(reader.array("timestamp")?));
     let value = match u32::from_le_bytes(reader.array("length")?) {
         TOMBSTONE => None,
-        length => Some(reader.slice(length as usize)?),
+        length => Some(reader.skip(length as usize)?),
     };
-    Ok(Cell { column, timestamp, value })
+    Ok((column, timestamp, value))
 }
 
-struct Reader {
-    bytes: Bytes,
+struct Reader<'a> {
+    bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], RowDecodeError> {
-        let rest = &self.bytes[self.at..];
-        let Some(found) = rest.first_chunk::<N>() else {
+        let Some(found) = self.bytes[self.at..].first_chunk::<N>() else {
             return Err(RowDecodeError::Short { length: self.bytes.len(), field });
         };
         self.at += N;
         Ok(*found)
     }
 
-    fn slice(&mut self, length: usize) -> Result<Bytes, RowDecodeError> {
+    fn skip(&mut self, length: usize) -> Result<Range<usize>, RowDecodeError> {
         if length > self.bytes.len() - self.at {
             return Err(RowDecodeError::Short { length: self.bytes.len(), field: "value" });
         }
         let start = self.at;
         self.at += length;
-        Ok(self.bytes.slice(start..self.at))
+        Ok(start..self.at)
     }
 }
 

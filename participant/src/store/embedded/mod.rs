@@ -9,7 +9,7 @@
 //!   returns; a batch that was being written is cut off as a whole when the store is opened again.
 //! * Loss of power: everything applied before the last [`TableStore::sync`] that returned, perhaps
 //!   more. Later batches are in the intent log.
-//! * Damage: the end of a journal that cannot be read is cut as an unfinished write (see [`journal`]).
+//! * Damage: the end of a journal that cannot be read is cut as an unfinished write (see `journal.rs`).
 //!   So every sync leaves a number in the journal and in a file of its own: a store whose journal no
 //!   longer holds the number that was promised is refused at open, rather than served with rows
 //!   missing. Rows in the journal and blocks of the tree are checksummed; the engine's own sequence
@@ -19,132 +19,56 @@
 mod codec;
 mod folder;
 mod journal;
+mod open;
+mod purge;
+mod recent;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Slice};
 use wal_core::{Row, RowKey, RowMutation, Timestamp};
+
+pub use self::open::{EmbeddedOptions, OpenError};
 
 use self::codec::{MAX_KEY_BYTES, decode_row, encode_key, encode_row, key_bytes};
 use self::folder::Folder;
+use self::open::Engine;
+use self::purge::PurgeBefore;
+use self::recent::Recent;
 use super::{StoreError, TableStore};
 
 /// Where the number of the last sync is kept among the rows. Shorter than any row's key.
 const MARK_KEY: &[u8] = b"mark";
-/// Memtables that can exist at once: one is written, and writers wait when four wait to be flushed.
-const MEMTABLES: u64 = 5;
-/// The least that the engine can keep its journal to: one file.
-const MIN_JOURNAL_BYTES: u64 = 64 << 20;
-const MIN_WRITE_BUFFER_BYTES: u64 = 64 << 10;
-
-/// Sizes that bound the store's memory and disk beside its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbeddedOptions {
-    /// Cache of blocks read from disk, bytes.
-    pub cache_bytes: u64,
-    /// Writes kept in memory before they go to the tree, bytes. Up to five such buffers exist when
-    /// the disk is slow, and they take about twice their size. At least 64 KiB. Fixed when the
-    /// store is created.
-    pub write_buffer_bytes: u64,
-    /// Journal files on disk beyond which buffers are written out early, bytes. At least 64 MiB.
-    pub journal_bytes: u64,
-}
-
-impl Default for EmbeddedOptions {
-    fn default() -> Self {
-        Self { cache_bytes: 32 << 20, write_buffer_bytes: 12 << 20, journal_bytes: 128 << 20 }
-    }
-}
-
-const _: () = assert!(MEMTABLES * (12 << 20) * 2 + (32 << 20) < 160 << 20);
-
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Somebody has it open.
-    #[error(
-        "the table store in {folder} is in use; stop the other server, or choose another data folder"
-    )]
-    Locked {
-        /// The store's folder.
-        folder: PathBuf,
-    },
-    /// Another version wrote it.
-    #[error(
-        "the table store in {folder} has format {found:?}, this version reads format {expected}; start the version that wrote it, or choose an empty data folder"
-    )]
-    Format {
-        /// The store's folder.
-        folder: PathBuf,
-        /// The format found, as it is written there.
-        found: String,
-        /// The format that this version reads and writes.
-        expected: u32,
-    },
-    /// The folder holds other things.
-    #[error(
-        "the folder {folder} is not a table store, and not empty: it holds {found:?}; choose another data folder"
-    )]
-    Foreign {
-        /// The folder.
-        folder: PathBuf,
-        /// Something that it holds.
-        found: String,
-    },
-    /// Rows that were durable are gone.
-    #[error(
-        "the table store in {folder} is damaged: {why}; restore the whole data folder from a copy"
-    )]
-    Damaged {
-        /// The store's folder.
-        folder: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// Input or output failed.
-    #[error("table store: cannot {action} {path}: {source}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// A setting is out of range.
-    #[error("table store: {setting} must be at least {least}, and is {got}")]
-    Setting {
-        /// Which.
-        setting: &'static str,
-        /// The least value.
-        least: u64,
-        /// What was given.
-        got: u64,
-    },
-}
 
 /// A table store on this machine's disk. See the module's documentation.
 pub struct EmbeddedStore {
     rows: Keyspace,
     database: Database,
     /// Reading, merging and writing back is one step: one apply at a time.
-    writer: Mutex<Scratch>,
+    writer: Mutex<Writer>,
     /// The number of the last sync.
     syncs: Mutex<Synced>,
     /// Applies that wrote something.
     applied: AtomicU64,
-    purge_before: AtomicI64,
+    purge_before: PurgeBefore,
     // Last, so that the folder is free only once the engine has closed its files.
     folder: Folder,
 }
 
+/// What the one apply at a time works with.
 #[derive(Default)]
-struct Scratch {
+struct Writer {
+    recent: Recent,
+    /// Room for one encoded key.
     key: Vec<u8>,
+    /// Room for one encoded row.
     row: Vec<u8>,
 }
+
+/// A row's key and what is to be stored under it, if anything.
+type Write = (Slice, Option<Slice>);
 
 struct Synced {
     /// The number of the last sync.
@@ -156,34 +80,28 @@ struct Synced {
 impl EmbeddedStore {
     /// Opens the store in `folder`, or creates it if the folder is empty or absent.
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
-        check_options(&options)?;
-        let folder = Folder::take(folder, |rows| {
-            open_engine(rows, &options).map(drop).map_err(|error| open_error(rows, &error))
-        })?;
-        let (database, rows, number) = match open_checked(&folder, &options) {
-            Err(Opening::Torn { why }) => open_after_cut(&folder, &options, why)?,
-            Err(Opening::Failed(error)) => return Err(error),
-            Ok(opened) => opened,
-        };
+        let purge_before = PurgeBefore::default();
+        let engine = Engine::open(folder, &options, &purge_before)?;
         Ok(Self {
-            rows,
-            database,
+            rows: engine.rows,
+            database: engine.database,
             writer: Mutex::default(),
-            syncs: Mutex::new(Synced { number, applied: 0 }),
+            syncs: Mutex::new(Synced { number: engine.synced, applied: 0 }),
             applied: AtomicU64::new(0),
-            purge_before: AtomicI64::new(i64::MIN),
-            folder,
+            purge_before,
+            folder: engine.folder,
         })
     }
 
-    /// Allows tombstones older than `before` to be dropped when their row is next written. Only ever
-    /// raised.
+    /// Allows tombstones older than `before` to be dropped: when their row is next written, or, if
+    /// nothing else is left of it, when the tree is compacted. Only ever raised; not kept over a
+    /// restart.
     ///
     /// A tombstone may go once no older write can be applied any more, not even again after a
     /// restart: `before` must not be above the commit timestamp of any record that a replay of the
     /// log from its last checkpoint would apply.
     pub fn purge_before(&self, before: Timestamp) {
-        self.purge_before.fetch_max(before.0, Ordering::Relaxed);
+        self.purge_before.raise(before);
     }
 
     /// How many rows there are, roughly: a row that was written several times since the tree was last
@@ -208,35 +126,44 @@ impl EmbeddedStore {
         }
     }
 
-    /// Merges the mutations of one row into it and adds the result to the batch.
+    /// Merges the mutations of one row into it. `None` if that changes nothing.
     fn merge_one<'a>(
         &self,
         key: &RowKey,
         deltas: impl Iterator<Item = &'a Row>,
-        scratch: &mut Scratch,
-        batch: &mut OwnedWriteBatch,
-    ) -> Result<(), StoreError> {
-        encode_key(key, &mut scratch.key);
-        let stored =
-            self.rows.get(&scratch.key).map_err(|error| transient("read a row", &error))?;
+        writer: &mut Writer,
+    ) -> Result<Option<Write>, StoreError> {
+        encode_key(key, &mut writer.key);
+        let encoded = Slice::from(&writer.key[..]);
+        let stored = match writer.recent.get(&encoded) {
+            Some(stored) => stored,
+            None => self.rows.get(&encoded).map_err(|error| transient("read a row", &error))?,
+        };
         let mut row = match &stored {
             None => Row::default(),
             Some(stored) => decode_row(stored).map_err(|error| damaged(key, &error))?,
         };
         deltas.for_each(|delta| row.merge(delta));
-        purge(&mut row, Timestamp(self.purge_before.load(Ordering::Relaxed)));
+        self.purge_before.purge(&mut row);
         if row.is_empty() {
-            if stored.is_some() {
-                batch.remove(&self.rows, &scratch.key[..]);
-            }
-            return Ok(());
+            return Ok(stored.map(|_| (encoded, None)));
         }
-        encode_row(&row, &mut scratch.row);
+        encode_row(&row, &mut writer.row);
         // What is applied again changes nothing, and costs no write.
-        if stored.is_none_or(|stored| *stored != scratch.row[..]) {
-            batch.insert(&self.rows, &scratch.key[..], &scratch.row[..]);
+        let same = stored.is_some_and(|stored| *stored == writer.row[..]);
+        Ok((!same).then(|| (encoded, Some(Slice::from(&writer.row[..])))))
+    }
+
+    fn commit(&self, writes: &[Write]) -> fjall::Result<()> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.len())
+            .durability(Some(PersistMode::Buffer));
+        for (key, row) in writes {
+            match row {
+                Some(row) => batch.insert(&self.rows, key.clone(), row.clone()),
+                None => batch.remove(&self.rows, key.clone()),
+            }
         }
-        Ok(())
+        batch.commit()
     }
 }
 
@@ -256,17 +183,20 @@ impl TableStore for EmbeddedStore {
         let key = |index: u32| &mutations[index as usize].key;
         order.sort_by(|a, b| key(*a).cmp(key(*b)));
 
-        let mut scratch = lock(&self.writer);
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), order.len())
-            .durability(Some(PersistMode::Buffer));
+        let mut writer = lock(&self.writer);
+        let mut writes = Vec::with_capacity(order.len());
         for same_row in order.chunk_by(|a, b| key(*a) == key(*b)) {
             let deltas = same_row.iter().map(|index| &mutations[*index as usize].delta);
-            self.merge_one(key(same_row[0]), deltas, &mut scratch, &mut batch)?;
+            writes.extend(self.merge_one(key(same_row[0]), deltas, &mut writer)?);
         }
-        if batch.is_empty() {
+        if writes.is_empty() {
             return Ok(());
         }
-        batch.commit().map_err(|error| transient("write rows", &error))?;
+        if let Err(error) = self.commit(&writes) {
+            writer.recent.forget();
+            return Err(transient("write rows", &error));
+        }
+        writer.recent.committed(writes.into_iter());
         self.applied.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -291,15 +221,7 @@ impl TableStore for EmbeddedStore {
     }
 }
 
-/// Drops tombstones older than `before`.
-fn purge(row: &mut Row, before: Timestamp) {
-    if row.deleted_at.is_some_and(|at| at < before) {
-        row.deleted_at = None;
-    }
-    row.cells.retain(|cell| cell.value.is_some() || cell.timestamp >= before);
-}
-
-// A panic inside cannot leave a half-made state behind: both are written only after they succeeded.
+// A panic inside leaves no half-made state behind: both are changed only after a success.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -324,133 +246,75 @@ fn damaged(key: &RowKey, error: &codec::RowDecodeError) -> StoreError {
     }
 }
 
-fn check_options(options: &EmbeddedOptions) -> Result<(), OpenError> {
-    let least = [
-        ("journal_bytes", options.journal_bytes, MIN_JOURNAL_BYTES),
-        ("write_buffer_bytes", options.write_buffer_bytes, MIN_WRITE_BUFFER_BYTES),
-    ];
-    for (setting, got, least) in least {
-        if got < least {
-            return Err(OpenError::Setting { setting, least, got });
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wal_core::{Cell, ColumnId, TableId};
+
+    use super::*;
+
+    fn key(partition: u32) -> RowKey {
+        RowKey {
+            table: TableId(1),
+            partition: partition.to_be_bytes().to_vec().into(),
+            clustering: Bytes::new(),
         }
     }
-    Ok(())
-}
 
-fn open_engine(
-    path: &Path,
-    options: &EmbeddedOptions,
-) -> Result<(Database, Keyspace), fjall::Error> {
-    let database = Database::builder(path)
-        .cache_size(options.cache_bytes)
-        .max_journaling_size(options.journal_bytes)
-        // With more, one of them spins while another compacts.
-        .worker_threads(1)
-        .open()?;
-    let rows = database.keyspace("rows", || {
-        KeyspaceCreateOptions::default().max_memtable_size(options.write_buffer_bytes)
-    })?;
-    Ok((database, rows))
-}
-
-type Opened = (Database, Keyspace, u64);
-
-/// Why opening did not succeed, and whether another try makes sense.
-enum Opening {
-    /// A batch of the journal is not whole.
-    Torn {
-        /// As the engine says it.
-        why: String,
-    },
-    Failed(OpenError),
-}
-
-impl From<OpenError> for Opening {
-    fn from(error: OpenError) -> Self {
-        Self::Failed(error)
+    fn cell(at: i64, value: Option<Bytes>) -> Row {
+        let cell = Cell { column: ColumnId(1), timestamp: Timestamp(at), value };
+        Row { cells: vec![cell], ..Row::default() }
     }
-}
 
-/// Opens the engine and makes sure that everything the last sync promised is there.
-fn open_checked(folder: &Folder, options: &EmbeddedOptions) -> Result<Opened, Opening> {
-    let place = folder.rows();
-    let (database, rows) = open_engine(&place, options).map_err(|error| match error {
-        fjall::Error::JournalRecovery(why) => Opening::Torn { why: why.to_string() },
-        other => Opening::Failed(open_error(&place, &other)),
-    })?;
-    let number = check_synced(folder, &rows)?;
-    Ok((database, rows, number))
-}
-
-/// Opens once more without the batch that is not whole, if that loses nothing that was promised.
-fn open_after_cut(
-    folder: &Folder,
-    options: &EmbeddedOptions,
-    why: String,
-) -> Result<Opened, OpenError> {
-    let place = folder.rows();
-    let io = |action| {
-        let path = place.clone();
-        move |source| OpenError::Io { action, path, source }
-    };
-    let damaged = |why| OpenError::Damaged { folder: folder.path().to_owned(), why };
-    if folder.synced().map_err(io("read SYNCED beside"))?.is_none() {
-        return Err(damaged(why)); // nobody can tell what was promised
+    fn compact(store: &EmbeddedStore) {
+        store.rows.rotate_memtable_and_wait().expect("flushes");
+        store.rows.major_compact().expect("compacts");
     }
-    let cut = journal::cut_unfinished_end(&place).map_err(io("cut the journal in"))?;
-    let Some(cut) = cut else { return Err(damaged(why)) };
-    match open_checked(folder, options) {
-        Ok(opened) => {
-            cut.keep().map_err(io("remove the copy of the journal in"))?;
-            Ok(opened)
+
+    #[test]
+    fn compaction_drops_rows_of_which_only_old_tombstones_are_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).expect("opens");
+        let deltas = [
+            cell(10, None),
+            Row { deleted_at: Some(Timestamp(10)), ..Row::default() },
+            cell(20, None),
+            cell(10, Some("old and alive".into())),
+            Row { marker_at: Some(Timestamp(10)), ..Row::default() },
+        ];
+        let mutation = |(n, delta): (u32, &Row)| RowMutation { key: key(n), delta: delta.clone() };
+        let all: Vec<_> = (0..).zip(&deltas).map(mutation).collect();
+        store.apply(&all).expect("applies");
+        store.sync().expect("syncs");
+        compact(&store);
+        assert_eq!(store.rows.len().expect("counts"), 5 + 1, "nothing may go yet, nor the mark");
+
+        store.purge_before(Timestamp(15));
+        compact(&store);
+        store.apply(&[RowMutation { key: key(9), delta: deltas[3].clone() }]).expect("applies");
+        compact(&store);
+        assert_eq!(store.rows.len().expect("counts"), 4 + 1);
+        let found = store.read(&[0, 1, 2, 3, 4].map(key)).expect("reads");
+        assert_eq!(found[..2], [Row::default(), Row::default()]);
+        assert_eq!(found[2..], deltas[2..]);
+        drop(store);
+        EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).expect("the mark is there");
+    }
+
+    #[test]
+    fn a_stored_row_that_cannot_be_decoded_fails_its_reads_and_applies() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).expect("opens");
+        let mut bytes = Vec::new();
+        encode_key(&key(1), &mut bytes);
+        store.rows.insert(&bytes[..], [9, 9]).expect("inserts");
+        let mutation = RowMutation { key: key(1), delta: cell(1, None) };
+        for error in [
+            store.read(&[key(1)]).expect_err("layout 9 does not exist").to_string(),
+            store.apply(&[mutation]).expect_err("layout 9 does not exist").to_string(),
+        ] {
+            assert!(error.contains("row has layout 9, this version reads 1"), "{error}");
+            assert!(error.contains("restore the data folder"), "{error}");
         }
-        Err(again) => {
-            cut.undo().map_err(io("put back the journal in"))?;
-            Err(match again {
-                Opening::Torn { why } => damaged(why),
-                Opening::Failed(error) => error,
-            })
-        }
-    }
-}
-
-fn open_error(path: &Path, error: &fjall::Error) -> OpenError {
-    let folder = path.parent().unwrap_or(path).to_owned();
-    match error {
-        fjall::Error::Locked => OpenError::Locked { folder },
-        fjall::Error::Io(source) => OpenError::Io {
-            action: "open the engine's files in",
-            path: path.to_owned(),
-            source: std::io::Error::new(source.kind(), source.to_string()),
-        },
-        fjall::Error::InvalidVersion(found) => OpenError::Format {
-            folder,
-            found: format!("{found:?} of the engine"),
-            expected: folder::FORMAT,
-        },
-        other => OpenError::Damaged { folder, why: other.to_string() },
-    }
-}
-
-/// The number of the last sync, once it is sure that everything it promised is there.
-fn check_synced(folder: &Folder, rows: &Keyspace) -> Result<u64, OpenError> {
-    let damaged = |why| OpenError::Damaged { folder: folder.path().to_owned(), why };
-    let mark = rows.get(MARK_KEY).map_err(|error| open_error(&folder.rows(), &error))?;
-    let kept = match &mark {
-        None => 0,
-        Some(bytes) => u64::from_le_bytes(
-            bytes[..].try_into().map_err(|_| damaged("its sync mark is malformed".to_owned()))?,
-        ),
-    };
-    let promised = folder.synced().map_err(|source| OpenError::Io {
-        action: "read SYNCED in",
-        path: folder.path().to_owned(),
-        source,
-    })?;
-    match promised {
-        Some(promised) if promised > kept => Err(damaged(format!(
-            "its journal ends before sync {promised}, at sync {kept}: rows that were durable are missing"
-        ))),
-        _ => Ok(kept),
     }
 }

@@ -1,0 +1,91 @@
+//! What the next version of a namespace may change.
+
+use super::settings::Word;
+use super::{Namespace, NamespaceError, Problem};
+use crate::schema::{ColumnKind, Table};
+
+impl Namespace {
+    /// Whether `new` may follow `self`: see the module's "Versions". All problems at once.
+    pub fn validate_change(&self, new: &Self) -> Result<(), NamespaceError> {
+        let mut problems = Vec::new();
+        let mut refuse = |path: String, message: String| problems.push(Problem { path, message });
+        if self.name != new.name {
+            refuse("name".into(), format!("the namespace is {:?}: create another one", self.name));
+        }
+        if self.shards != new.shards {
+            let message = format!(
+                "a namespace keeps its {} shards: rows would lose their place",
+                self.shards
+            );
+            refuse("shards".into(), message);
+        }
+        if self.log.kind != new.log.kind {
+            let message = format!("a namespace keeps its log: {:?}", self.log.kind.word());
+            refuse("log.kind".into(), message);
+        }
+        for (index, old) in self.tables.iter().enumerate() {
+            let path = format!("table[{index}]");
+            match new.tables.get(index) {
+                Some(table) if table.full_name() == old.full_name() => {
+                    check_table(old, table, &path, &mut refuse);
+                }
+                Some(table)
+                    if new.tables.iter().any(|other| other.full_name() == old.full_name()) =>
+                {
+                    let message = format!(
+                        "{} stands in the place of {}: tables keep their order, add new ones after \
+                         the last",
+                        table.full_name(),
+                        old.full_name()
+                    );
+                    refuse(path, message);
+                }
+                Some(_) | None => {
+                    let message = format!(
+                        "the table {} is missing: tables cannot be dropped or renamed yet",
+                        old.full_name()
+                    );
+                    refuse(path, message);
+                }
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(NamespaceError { problems }) }
+    }
+}
+
+fn check_table(old: &Table, new: &Table, path: &str, refuse: &mut impl FnMut(String, String)) {
+    if old.ownership() != new.ownership() {
+        let message = format!("{} stays {:?}", old.full_name(), old.ownership().name());
+        refuse(format!("{path}.ownership"), message);
+    }
+    let path = format!("{path}.cql");
+    for (index, was) in old.columns().iter().enumerate() {
+        let message = match new.columns().get(index) {
+            Some(is) if is.name != was.name && new.find_column(&was.name).is_some() => format!(
+                "the column {:?} stands in the place of {:?}: columns keep their order, add new ones \
+                 after the last",
+                is.name, was.name
+            ),
+            Some(is) if is.name == was.name && is.ty != was.ty => {
+                format!("the column {:?} stays {}, not {}", was.name, was.ty, is.ty)
+            }
+            Some(is) if is.name == was.name && is.kind != was.kind => {
+                format!("the primary key may not change: {:?} has another place or order", was.name)
+            }
+            Some(is) if is.name == was.name => continue,
+            Some(_) | None => {
+                format!(
+                    "the column {:?} is missing: columns cannot be dropped or renamed yet",
+                    was.name
+                )
+            }
+        };
+        refuse(path.clone(), message);
+    }
+    for added in new.columns().iter().skip(old.columns().len()) {
+        if added.kind != ColumnKind::Regular && old.find_column(&added.name).is_none() {
+            let message = format!("the new column {:?} may not be part of the key", added.name);
+            refuse(path.clone(), message);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A namespace: the unit of configuration. Its file declares shards, log, tables, limits, policies.
+//!
+//! ```
+//! let bank = wal_core::namespace::Namespace::from_toml(r#"
+//!     name = "bank"
+//!     shards = 16
+//!
+//!     [limits]
+//!     rows_per_transaction = 100
+//!
+//!     [[table]]
+//!     cql = "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)"
+//!     ownership = "owned"
+//! "#)?;
+//! assert_eq!(bank.table_named("accounts")?.columns().len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Versions
+//!
+//! A version of a namespace is immutable. The next one may change limits, policies and retention, and
+//! may add tables and columns; [`Namespace::validate_change`] refuses the rest. Tables and columns are
+//! numbered by their place in the file and in their `CREATE TABLE`, and these numbers are in the log:
+//! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
+//! after the last one, new columns after the last one of their table, and never into a key. Dropping
+//! is refused for now.
+
+mod change;
+mod read;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::id::TableId;
+use crate::nearest::suggestion;
+use crate::schema::{Table, UnknownName};
+
+pub use settings::{Limits, LogKind, LogSettings, Policy, Setting, WaitLevel};
+
+/// Characters of a namespace's name.
+pub const MAX_NAME: usize = 63;
+
+/// One version of a namespace, checked. Immutable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    name: String,
+    version: u32,
+    shards: u16,
+    log: LogSettings,
+    limits: Limits,
+    policy: Policy,
+    /// In the order of the file: `tables[i]` has `TableId(i)`.
+    tables: Vec<Arc<Table>>,
+    /// Full names, and bare names where only one table has it; sorted by name.
+    by_name: Vec<(String, TableId)>,
+}
+
+impl Namespace {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version: 1 for a namespace straight from a file, else what [`Self::with_version`] was given.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The same namespace as another version.
+    #[must_use]
+    pub fn with_version(self, version: u32) -> Self {
+        Self { version, ..self }
+    }
+
+    /// How many shards its log has; never changes.
+    pub const fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// The log and its retention.
+    pub const fn log(&self) -> &LogSettings {
+        &self.log
+    }
+
+    /// The bounds.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The policies.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// All tables, in the order of their ids.
+    pub fn tables(&self) -> &[Arc<Table>] {
+        &self.tables
+    }
+
+    /// The table with this number, if there is one.
+    pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(id.0 as usize)
+    }
+
+    /// The table with this name, `accounts` or `bank.accounts`. The bare name will do where only one
+    /// keyspace has such a table.
+    pub fn find_table(&self, name: &str) -> Option<&Arc<Table>> {
+        let found = self.by_name.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
+        self.table(self.by_name[found].1)
+    }
+
+    /// The table with this name, or what to say if there is none.
+    pub fn table_named(&self, name: &str) -> Result<&Arc<Table>, UnknownName> {
+        self.find_table(name).ok_or_else(|| {
+            let same: Vec<&str> = self
+                .tables
+                .iter()
+                .filter(|table| table.name() == name)
+                .map(|table| table.full_name())
+                .collect();
+            let suggestion = if same.is_empty() {
+                suggestion(name, self.by_name.iter().map(|(name, _)| name.as_str()))
+            } else {
+                format!(": say which, {}", same.join(" or "))
+            };
+            UnknownName { what: "table".to_owned(), name: name.to_owned(), suggestion }
+        })
+    }
+}
+
+/// One thing that is wrong with a namespace file or a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `table[2].cql`, empty for the whole file.
+    pub path: String,
+    /// What, and what to do; may have several lines.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// Everything that is wrong, one problem a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceError {
+    /// The problems, in the order of the file; never empty.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for NamespaceError {}
+
+impl fmt::Display for NamespaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! Reading a namespace file: all problems at once, each with its path.
+
+use std::sync::Arc;
+
+use toml::Value as Toml;
+
+use super::settings::{Numbers, Word};
+use super::{
+    Limits, LogKind, LogSettings, MAX_NAME, Namespace, NamespaceError, Policy, Problem, Setting,
+};
+use crate::cql::CreateTable;
+use crate::id::TableId;
+use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
+use crate::nearest::suggestion;
+use crate::schema::{Ownership, Table};
+
+impl Namespace {
+    /// Reads and checks a namespace file. Its version is 1.
+    pub fn from_toml(text: &str) -> Result<Self, NamespaceError> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| NamespaceError {
+            problems: vec![Problem {
+                path: String::new(),
+                message: error.to_string().trim_end().to_owned(),
+            }],
+        })?;
+        let mut problems = Vec::new();
+        let namespace = read(Section::new(String::new(), table), &mut problems);
+        if problems.is_empty() { Ok(namespace) } else { Err(NamespaceError { problems }) }
+    }
+}
+
+/// Reads everything; the result is meaningful only if no problem was found.
+fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
+    let name = root.text("name", problems).unwrap_or_else(|| {
+        root.missing("name", "a namespace needs a name, as in name = \"bank\"", problems);
+        String::new()
+    });
+    if !is_name(&name) && !problems.iter().any(|problem| problem.path == "name") {
+        let message = format!(
+            "{name:?} is not a name: 1 to {MAX_NAME} lower-case letters, digits, '_' and '-', a \
+             letter first"
+        );
+        root.problem("name", message, problems);
+    }
+    let shards = root.number("shards", 1..=u64::from(MAX_SHARDS), problems);
+    let mut log = LogSettings::default();
+    if let Some(mut section) = root.section("log", problems) {
+        if let Some(kind) = section.word("kind", problems) {
+            log.kind = kind;
+        }
+        if log.kind == LogKind::Kafka {
+            let message = "this version keeps its log in files only: use \"embedded\"";
+            section.problem("kind", message.to_owned(), problems);
+        }
+        section.numbers(&mut log, problems);
+        section.finish(&["kind"], LogSettings::SETTINGS, problems);
+    }
+    let mut limits = Limits::default();
+    if let Some(mut section) = root.section("limits", problems) {
+        section.numbers(&mut limits, problems);
+        section.finish(&[], Limits::SETTINGS, problems);
+    }
+    let mut policy = Policy::default();
+    if let Some(mut section) = root.section("policy", problems) {
+        if let Some(wait) = section.word("wait", problems) {
+            policy.wait = wait;
+        }
+        section.numbers(&mut policy, problems);
+        section.finish(&["wait"], Policy::SETTINGS, problems);
+    }
+    let tables = read_tables(&mut root, problems);
+    root.finish(&["name", "shards", "log", "limits", "policy", "table"], &[], problems);
+    Namespace {
+        by_name: index(&tables),
+        name,
+        version: 1,
+        shards: shards.map_or(DEFAULT_SHARDS, |shards| shards as u16),
+        log,
+        limits,
+        policy,
+        tables,
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let rest = |letter: char| {
+        letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_' || letter == '-'
+    };
+    name.len() <= MAX_NAME
+        && name.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && name.chars().all(rest)
+}
+
+fn read_tables(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Arc<Table>> {
+    let mut tables: Vec<Arc<Table>> = Vec::new();
+    let sections = root.sections("table", problems);
+    if sections.is_empty() {
+        let message = "a namespace has at least one [[table]] with cql = \"CREATE TABLE …\"";
+        root.missing("table", message, problems);
+    }
+    if sections.len() > MAX_TABLES {
+        let message =
+            format!("a namespace has at most {MAX_TABLES} tables, this has {}", sections.len());
+        root.problem("table", message, problems);
+        return tables;
+    }
+    for (number, mut section) in sections.into_iter().enumerate() {
+        let ownership = section.word("ownership", problems).unwrap_or(Ownership::default());
+        let statement = match section.text("cql", problems) {
+            Some(cql) => match cql.parse::<CreateTable>() {
+                Ok(statement) => Some(statement),
+                Err(error) => {
+                    section.problem("cql", error.to_string(), problems);
+                    None
+                }
+            },
+            None => {
+                section.missing("cql", "a table needs its CREATE TABLE statement", problems);
+                None
+            }
+        };
+        if let Some(statement) = statement {
+            let id = TableId(u32::try_from(number).expect("there are at most MAX_TABLES"));
+            let table = Table::new(id, statement, ownership);
+            if tables.iter().any(|other| other.full_name() == table.full_name()) {
+                let message = format!("the table {} is declared twice", table.full_name());
+                section.problem("cql", message, problems);
+            }
+            tables.push(Arc::new(table));
+        }
+        section.finish(&["cql", "ownership"], &[], problems);
+    }
+    tables
+}
+
+/// Full names, and bare names that only one table has, sorted.
+fn index(tables: &[Arc<Table>]) -> Vec<(String, TableId)> {
+    let mut names: Vec<(String, TableId)> = Vec::new();
+    for table in tables {
+        names.push((table.full_name().to_owned(), table.id()));
+        let same = tables.iter().filter(|other| other.name() == table.name()).count();
+        if same == 1 && table.keyspace().is_some() {
+            names.push((table.name().to_owned(), table.id()));
+        }
+    }
+    names.sort();
+    names
+}
+
+/// A table of TOML, emptied key by key: what is left was not expected.
+struct Section {
+    path: String,
+    table: toml::Table,
+    missing: Vec<&'static str>,
+}
+
+impl Section {
+    fn new(path: String, table: toml::Table) -> Self {
+        Self { path, table, missing: Vec::new() }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn problem(&self, key: &str, message: String, problems: &mut Vec<Problem>) {
+        problems.push(Problem { path: self.path_of(key), message });
+    }
+
+    /// Reports a key that is not there, unless what was there has been reported already.
+    fn missing(&mut self, key: &'static str, message: &str, problems: &mut Vec<Problem>) {
+        if !problems.iter().any(|problem| problem.path == self.path_of(key)) {
+            self.problem(key, message.to_owned(), problems);
+            self.missing.push(key);
+        }
+    }
+
+    fn take<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        problems: &mut Vec<Problem>,
+        read: impl FnOnce(Toml) -> Result<T, Toml>,
+    ) -> Option<T> {
+        match read(self.table.remove(key)?) {
+            Ok(value) => Some(value),
+            Err(other) => {
+                let message = format!("expected {expected}, got {}", describe(&other));
+                self.problem(key, message, problems);
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
+        self.take(key, "a string", problems, |value| match value {
+            Toml::String(text) => Ok(text),
+            other => Err(other),
+        })
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        range: std::ops::RangeInclusive<u64>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<u64> {
+        let (least, most) = (*range.start(), *range.end());
+        let expected = format!("a whole number from {least} to {most}");
+        self.take(key, &expected, problems, |value| match value.as_integer().map(u64::try_from) {
+            Some(Ok(number)) if range.contains(&number) => Ok(number),
+            _ => Err(value),
+        })
+    }
+
+    fn numbers<N: Numbers>(&mut self, numbers: &mut N, problems: &mut Vec<Problem>) {
+        for (index, setting) in N::SETTINGS.iter().enumerate() {
+            if let Some(value) = self.number(setting.name, setting.range.clone(), problems) {
+                numbers.set(index, value);
+            }
+        }
+    }
+
+    fn word<W: Word>(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<W> {
+        let words: Vec<String> = W::ALL.iter().map(|word| format!("{:?}", word.word())).collect();
+        let expected = format!("one of {}", words.join(", "));
+        self.take(key, &expected, problems, |value| {
+            let found = W::ALL.iter().find(|word| value.as_str() == Some(word.word()));
+            found.copied().ok_or(value)
+        })
+    }
+
+    fn section(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<Section> {
+        let path = self.path_of(key);
+        let expected = format!("a section [{path}]");
+        self.take(key, &expected, problems, |value| match value {
+            Toml::Table(table) => Ok(Section::new(path, table)),
+            other => Err(other),
+        })
+    }
+
+    fn sections(&mut self, key: &str, problems: &mut Vec<Problem>) -> Vec<Section> {
+        let path = self.path_of(key);
+        let expected = format!("sections [[{path}]]");
+        let sections = self.take(key, &expected, problems, |value| match value {
+            Toml::Array(items) if items.iter().all(Toml::is_table) => Ok(items),
+            other => Err(other),
+        });
+        let mut found = Vec::new();
+        for (index, item) in sections.unwrap_or_default().into_iter().enumerate() {
+            if let Toml::Table(table) = item {
+                found.push(Section::new(format!("{path}[{index}]"), table));
+            }
+        }
+        found
+    }
+
+    /// Reports every key that nothing asked for.
+    fn finish(self, words: &[&str], settings: &[Setting], problems: &mut Vec<Problem>) {
+        let known = || words.iter().copied().chain(settings.iter().map(|setting| setting.name));
+        for key in self.table.keys() {
+            // A misspelt key explains why the right one is missing: one problem, not two.
+            let near = suggestion(key, known());
+            for missing in &self.missing {
+                if near == suggestion(missing, [*missing]) {
+                    let path = self.path_of(missing);
+                    problems.retain(|problem| problem.path != path);
+                }
+            }
+            let known: Vec<&str> = known().collect();
+            let hint =
+                if near.is_empty() { format!(": known here: {}", known.join(", ")) } else { near };
+            self.problem(key, format!("unknown key{hint}"), problems);
+        }
+    }
+}
+
+/// A TOML value in words, shortened.
+fn describe(value: &Toml) -> String {
+    match value {
+        Toml::String(text) => format!("the string {:?}", text.chars().take(60).collect::<String>()),
+        Toml::Integer(number) => format!("{number}"),
+        Toml::Float(number) => format!("{number}"),
+        Toml::Boolean(value) => format!("{value}"),
+        Toml::Datetime(value) => format!("{value}"),
+        Toml::Array(_) => "a list".to_owned(),
+        Toml::Table(_) => "a section".to_owned(),
+    }
+}

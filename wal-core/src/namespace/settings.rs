@@ -1,0 +1,192 @@
+//! What a namespace file can set, each with its default and its range.
+
+use std::ops::RangeInclusive;
+
+use crate::limits::{
+    DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS, DEFAULT_ID_WINDOW_MS,
+    DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD, DEFAULT_REMEMBERED_IDS,
+    DEFAULT_RETAIN_BYTES, DEFAULT_RETAIN_MS, DEFAULT_SEGMENT_BYTES, DEFAULT_WAIT_MS,
+    DEFAULT_WAITING_PER_SHARD, MAX_CONDITIONS_PER_TXN, MAX_ID_AHEAD_MS, MAX_RECORD_BYTES,
+    MAX_ROWS_PER_TXN, MAX_SHARDS, MAX_TXN_BYTES, RECOVER_AFTER_US,
+};
+
+/// A whole number that a namespace file can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key.
+    pub name: &'static str,
+    /// Its value where the file does not say.
+    pub default: u64,
+    /// The values allowed.
+    pub range: RangeInclusive<u64>,
+}
+
+/// The numbers of a section, as [`Setting`]s.
+pub(super) trait Numbers {
+    const SETTINGS: &'static [Setting];
+
+    fn get(&self, index: usize) -> u64;
+    fn set(&mut self, index: usize, value: u64);
+}
+
+/// Declares the numbers of a section once: field, default, range, and access by number.
+macro_rules! numbers {
+    (
+        $(#[$doc:meta])*
+        $section:ident {
+            $($(#[$field_doc:meta])* $field:ident = $default:expr, $range:expr;)*
+        }
+        $($(#[$extra_doc:meta])* $extra:ident: $extra_type:ty = $extra_default:expr;)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $section {
+            $($(#[$extra_doc])* pub $extra: $extra_type,)*
+            $($(#[$field_doc])* pub $field: u64,)*
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($extra: $extra_default,)* $($field: $default,)* }
+            }
+        }
+
+        impl Numbers for $section {
+            const SETTINGS: &'static [Setting] = &[
+                $(Setting { name: stringify!($field), default: $default, range: $range },)*
+            ];
+
+            fn get(&self, index: usize) -> u64 {
+                [$(self.$field),*][index]
+            }
+
+            fn set(&mut self, index: usize, value: u64) {
+                *[$(&mut self.$field),*][index] = value;
+            }
+        }
+    };
+}
+
+/// The largest whole number of TOML.
+const MOST: u64 = i64::MAX as u64;
+
+numbers! {
+    /// `[limits]`: every bound of a namespace.
+    Limits {
+        /// Rows that one transaction writes or checks.
+        rows_per_transaction = MAX_ROWS_PER_TXN as u64, 1..=MAX_ROWS_PER_TXN as u64;
+        /// Conditions of one transaction.
+        conditions_per_transaction = MAX_CONDITIONS_PER_TXN as u64, 0..=MAX_CONDITIONS_PER_TXN as u64;
+        /// Bytes of one transaction's keys and values.
+        bytes_per_transaction = MAX_TXN_BYTES as u64, 1..=MAX_TXN_BYTES as u64;
+        /// Shards that one transaction touches.
+        shards_per_transaction = MAX_SHARDS as u64, 1..=MAX_SHARDS as u64;
+        /// Transactions that a server drives at once; beyond it new ones are refused.
+        in_flight = DEFAULT_IN_FLIGHT, 1..=1 << 20;
+        /// Transactions of one shard that wait for locks or rows.
+        waiting_per_shard = DEFAULT_WAITING_PER_SHARD, 1..=1 << 20;
+        /// Undecided prepared transactions of one shard.
+        prepared_per_shard = DEFAULT_PREPARED_PER_SHARD, 1..=1 << 20;
+        /// Ids whose outcome is remembered, all shards of a server together; beyond it the floor
+        /// advances faster.
+        remembered_ids = DEFAULT_REMEMBERED_IDS, 1_000..=1 << 30;
+        /// Bytes of committed writes that the table store has not acknowledged, all shards of a server
+        /// together.
+        overlay_bytes = DEFAULT_OVERLAY_BYTES, 2 * MAX_TXN_BYTES as u64..=MOST;
+        /// Bytes of applied rows kept in memory, all shards of a server together.
+        cache_bytes = DEFAULT_CACHE_BYTES, 0..=MOST;
+        /// Rows of one flush to the table store.
+        flush_rows = DEFAULT_FLUSH_ROWS, 1..=MAX_ROWS_PER_TXN as u64;
+    }
+}
+
+numbers! {
+    /// `[policy]`: what holds where a request does not say.
+    Policy {
+        /// How long an id is remembered if memory allows, milliseconds.
+        id_window_ms = DEFAULT_ID_WINDOW_MS, MAX_ID_AHEAD_MS + 1..=24 * 60 * 60 * 1000;
+        /// How long a submission waits before it is answered *unknown*, milliseconds.
+        wait_ms = DEFAULT_WAIT_MS, 1..=60 * 60 * 1000;
+        /// Age at which an undecided attempt is recovered by its home, milliseconds.
+        recover_after_ms = RECOVER_AFTER_US / 1000, 10..=60 * 1000;
+    }
+    /// What a submission waits for.
+    wait: WaitLevel = WaitLevel::Committed;
+}
+
+numbers! {
+    /// `[log]`: where intents are kept, and for how long.
+    LogSettings {
+        /// Bytes of a preallocated file of the embedded log.
+        segment_bytes = DEFAULT_SEGMENT_BYTES, MAX_RECORD_BYTES as u64 + 4096..=4 << 30;
+        /// How long an applied record stays in the log, milliseconds.
+        retain_ms = DEFAULT_RETAIN_MS, 0..=MOST;
+        /// Bytes beyond which applied records are dropped earlier.
+        retain_bytes = DEFAULT_RETAIN_BYTES, 2 * MAX_RECORD_BYTES as u64..=MOST;
+        /// Bytes of log of one shard after which it writes a checkpoint.
+        checkpoint_every_bytes = DEFAULT_CHECKPOINT_EVERY_BYTES, 1 << 16..=1 << 40;
+    }
+    /// Which log.
+    kind: LogKind = LogKind::Embedded;
+}
+
+/// A word that a namespace file can choose among.
+pub(super) trait Word: Copy + 'static {
+    const ALL: &'static [Self];
+
+    fn word(self) -> &'static str;
+}
+
+/// Which log keeps the intents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// Segment files of this server.
+    Embedded,
+    /// Kafka. The word is reserved: namespaces with it are refused for now.
+    Kafka,
+    /// Memory: for tests; everything is lost when the process ends.
+    Memory,
+}
+
+impl Word for LogKind {
+    const ALL: &'static [Self] = &[Self::Embedded, Self::Kafka, Self::Memory];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Kafka => "kafka",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// How far a transaction must have come before its client is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitLevel {
+    /// The intent is durable.
+    Logged,
+    /// It is decided.
+    Committed,
+    /// It is visible in every table store.
+    Applied,
+}
+
+impl Word for WaitLevel {
+    const ALL: &'static [Self] = &[Self::Logged, Self::Committed, Self::Applied];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Logged => "logged",
+            Self::Committed => "committed",
+            Self::Applied => "applied",
+        }
+    }
+}
+
+impl Word for crate::schema::Ownership {
+    const ALL: &'static [Self] = &[Self::Owned, Self::Shared];
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}

@@ -1,0 +1,54 @@
+//! The canonical namespace file: every setting spelled out, so that a stored version means the same
+//! whatever the defaults of the program that reads it.
+
+use std::fmt::Write as _;
+
+use super::Namespace;
+use super::settings::{Numbers, Word};
+
+impl Namespace {
+    /// The canonical file. Reading it gives this namespace, as version 1.
+    pub fn to_toml(&self) -> String {
+        let mut out = format!("name = {}\nshards = {}\n", basic(&self.name), self.shards);
+        let kind = [("kind", self.log.kind.word())];
+        section(&mut out, "log", &kind, &self.log);
+        section(&mut out, "limits", &[], &self.limits);
+        section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
+        for table in &self.tables {
+            let cql = table.statement().to_string();
+            let ownership = basic(table.ownership().word());
+            write!(out, "\n[[table]]\ncql = {}\nownership = {ownership}\n", multi_line(&cql))
+                .expect("a string takes all");
+        }
+        out
+    }
+}
+
+fn section<N: Numbers>(out: &mut String, name: &str, words: &[(&str, &str)], numbers: &N) {
+    write!(out, "\n[{name}]\n").expect("a string takes all");
+    for (key, word) in words {
+        writeln!(out, "{key} = {}", basic(word)).expect("a string takes all");
+    }
+    for (index, setting) in N::SETTINGS.iter().enumerate() {
+        writeln!(out, "{} = {}", setting.name, numbers.get(index)).expect("a string takes all");
+    }
+}
+
+/// A basic string of TOML.
+fn basic(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A string over several lines, as people write statements, unless a character forbids it.
+fn multi_line(text: &str) -> String {
+    let plain = |letter: char| letter == '\n' || !letter.is_control();
+    if text.chars().all(plain)
+        && !text.contains("\"\"\"")
+        && !text.contains('\\')
+        && !text.ends_with('"')
+    {
+        format!("\"\"\"\n{text}\"\"\"")
+    } else {
+        basic(text)
+    }
+}
