@@ -45,7 +45,8 @@ impl World {
             limits: self.plan.limits,
         };
         let uid = self.number();
-        let engine = crate::engines::shard(config, Arc::clone(&self.schema));
+        let planted = self.plan.planted.and_then(crate::plan::Planted::rule);
+        let engine = crate::engines::shard(config, Arc::clone(&self.schema), planted);
         let seat = Seat {
             uid,
             engine,

@@ -47,6 +47,7 @@ pub(crate) const fn request(request: &ShardRequest) -> &'static str {
         ShardRequest::Closed { .. } => "request Closed",
         ShardRequest::Acknowledge { .. } => "request Acknowledge",
         ShardRequest::Finished { .. } => "request Finished",
+        ShardRequest::Condemn { .. } => "request Condemn",
         ShardRequest::Ask { .. } => "request Ask",
         ShardRequest::Fence { .. } => "request Fence",
         ShardRequest::AwaitApplied { .. } => "request AwaitApplied",
@@ -63,6 +64,7 @@ const fn vote(vote: &Vote) -> &'static str {
         Vote::No(NoReason::Refused) => "vote no: refused",
         Vote::No(NoReason::Overloaded) => "vote no: overloaded",
         Vote::No(NoReason::Drift) => "vote no: drift",
+        Vote::Condemned(_) => "vote condemned",
         Vote::Decided(_) => "vote decided",
         Vote::IdReused => "vote id reused",
         Vote::TooOld { .. } => "vote too old",
@@ -79,7 +81,7 @@ pub(crate) const fn reply(reply: &ShardReply) -> &'static str {
         ShardReply::Resolved { resolution, .. } => match resolution {
             Resolution::Prepared { .. } => "resolved prepared",
             Resolution::Refused => "resolved refused",
-            Resolution::Decided(_) => "resolved decided",
+            Resolution::Decided { .. } => "resolved decided",
         },
         ShardReply::Known { known, .. } => match known {
             Known::Outcome { .. } => "known outcome",
@@ -89,8 +91,8 @@ pub(crate) const fn reply(reply: &ShardReply) -> &'static str {
             Known::TooOld { .. } => "known too old",
         },
         ShardReply::Rows { .. } => "reply Rows",
-        ShardReply::Confirmed { unchanged: true } => "confirmed unchanged",
-        ShardReply::Confirmed { unchanged: false } => "confirmed changed",
+        ShardReply::Confirmed { unchanged: true, .. } => "confirmed unchanged",
+        ShardReply::Confirmed { unchanged: false, .. } => "confirmed changed",
         ShardReply::NotLeading { .. } => "reply NotLeading",
         ShardReply::Overloaded => "reply Overloaded",
     }

@@ -1,6 +1,5 @@
 //! Which node tries to lead which shard. Only liveness depends on it, so it may err as it likes.
 
-use coordinator::engine::CommitConfig;
 use wal_core::ShardId;
 
 use crate::failure::Failure;
@@ -24,9 +23,11 @@ impl World {
         let number = self.number();
         let seed = self.rng.next();
         let shards = self.plan.shards as usize;
+        let config = self.plan.commit_config(number, seed);
+        let planted = self.plan.planted.and_then(crate::plan::Planted::rule);
         let process = Process {
             number,
-            commit: crate::engines::commit(CommitConfig { node: number, seed, ..self.plan.commit_config() }),
+            commit: crate::engines::commit(config, planted),
             seats: (0..shards).map(|_| None).collect(),
             routes: vec![None; shards],
             heard_us: vec![self.now_us; shards],

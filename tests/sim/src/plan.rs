@@ -1,6 +1,7 @@
 //! What one seed decides before the world begins: its size, its limits, its faults.
 
-use participant::engine::{Leadership, ShardLimits};
+use coordinator::engine::CommitConfig;
+use participant::engine::{Leadership, Rule, ShardLimits};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 
 use crate::fault::{Fault, Faults};
@@ -15,6 +16,64 @@ pub enum Flavour {
     Cluster,
 }
 
+/// A bug put in on purpose, to prove that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Planted {
+    /// An engine does not keep a rule.
+    Rule(Rule),
+    /// The simulated adapter of the log makes a mistake.
+    Adapter(AdapterBug),
+}
+
+/// A mistake of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdapterBug {
+    /// A batch is said to be durable wherever it landed.
+    NoContiguityCheck,
+    /// After a gap, whatever follows the last offset is taken for whole.
+    ContiguityWithoutSequence,
+    /// An acknowledged batch is lost with the log's unflushed tail.
+    LosesTail,
+    /// A timeout is taken for success.
+    UnknownIsDurable,
+    /// A flush that failed is taken for done.
+    FlushFailureIgnored,
+}
+
+impl AdapterBug {
+    /// Every mistake.
+    pub const ALL: [Self; 5] = [
+        Self::NoContiguityCheck,
+        Self::ContiguityWithoutSequence,
+        Self::LosesTail,
+        Self::UnknownIsDurable,
+        Self::FlushFailureIgnored,
+    ];
+}
+
+impl Planted {
+    /// Every bug.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let adapter = AdapterBug::ALL.into_iter().map(Self::Adapter);
+        Rule::ALL.into_iter().map(Self::Rule).chain(adapter)
+    }
+
+    /// The name by which the command line knows it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Rule(rule) => format!("{rule:?}"),
+            Self::Adapter(bug) => format!("{bug:?}"),
+        }
+    }
+
+    pub(crate) const fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Adapter(_) => None,
+        }
+    }
+}
+
 /// What is asked of the simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -26,6 +85,8 @@ pub struct Options {
     pub trace: bool,
     /// Kinds of faults to leave out.
     pub without: Vec<Fault>,
+    /// What is broken on purpose.
+    pub planted: Option<Planted>,
 }
 
 /// Everything drawn in advance.
@@ -55,7 +116,10 @@ pub(crate) struct Plan {
     pub(crate) patience_us: u64,
     /// Weights of the kinds of transactions, in the order of `workload::Kind::ALL`, and of reads.
     pub(crate) weights: [u32; 10],
+    pub(crate) resend_after_us: u64,
+    pub(crate) max_calls: usize,
     pub(crate) faults: Faults,
+    pub(crate) planted: Option<Planted>,
 }
 
 impl Plan {
@@ -98,8 +162,25 @@ impl Plan {
             think_us: rng.scale(500, 60_000),
             patience_us: rng.scale(50_000, 2_500_000),
             weights: std::array::from_fn(|_| *rng.pick(&[0, 1, 2, 5])),
+            resend_after_us: rng.scale(30_000, 500_000),
+            max_calls: *rng.pick(&[4, 1_000, 1_000, 1_000]),
             faults,
+            planted: options.planted,
         }
+    }
+
+    /// The configuration of a process' commit engine.
+    pub(crate) fn commit_config(&self, node: u64, seed: u64) -> CommitConfig {
+        CommitConfig {
+            resend_after_us: self.resend_after_us,
+            max_in_flight: self.max_calls,
+            give_up_after_us: 5_000_000,
+            ..CommitConfig::new(node, seed, self.shards)
+        }
+    }
+
+    pub(crate) fn has_bug(&self, bug: AdapterBug) -> bool {
+        self.planted == Some(Planted::Adapter(bug))
     }
 }
 
