@@ -76,9 +76,10 @@ impl World {
             return Ok(());
         }
         if let Some(call) = self.clients[client].call.take() {
-            if self.rng.coin() {
-                let slot = self.rng.index(self.plan.slots);
-                self.send_to_gateway(slot, Message::Forget { call });
+            // The gateway sees that the client is gone, wherever the call went.
+            for slot in 0..self.plan.slots {
+                let delay = self.rng.below(self.plan.network_us * 4);
+                self.schedule(delay, Event::Deliver { slot, message: Box::new(Message::Forget { call }) });
             }
             self.on_lost_patience(client);
             return Ok(());
@@ -223,12 +224,11 @@ impl World {
     fn resolve_something(&mut self, client: usize) {
         let history = &self.history;
         self.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
-        match self.clients[client].unresolved.first() {
-            Some(txn) => {
-                let txn = *txn;
-                self.ask(client, txn);
-            }
-            None => self.clients[client].doing = Doing::Finished,
+        if self.clients[client].unresolved.is_empty() {
+            self.clients[client].doing = Doing::Finished;
+        } else {
+            let txn = self.clients[client].unresolved.remove(0);
+            self.ask(client, txn);
         }
     }
 
@@ -350,13 +350,12 @@ impl World {
             let txn = self.workload.transaction(id, fingerprint, ops);
             let index = self.history.add(txn, Kind::Blind, None);
             self.history.txns[index].probe = true;
-            self.clients[client].unresolved.push(index);
             return self.submit(client, index, Level::Applied, 50);
         }
         let history = &self.history;
         self.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
-        if let Some(txn) = self.clients[client].unresolved.first() {
-            let txn = *txn;
+        if !self.clients[client].unresolved.is_empty() {
+            let txn = self.clients[client].unresolved.remove(0);
             return self.ask(client, txn);
         }
         if let Some(keys) = self.clients[client].probe_reads.pop() {

@@ -171,6 +171,10 @@ fn run_many(arguments: &Arguments, base: &Options, threads: usize) -> bool {
     } else {
         print_summary(&summary, begun.elapsed());
     }
+    for (seed, failure) in summary.failures.iter().skip(5) {
+        let line: String = failure.to_string().chars().take(200).collect();
+        println!("seed {seed} FAILED {}", line.replace('\n', " "));
+    }
     for (seed, failure) in summary.failures.iter().take(5) {
         let options = Options { seed: *seed, ..base.clone() };
         let smaller = if arguments.shrink { shrink(&options, failure.check) } else { options };
