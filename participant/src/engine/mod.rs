@@ -206,6 +206,16 @@ impl<R: Rules> ShardEngine<R> {
         self.max_remembered = max;
     }
 
+    /// The tables of a newer version of the namespace.
+    pub fn set_schema(&mut self, schema: Arc<EngineSchema>) {
+        self.schema = schema;
+    }
+
+    /// Writes a checkpoint soon, however little was logged since the last.
+    pub fn request_checkpoint(&mut self) {
+        self.chain.bytes_since_checkpoint = u64::MAX / 2;
+    }
+
     fn on_request(
         &mut self,
         now: Now,

@@ -56,6 +56,8 @@ pub struct ShardStatus {
     pub open: usize,
     /// Decided, not yet known to be held by every participant.
     pub unfinished: usize,
+    /// Age of the oldest undecided promise or open intent, microseconds.
+    pub oldest_unresolved_us: Option<u64>,
     /// Waiting for locks or rows.
     pub waiting: usize,
     /// Keys locked or waited for.
@@ -112,6 +114,7 @@ impl<R: Rules> ShardEngine<R> {
             prepared: self.ledger.prepared.len(),
             open: self.ledger.open.len(),
             unfinished: self.ledger.unfinished.len(),
+            oldest_unresolved_us: self.oldest_unresolved_us(),
             waiting: self.waiting.len(),
             locks: self.locks.len(),
             held_answers: self.outbox.len(),
@@ -122,6 +125,14 @@ impl<R: Rules> ShardEngine<R> {
             checkpoint: self.checkpointer.newest(),
             counters: self.stats,
         }
+    }
+
+    /// By the id's own time against the newest timestamp: no clock is needed.
+    fn oldest_unresolved_us(&self) -> Option<u64> {
+        let oldest =
+            self.ledger.prepared.first().into_iter().chain(self.ledger.open.first()).min()?;
+        let began_us = i64::try_from(oldest.time().0).ok()?.saturating_mul(1000);
+        u64::try_from(self.last_timestamp.0.saturating_sub(began_us)).ok()
     }
 
     /// How many outcomes are remembered.

@@ -1,0 +1,238 @@
+//! What the rest of the process holds of a running namespace.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use participant::engine::{EngineSchema, ShardStatus, Unresolved};
+use participant::store::StoreError;
+use wal_core::log::{Appended, IntentLog};
+use wal_core::{Epoch, Row, Sequence, ShardId};
+
+use super::Parts;
+use super::core::Core;
+use super::recover::{self, StartError};
+use super::storage::Storage;
+use crate::api::{Call, CallAnswer};
+use participant::engine::IoId;
+
+/// Takes the answers of calls, many at a time. Runs on the core thread: it must return at once.
+pub trait Answers: Send + Sync {
+    /// Takes the answers, each with the tag its call was handed over with; leaves the list empty.
+    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>);
+}
+
+/// Whom to answer.
+#[derive(Clone)]
+pub struct Reply {
+    /// Who takes the answer.
+    pub to: Arc<dyn Answers>,
+    /// What the caller knows the call by.
+    pub tag: u64,
+}
+
+/// Why a runtime serves no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// It was asked to stop.
+    #[error("the namespace is being stopped")]
+    Drained,
+    /// Something broke; what was acknowledged is safe, and a restart finds the truth.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What arrives at the core thread.
+pub(super) enum Input {
+    Calls { first: u64, calls: Vec<(Call, u64)>, to: Arc<dyn Answers> },
+    Forget(u64),
+    Appended { sent: Vec<(ShardId, Epoch, Sequence, Sequence)>, results: Vec<Appended> },
+    RowsRead { shard: ShardId, io: IoId, rows: Result<Vec<Row>, StoreError> },
+    Flushed { shard: ShardId, io: IoId, result: Result<(), StoreError> },
+    Synced { shard: ShardId, io: IoId, ok: bool },
+    Schema(Arc<EngineSchema>),
+    Look { limit: usize, to: Sender<NamespaceSnapshot> },
+    Drain { done: Sender<()> },
+    Stop,
+}
+
+/// How a namespace is at one instant.
+#[derive(Clone, Debug)]
+pub struct NamespaceSnapshot {
+    /// Its shards.
+    pub shards: Vec<ShardStatus>,
+    /// Transactions without an outcome, oldest first.
+    pub unresolved: Vec<Unresolved>,
+    /// Conversations of the commit engine.
+    pub in_flight: usize,
+    /// Bytes of log.
+    pub log_bytes: u64,
+}
+
+pub(super) struct Shared {
+    pub(super) input: Sender<Input>,
+    /// Calls handed over and not yet taken by the core thread.
+    pub(super) queued: AtomicUsize,
+    max_queued: usize,
+    next_call: AtomicU64,
+    pub(super) stopping: AtomicBool,
+    pub(super) stopped: OnceLock<Stopped>,
+    pub(super) log: Arc<dyn IntentLog>,
+    shards: u16,
+}
+
+/// Hands calls to a running namespace. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// A running namespace. Dropping it stops its threads; what they had not finished is in the log.
+pub struct Running {
+    handle: Handle,
+    core: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// A handle for calls.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Takes nothing new, brings what is under way to an end, and stops. Blocks, at most `patience`.
+    pub fn drain(&mut self, patience: std::time::Duration) {
+        self.handle.shared.stopping.store(true, Ordering::SeqCst);
+        let (done, drained) = bounded(1);
+        if self.handle.shared.input.send(Input::Drain { done }).is_ok() {
+            let _ = drained.recv_timeout(patience); // late or not, it stops now
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        let _ = self.handle.shared.input.send(Input::Stop); // it may have stopped by itself
+        if let Some(core) = self.core.take() {
+            let _ = core.join(); // a panic was reported by its own thread
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(super) fn start(parts: Parts) -> Result<Running, StartError> {
+    let (input, arrivals): (Sender<Input>, Receiver<Input>) = unbounded();
+    let limits = parts.namespace.limits();
+    let shared = Arc::new(Shared {
+        input: input.clone(),
+        queued: AtomicUsize::new(0),
+        max_queued: usize::try_from(limits.in_flight).unwrap_or(usize::MAX),
+        next_call: AtomicU64::new(1),
+        stopping: AtomicBool::new(false),
+        stopped: OnceLock::new(),
+        log: parts.log.clone(),
+        shards: parts.namespace.shards(),
+    });
+    let storage = Storage::start(
+        parts.store.clone(),
+        parts.log.clone(),
+        parts.namespace.log().retain_bytes,
+        input,
+    )
+    .map_err(StartError::Thread)?;
+    let (ready, started) = bounded(1);
+    let for_core = shared.clone();
+    let name = format!("core-{}", parts.namespace.name());
+    let core = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || match recover::recover(&parts) {
+            Ok(engines) => {
+                let core = Core::new(&parts, engines, storage, for_core, arrivals);
+                let _ = ready.send(Ok(())); // the starter waits
+                core.run();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        })
+        .map_err(StartError::Thread)?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(Running { handle: Handle { shared }, core: Some(core) }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StartError::Panicked),
+    }
+}
+
+impl Handle {
+    /// Hands calls over, all or none. Each gets exactly one answer, with its tag, in any order. Returns
+    /// the number of the first; the others follow it.
+    ///
+    /// # Errors
+    /// The number of calls that wait already, if they are too many: try again later.
+    pub fn call(&self, calls: Vec<(Call, u64)>, to: Arc<dyn Answers>) -> Result<u64, Busy> {
+        let shared = &self.shared;
+        if let Some(stopped) = shared.stopped.get() {
+            return Err(Busy::Stopped(stopped.clone()));
+        }
+        if shared.stopping.load(Ordering::Relaxed) {
+            return Err(Busy::Stopped(Stopped::Drained));
+        }
+        let count = calls.len();
+        let waiting = shared.queued.fetch_add(count, Ordering::Relaxed);
+        if waiting + count > shared.max_queued {
+            shared.queued.fetch_sub(count, Ordering::Relaxed);
+            return Err(Busy::Full);
+        }
+        let first = shared.next_call.fetch_add(count as u64, Ordering::Relaxed);
+        let input = Input::Calls { first, calls, to };
+        if shared.input.send(input).is_err() {
+            return Err(Busy::Stopped(Stopped::Drained));
+        }
+        Ok(first)
+    }
+
+    /// Nobody waits for this call any more.
+    pub fn forget(&self, call: u64) {
+        let _ = self.shared.input.send(Input::Forget(call)); // a stopped core has forgotten all
+    }
+
+    /// Gives the engines the tables of a newer version of the namespace.
+    pub fn change_schema(&self, schema: Arc<EngineSchema>) {
+        let _ = self.shared.input.send(Input::Schema(schema)); // a stopped core needs none
+    }
+
+    /// How the namespace is, with at most `limit` unresolved transactions. Blocks.
+    pub fn look(&self, limit: usize) -> Option<NamespaceSnapshot> {
+        let (to, answer) = bounded(1);
+        self.shared.input.send(Input::Look { limit, to }).ok()?;
+        answer.recv().ok()
+    }
+
+    /// Why it serves no more, if so.
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.shared.stopped.get().cloned()
+    }
+
+    /// The namespace's log.
+    pub fn log(&self) -> &Arc<dyn IntentLog> {
+        &self.shared.log
+    }
+
+    /// Shards of the namespace.
+    pub fn shards(&self) -> u16 {
+        self.shared.shards
+    }
+}
+
+/// Calls that were not taken: nothing of them was logged, and no answer will come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Too many calls wait.
+    Full,
+    /// The namespace serves no more.
+    Stopped(Stopped),
+}

@@ -1,0 +1,152 @@
+//! The threads that wait for the table store and for the log's folder, so that the core thread does not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use participant::engine::IoId;
+use participant::store::TableStore;
+use wal_core::log::IntentLog;
+use wal_core::{Position, RowKey, RowMutation, ShardId};
+
+use super::handle::Input;
+
+/// What the writing thread is asked.
+enum Write {
+    Flush { shard: ShardId, io: IoId, mutations: Arc<[RowMutation]> },
+    Sync { shard: ShardId, io: IoId },
+    Checkpointed { shard: ShardId, checkpoint: Position, trim: Position },
+}
+
+/// What a reading thread is asked.
+struct Read {
+    shard: ShardId,
+    io: IoId,
+    keys: Vec<RowKey>,
+}
+
+/// Hands reads and writes to their threads, which end when this is dropped. Each shard has at most one
+/// flush and one sync outstanding, and a bounded number of reads: that bounds the queues.
+pub(super) struct Storage {
+    writes: Sender<Write>,
+    reads: Sender<Read>,
+}
+
+impl Storage {
+    pub(super) fn start(
+        store: Arc<dyn TableStore>,
+        log: Arc<dyn IntentLog>,
+        retain_bytes: u64,
+        core: Sender<Input>,
+    ) -> io::Result<Self> {
+        let (writes, to_write) = unbounded();
+        let (reads, to_read) = unbounded();
+        let writer = Writer { store: store.clone(), log, retain_bytes, core: core.clone() };
+        std::thread::Builder::new()
+            .name("table-writer".into())
+            .spawn(move || writer.run(&to_write))?;
+        std::thread::Builder::new()
+            .name("table-reader".into())
+            .spawn(move || read(&*store, &to_read, &core))?;
+        Ok(Self { writes, reads })
+    }
+
+    pub(super) fn read(&self, shard: ShardId, io: IoId, keys: Vec<RowKey>) {
+        self.reads.send(Read { shard, io, keys }).expect("the reading thread outlives this");
+    }
+
+    pub(super) fn flush(&self, shard: ShardId, io: IoId, mutations: Arc<[RowMutation]>) {
+        let write = Write::Flush { shard, io, mutations };
+        self.writes.send(write).expect("the writing thread outlives this");
+    }
+
+    pub(super) fn sync(&self, shard: ShardId, io: IoId) {
+        self.writes.send(Write::Sync { shard, io }).expect("the writing thread outlives this");
+    }
+
+    pub(super) fn checkpointed(&self, shard: ShardId, checkpoint: Position, trim: Position) {
+        let write = Write::Checkpointed { shard, checkpoint, trim };
+        self.writes.send(write).expect("the writing thread outlives this");
+    }
+}
+
+fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) {
+    while let Ok(Read { shard, io, keys }) = to_read.recv() {
+        let rows = store.read(&keys);
+        if let Err(error) = &rows {
+            tracing::warn!(%shard, %error, "reading rows failed; trying again");
+        }
+        if core.send(Input::RowsRead { shard, io, rows }).is_err() {
+            return; // the core is gone
+        }
+    }
+}
+
+struct Writer {
+    store: Arc<dyn TableStore>,
+    log: Arc<dyn IntentLog>,
+    retain_bytes: u64,
+    core: Sender<Input>,
+}
+
+impl Writer {
+    fn run(&self, to_write: &Receiver<Write>) {
+        let mut trims = BTreeMap::new();
+        while let Ok(first) = to_write.recv() {
+            let mut syncs = Vec::new();
+            for write in std::iter::once(first).chain(to_write.try_iter()) {
+                match write {
+                    Write::Flush { shard, io, mutations } => self.flush(shard, io, &mutations),
+                    Write::Sync { shard, io } => syncs.push((shard, io)),
+                    Write::Checkpointed { shard, checkpoint, trim } => {
+                        trims.insert(shard, trim);
+                        self.checkpointed(shard, checkpoint, &trims);
+                    }
+                }
+            }
+            // One sync covers all that asked for one since the last.
+            if !syncs.is_empty() {
+                self.sync(syncs);
+            }
+        }
+    }
+
+    fn flush(&self, shard: ShardId, io: IoId, mutations: &[RowMutation]) {
+        let result = self.store.apply(mutations);
+        if let Err(error) = &result {
+            tracing::warn!(%shard, %error, "applying rows failed; trying again");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.core.send(Input::Flushed { shard, io, result }); // the core may be gone
+    }
+
+    fn sync(&self, syncs: Vec<(ShardId, IoId)>) {
+        let result = self.store.sync();
+        if let Err(error) = &result {
+            tracing::warn!(%error, "syncing the table store failed; trying again");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        for (shard, io) in syncs {
+            let _ = self.core.send(Input::Synced { shard, io, ok: result.is_ok() }); // it may be gone
+        }
+    }
+
+    /// The hint first; then, if the log is larger than it should be, what no restart needs may go.
+    fn checkpointed(
+        &self,
+        shard: ShardId,
+        checkpoint: Position,
+        trims: &BTreeMap<ShardId, Position>,
+    ) {
+        let mut result = self.log.store_hint(shard, checkpoint);
+        if result.is_ok() && self.log.size_bytes() > self.retain_bytes {
+            result = trims.iter().try_for_each(|(shard, trim)| self.log.trim(*shard, *trim));
+        }
+        if let Err(error) = result {
+            // Neither a lost hint nor a log that is longer than it need be loses anything.
+            tracing::warn!(%shard, %error, "recording a checkpoint failed");
+        }
+    }
+}
