@@ -129,7 +129,7 @@ impl Oracle<'_> {
             ),
             Some(Verdict::TooOld) | None => {}
         }
-        let decided = truth.is_some_and(|truth| truth.committed.is_some() || truth.closed.is_some());
+        let decided = truth.is_some_and(|truth| truth.committed.is_some() || !truth.closed.is_empty());
         ensure!(decided || !txn.logged, Answer, "{id} was said to be logged, and was never decided");
         ensure!(committed.is_some() || !txn.probe, Stuck, "{id}, a write at the end, did not commit: {:?}", txn.verdict);
         let denied_once = txn.denied && txn.sent == 1 && txn.twin.is_none() && !txn.fenced;

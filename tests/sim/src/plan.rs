@@ -191,7 +191,7 @@ fn limits(rng: &mut Rng, flavour: Flavour) -> ShardLimits {
         max_prepared: if small { 4 } else { 1_000 },
         max_overlay_bytes: if small { 4_000 } else { 1 << 20 },
         max_cache_bytes: *rng.pick(&[0, 300, 2_000, 1 << 20]),
-        max_remembered: *rng.pick(&[8, 40, 10_000]),
+        max_remembered: *rng.pick(&[40, 200, 10_000]),
         id_window_ms: *rng.pick(&[500, 2_000, 600_000]),
         recover_after_us: rng.scale(100_000, 2_000_000),
         max_drift_us: MAX_CLOCK_DRIFT_US,

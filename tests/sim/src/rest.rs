@@ -38,7 +38,7 @@ impl World {
         let open = |index: &usize| {
             let txn = &self.history.txns[*index];
             let truth = self.truth.txn(txn.txn.id);
-            txn.logged && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_none())
+            txn.logged && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_empty())
         };
         (0..self.history.txns.len()).filter(open)
     }

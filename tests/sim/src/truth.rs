@@ -48,7 +48,7 @@ pub(crate) struct Committed {
     pub(crate) attempt: Option<Attempt>,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) timestamp: Timestamp,
-    /// What its adds came to, by shard.
+    /// Its participants, and what their adds came to.
     pub(crate) adds: Vec<(ShardId, AddResults)>,
 }
 
@@ -56,7 +56,11 @@ pub(crate) struct Committed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TxnTruth {
     pub(crate) committed: Option<Committed>,
-    pub(crate) closed: Option<AbortReason>,
+    /// Why it was closed: participants that close at the same time may each have a reason of their own.
+    pub(crate) closed: Vec<AbortReason>,
+    /// Which shards closed it. A fence without a locator closes it on every shard, also on those that
+    /// have no part in it.
+    closers: Vec<ShardId>,
     /// The home durably holds the whole.
     pub(crate) held: bool,
     promises: Vec<Promise>,
@@ -257,11 +261,18 @@ impl Truth {
 
     fn on_close(&mut self, shard: ShardId, id: TxnId, reason: AbortReason) -> Result<(), Failure> {
         let txn = self.txns.entry(id).or_default();
+        let takes_part = txn
+            .committed
+            .as_ref()
+            .is_some_and(|committed| committed.adds.iter().any(|(participant, _)| *participant == shard));
         ensure!(
-            txn.committed.is_none(),
+            !takes_part,
             Log, "shard {shard} closes {id} ({reason:?}), which is committed: {:?}", txn.committed
         );
-        txn.closed.get_or_insert(reason);
+        txn.closers.push(shard);
+        if !txn.closed.contains(&reason) {
+            txn.closed.push(reason);
+        }
         let here = &mut self.shards[shard.0 as usize];
         here.closed.insert(id, ());
         here.free(id);
@@ -271,9 +282,10 @@ impl Truth {
 
 impl TxnTruth {
     fn commit(&mut self, id: TxnId, committed: Committed) -> Result<(), Failure> {
+        let closer = committed.adds.iter().find(|(shard, _)| self.closers.contains(shard));
         ensure!(
-            self.closed.is_none(),
-            Log, "{id} commits ({committed:?}) after it was closed: {:?}", self.closed
+            closer.is_none(),
+            Log, "{id} commits ({committed:?}) after it was closed: {:?} by {:?}", self.closed, self.closers
         );
         ensure!(
             self.committed.is_none(),

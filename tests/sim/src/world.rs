@@ -209,7 +209,7 @@ impl World {
         let outcome = |wanted: bool| {
             let known = |txn: &crate::history::TxnHistory| {
                 self.truth.txn(txn.txn.id).is_some_and(|truth| {
-                    if wanted { truth.committed.is_some() } else { truth.closed.is_some() }
+                    if wanted { truth.committed.is_some() } else { !truth.closed.is_empty() }
                 })
             };
             self.history.txns.iter().filter(|txn| known(txn)).count() as u64
