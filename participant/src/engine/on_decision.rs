@@ -96,11 +96,13 @@ impl<R: Rules> ShardEngine<R> {
             return; // the id was used for other content; that is what was closed
         }
         if self.ledger.outcome(id).is_none() {
-            if let Some(age) = self.waiter_of(id) {
-                self.drop_all_waiting(age, id, &reason);
-            }
+            let waiter = self.waiter_of(id);
             if id.time() > self.ledger.floor || self.ledger.entry(id).is_some() {
-                self.close(now, id, fingerprint, &participants, reason, out);
+                self.close(now, id, fingerprint, &participants, reason.clone(), out);
+            }
+            // The record first: what is said of it waits for it.
+            if let Some(age) = waiter {
+                self.drop_all_waiting(age, id, &reason);
             }
         }
         self.settle(id);
@@ -188,10 +190,11 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let (fingerprint, participants) = (entry.fingerprint, entry.participants.clone());
-        if let Some(age) = self.waiter_of(id) {
+        let waiter = self.waiter_of(id);
+        self.close(now, id, fingerprint, &participants, reason.clone(), out);
+        if let Some(age) = waiter {
             self.drop_all_waiting(age, id, &reason);
         }
-        self.close(now, id, fingerprint, &participants, reason, out);
         self.settle(id);
     }
 
