@@ -30,7 +30,12 @@ impl Commit {
     }
 
     /// A deposed leader that does not need to write says that it holds nothing.
-    pub(super) fn on_deposed_refuses(&self, state: &mut State, attempt: usize, shard: usize) -> Option<()> {
+    pub(super) fn on_deposed_refuses(
+        &self,
+        state: &mut State,
+        attempt: usize,
+        shard: usize,
+    ) -> Option<()> {
         let deposed = state.shards[shard].epoch > 0;
         if self.rules.has(Rule::RefuseDurable) || !deposed || !state.attempts[attempt].started() {
             return None;
@@ -151,7 +156,12 @@ impl Commit {
         let ended = state.attempts[..self.bounds.gateways].iter().any(|each| each.refused);
         let at = &state.shards[HOME];
         let old = at.floor >= ID_TIME && self.rules.has(Rule::OpenObeysFloor);
-        if !ended || old || at.outcome != Outcome::None || state.home.intent || self.bounds.later == 0 {
+        if !ended
+            || old
+            || at.outcome != Outcome::None
+            || state.home.intent
+            || self.bounds.later == 0
+        {
             return None;
         }
         state.home.intent = true;

@@ -194,7 +194,10 @@ impl Machine for Log {
             }),
             ("a deposed leader's record is ignored", |checked, state| {
                 let reader = checked.machine().read(&state.log);
-                state.log.iter().any(|r| r.epoch < reader.epoch && !reader.accepted.contains(&r.name()))
+                state
+                    .log
+                    .iter()
+                    .any(|r| r.epoch < reader.epoch && !reader.accepted.contains(&r.name()))
             }),
         ]
     }
