@@ -49,6 +49,7 @@ const COMMIT: commit::Bounds = commit::Bounds {
     waiting: true,
     appending: true,
     closes: true,
+    aborts_kept: true,
     forgetting: false,
 };
 const COMMIT_THREE: commit::Bounds =
@@ -63,6 +64,7 @@ const FORGET: commit::Bounds = commit::Bounds {
     waiting: false,
     appending: false,
     closes: true,
+    aborts_kept: true,
     forgetting: true,
 };
 const FORGET_LATER: commit::Bounds =
@@ -70,7 +72,16 @@ const FORGET_LATER: commit::Bounds =
 const FORGET_WAITING: commit::Bounds =
     commit::Bounds { gateways: 2, later: 0, waiting: true, floors: [1; 3], bars: 1, ..FORGET };
 const FORGET_THREE: commit::Bounds =
-    commit::Bounds { shards: 3, failovers: 0, floors: [1, 2, 0], ..FORGET };
+    commit::Bounds { shards: 3, failovers: 0, closes: false, floors: [1, 2, 1], ..FORGET };
+const FORGET_THREE_CLOSES: commit::Bounds = commit::Bounds {
+    later: 0,
+    failovers: 1,
+    waiting: true,
+    closes: true,
+    floors: [1; 3],
+    bars: 1,
+    ..FORGET_THREE
+};
 
 const LOG: log::Bounds =
     log::Bounds { epochs: 3, records: 1, length: 5, faults: 0, loses_tail: false };
@@ -101,6 +112,7 @@ pub const CONFIGURATIONS: &[Configuration] = &[
             Rule::CloseWaitsForAppend,
             Rule::CloseDropsWaiting,
             Rule::RefuseDurable,
+            Rule::WrongEpochIsLater,
             Rule::RecoveryWaitsForAppend,
             Rule::RefuseDropsWaiting,
             Rule::NoAbortOnTimeout,
@@ -125,6 +137,7 @@ pub const CONFIGURATIONS: &[Configuration] = &[
             Rule::HomeAcceptsItsOwn,
             Rule::LaterNeedsIntent,
             Rule::AcknowledgedByAll,
+            Rule::AcknowledgedByLeader,
             Rule::KeptUntilFinished,
             Rule::KeptUntilFloor,
             Rule::FinishedCarriesBar,
@@ -164,6 +177,31 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         run: |rules, aim| check(Commit { rules, bounds: FORGET_THREE }, aim),
     },
     Configuration {
+        name: "forget-three-closes",
+        about: "3 participants, 1 gateway, 1 failover; locks, closes, floors that differ, forgetting",
+        catches: &[],
+        deep: false,
+        run: |rules, aim| check(Commit { rules, bounds: FORGET_THREE_CLOSES }, aim),
+    },
+    Configuration {
+        name: "aborts-forgotten",
+        about: "as `forget`, but nobody remembers having aborted an attempt",
+        catches: &[],
+        deep: true,
+        run: |rules, aim| {
+            check(Commit { rules, bounds: commit::Bounds { aborts_kept: false, ..FORGET } }, aim)
+        },
+    },
+    Configuration {
+        name: "commit-deep",
+        about: "as `commit`, with 2 failovers",
+        catches: &[],
+        deep: true,
+        run: |rules, aim| {
+            check(Commit { rules, bounds: commit::Bounds { failovers: 2, ..COMMIT } }, aim)
+        },
+    },
+    Configuration {
         name: "forget-deep",
         about: "2 participants, 2 gateways, 1 later attempt; floors, forgetting",
         catches: &[],
@@ -186,11 +224,17 @@ pub const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "forget-three-deep",
-        about: "3 participants, 1 gateway, 1 later attempt; all floors, forgetting",
+        about: "3 participants, 1 gateway, 1 later attempt; closes, floors that differ, forgetting",
         catches: &[],
         deep: true,
         run: |rules, aim| {
-            check(Commit { rules, bounds: commit::Bounds { floors: [2; 3], ..FORGET_THREE } }, aim)
+            check(
+                Commit {
+                    rules,
+                    bounds: commit::Bounds { floors: [1, 2, 0], closes: true, ..FORGET_THREE },
+                },
+                aim,
+            )
         },
     },
     Configuration {

@@ -1,6 +1,7 @@
 //! Acknowledging, finishing, the floors of the shards, and forgetting below them.
 
 use super::Commit;
+use super::decide::sent_to_successor_only;
 use super::state::{HOME, ID_TIME, Outcome, State, bit};
 use crate::rule::Rule;
 
@@ -26,6 +27,17 @@ impl Commit {
             Outcome::Close => idle,
         };
         if !self.bounds.forgetting || !has || state.home.acknowledged & bit(shard) != 0 {
+            return None;
+        }
+        state.home.acknowledged |= bit(shard);
+        Some(())
+    }
+
+    /// A deposed leader, which remembers nothing of the id, acknowledges its outcome.
+    pub(super) fn on_deposed_acknowledges(&self, state: &mut State, shard: usize) -> Option<()> {
+        let Outcome::Commit(attempt) = state.shards[HOME].outcome else { return None };
+        let may = self.bounds.forgetting && !self.rules.has(Rule::AcknowledgedByLeader);
+        if !may || shard == HOME || !sent_to_successor_only(state, attempt as usize, shard) {
             return None;
         }
         state.home.acknowledged |= bit(shard);

@@ -45,6 +45,8 @@ pub struct Bounds {
     pub appending: bool,
     /// Whether a permanent reason may be found.
     pub closes: bool,
+    /// Whether a shard remembers that it aborted an attempt, as it remembers that it refused one.
+    pub aborts_kept: bool,
     /// Whether outcomes are acknowledged, finished and forgotten.
     pub forgetting: bool,
 }
@@ -82,6 +84,8 @@ pub enum Step {
     FailOver { shard: usize, kept: bool },
     Resolve { attempt: usize, shard: usize },
     DeposedRefuses { attempt: usize, shard: usize },
+    DeposedTurnsAway { attempt: usize, shard: usize },
+    DeposedAcknowledges(usize),
     Commit { attempt: usize, shard: usize },
     Abort { attempt: usize, shard: usize },
     Fence,
@@ -117,6 +121,7 @@ impl Commit {
             }
             steps.push(Step::Resolve { attempt, shard });
             steps.push(Step::DeposedRefuses { attempt, shard });
+            steps.push(Step::DeposedTurnsAway { attempt, shard });
             steps.push(Step::Commit { attempt, shard });
             steps.push(Step::Abort { attempt, shard });
             steps.push(Step::ForgetRefuse { attempt, shard });
@@ -127,7 +132,8 @@ impl Commit {
         steps.extend([Step::Grant(shard), Step::Durable(shard), Step::CloseTold(shard)]);
         steps.extend([true, false].map(|kept| Step::FailOver { shard, kept }));
         steps.extend([true, false].map(|up| Step::Floor { shard, up }));
-        steps.extend([Step::Acknowledge(shard), Step::Finished(shard)]);
+        steps.extend([Step::Acknowledge(shard), Step::DeposedAcknowledges(shard)]);
+        steps.push(Step::Finished(shard));
         steps.extend([Step::AskFinished(shard), Step::Forget(shard)]);
     }
 }
@@ -175,6 +181,10 @@ impl Machine for Commit {
             Step::DeposedRefuses { attempt, shard } => {
                 self.on_deposed_refuses(state, attempt, shard)
             }
+            Step::DeposedTurnsAway { attempt, shard } => {
+                self.on_deposed_turns_away(state, attempt, shard)
+            }
+            Step::DeposedAcknowledges(shard) => self.on_deposed_acknowledges(state, shard),
             Step::Commit { attempt, shard } => self.on_commit(state, attempt, shard),
             Step::Abort { attempt, shard } => self.on_abort(state, attempt, shard),
             Step::Fence => self.on_fence(state),

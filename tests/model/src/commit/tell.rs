@@ -62,6 +62,15 @@ impl Commit {
                     name(attempt)
                 )
             }
+            Step::DeposedTurnsAway { attempt, shard } => format!(
+                "{}, which expects the new leader of {}, reaches the old one: it says \"wrong epoch\", taken as a no",
+                name(attempt),
+                shard_name(shard)
+            ),
+            Step::DeposedAcknowledges(shard) => format!(
+                "a deposed leader of {}, which remembers nothing, acknowledges the outcome to the home",
+                shard_name(shard)
+            ),
             Step::Commit { attempt, shard } => {
                 format!(
                     "{} hears that {} is committed, appends Commit and applies",
