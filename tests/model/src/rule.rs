@@ -116,6 +116,8 @@ rules! {
         "For `fence` the home removes a `Prepare` that waits for a lock, then closes."
     RefuseDurable "refuse-durable" "5"
         "A participant asked during recovery durably appends `Refuse` before it says so."
+    WrongEpochIsLater "wrong-epoch-is-later" "5"
+        "\"Wrong epoch\" is a no only from a participant whose own epoch is later than the expected one."
     RecoveryWaitsForAppend "recovery-waits-for-append" "5"
         "Recovery waits for a `Prepare` that is still being appended."
     RefuseDropsWaiting "refuse-drops-waiting" "5"
@@ -142,6 +144,8 @@ rules! {
     // Remembering and forgetting.
     AcknowledgedByAll "acknowledged-by-all" "5"
         "The home remembers an outcome until every participant acknowledged that it durably has it."
+    AcknowledgedByLeader "acknowledged-by-leader" "4.6"
+        "An acknowledgement that rests on nothing remembered needs proof of leadership."
     KeptUntilFinished "kept-until-finished" "5"
         "A participant keeps a `Commit` or `Close` until the home says `Finished`."
     KeptUntilFloor "kept-until-floor" "5"

@@ -101,7 +101,8 @@ impl Machine for Single {
     }
 
     fn broken(&self, state: &State) -> Option<Broken> {
-        let told_other = |content: u8| state.told[content as usize] && !state.log.contains(&content);
+        let told_other =
+            |content: u8| state.told[content as usize] && !state.log.contains(&content);
         if state.log.len() > 1 {
             Some(Broken::Doubled)
         } else if (0..2).any(told_other) {
@@ -114,15 +115,25 @@ impl Machine for Single {
     fn tell(&self, before: &State, step: &Step, after: &State) -> String {
         match *step {
             Step::Request(content) if after.appending.len() > before.appending.len() => {
-                format!("a request with content {content} arrives: the shard begins to append CommitSingle(t)")
+                format!(
+                    "a request with content {content} arrives: the shard begins to append CommitSingle(t)"
+                )
             }
             Step::Request(content) if after.told != before.told => {
-                format!("a request with content {content} arrives and is answered \"committed\" from memory")
+                format!(
+                    "a request with content {content} arrives and is answered \"committed\" from memory"
+                )
             }
-            Step::Request(content) => format!("a request with content {content} is answered ALREADY_EXISTS"),
+            Step::Request(content) => {
+                format!("a request with content {content} is answered ALREADY_EXISTS")
+            }
             Step::Durable => "CommitSingle(t) is durable: the client is told \"committed\"".into(),
-            Step::FailOver { kept: true } => "the shard fails over; the record in flight is in the log".into(),
-            Step::FailOver { kept: false } => "the shard fails over; what was in flight is lost".into(),
+            Step::FailOver { kept: true } => {
+                "the shard fails over; the record in flight is in the log".into()
+            }
+            Step::FailOver { kept: false } => {
+                "the shard fails over; what was in flight is lost".into()
+            }
         }
     }
 
