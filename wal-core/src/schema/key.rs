@@ -19,6 +19,10 @@ use crate::value::{ColumnType, NotOfType, Value, WrongType};
 /// Bytes of a partition key, and of all clustering values of a row together, as in Cassandra.
 pub const MAX_KEY_BYTES: usize = 65_535;
 
+/// Bytes of the digits of a decimal in a clustering column: it must be brought to one form, and that
+/// takes time that grows with the square of their number.
+const MAX_DECIMAL_BYTES: usize = 1_024;
+
 /// Why values are not the key of a row, or bytes not an encoded key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
@@ -52,6 +56,9 @@ pub enum KeyProblem {
         /// Its length.
         got: usize,
     },
+    /// A decimal in a clustering column with more than 1,024 bytes of digits.
+    #[error("a decimal in a key has at most {MAX_DECIMAL_BYTES} bytes of digits")]
+    DecimalTooLong,
     /// Encoded bytes that end early or late, or are not of the column's type.
     #[error("the bytes are not a key of this table: {0}")]
     Malformed(&'static str),
@@ -107,6 +114,9 @@ impl Table {
             out.extend_from_slice(&[0; 4]);
             let from = out.len();
             value.encode_as(column.ty, out).map_err(|error| KeyError::of(column, error))?;
+            if column.ty == ColumnType::Decimal && out.len() - from > 4 + MAX_DECIMAL_BYTES {
+                return Err(KeyError::of(column, KeyProblem::DecimalTooLong));
+            }
             make_canonical(column.ty, from, out);
             let length = u32::try_from(out.len() - from)
                 .map_err(|_| KeyError::of(column, KeyProblem::TooLong { got: out.len() - from }))?;
@@ -315,6 +325,10 @@ mod tests {
         };
         assert_eq!(key("1.50", f32::NAN), key("1.5", -f32::NAN));
         assert_ne!(key("1.50", 0.0), key("1.5", -0.0));
+        let long = Value::Decimal("1".repeat(3_000).parse().expect("a decimal"));
+        let error =
+            table.row_key(&[&Value::Int(1)], &[&long, &Value::Float(0.0)]).expect_err("long");
+        assert_eq!(error.problem, KeyProblem::DecimalTooLong);
     }
 
     #[test]
