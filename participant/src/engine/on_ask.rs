@@ -43,8 +43,9 @@ impl<R: Rules> ShardEngine<R> {
                 match self.waiter_of(id) {
                     Some(age) => {
                         let (fingerprint, participants) = self.waiting_content(age);
+                        // The record first: what is said of it waits for it.
+                        self.close(now, id, fingerprint, &participants, reason.clone(), out);
                         self.drop_all_waiting(age, id, &reason);
-                        self.close(now, id, fingerprint, &participants, reason, out);
                     }
                     None => self.close(now, id, None, &[], reason, out),
                 }

@@ -96,11 +96,13 @@ impl<R: Rules> ShardEngine<R> {
             return; // the id was used for other content; that is what was closed
         }
         if self.ledger.outcome(id).is_none() {
-            if let Some(age) = self.waiter_of(id) {
-                self.drop_all_waiting(age, id, &reason);
-            }
+            let waiter = self.waiter_of(id);
             if id.time() > self.ledger.floor || self.ledger.entry(id).is_some() {
-                self.close(now, id, fingerprint, &participants, reason, out);
+                self.close(now, id, fingerprint, &participants, reason.clone(), out);
+            }
+            // The record first: what is said of it waits for it.
+            if let Some(age) = waiter {
+                self.drop_all_waiting(age, id, &reason);
             }
         }
         self.settle(id);
@@ -155,19 +157,19 @@ impl<R: Rules> ShardEngine<R> {
     /// At the home: another participant durably holds the outcome.
     pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
         let floor = self.ledger.floor;
-        match self.ledger.entry_mut(id) {
-            Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
-            Some(entry) => {
+        let until = match self.ledger.finished_until(id) {
+            Some(until) => until,
+            None if self.ledger.get(id).is_some() => {
+                let Some(entry) = self.ledger.entry_mut(id) else { return };
                 if !entry.holders.contains(&shard) {
                     entry.holders.push(shard);
                 }
                 return self.finish_if_held_by_all(id);
             }
             // Forgotten here means finished; an id that was never seen is above the floor.
-            None if id.time() > floor => return,
-            None => {}
-        }
-        let until = self.ledger.entry(id).map_or(floor, |entry| entry.until.max(id.time()));
+            None if id.time() <= floor => floor,
+            None => return,
+        };
         let request = ShardRequest::Finished { id, until };
         self.hold(false, ShardCommand::Tell { shard, request });
     }
@@ -188,10 +190,11 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let (fingerprint, participants) = (entry.fingerprint, entry.participants.clone());
-        if let Some(age) = self.waiter_of(id) {
+        let waiter = self.waiter_of(id);
+        self.close(now, id, fingerprint, &participants, reason.clone(), out);
+        if let Some(age) = waiter {
             self.drop_all_waiting(age, id, &reason);
         }
-        self.close(now, id, fingerprint, &participants, reason, out);
         self.settle(id);
     }
 
@@ -215,9 +218,8 @@ impl<R: Rules> ShardEngine<R> {
 
     /// What is known of a transaction here.
     pub(super) fn known(&self, id: TxnId) -> Known {
-        let none: Arc<[ShardId]> = Arc::from([]);
         if let Some(outcome) = self.ledger.outcome(id) {
-            let participants = self.ledger.entry(id).map_or(none, |e| e.participants.clone());
+            let participants = self.ledger.participants(id);
             return Known::Outcome { outcome, participants };
         }
         let entry = self.ledger.entry(id);

@@ -112,7 +112,7 @@ impl<R: Rules> ShardEngine<R> {
             return None;
         }
         let known = match self.ledger.get(id)? {
-            Memory::Single(single) => Some(single.fingerprint),
+            Memory::Settled(settled) => Some(settled.fingerprint),
             Memory::Entry(entry) => entry.fingerprint,
         };
         if known.is_some_and(|known| known != fingerprint) {
