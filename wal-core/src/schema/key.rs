@@ -247,6 +247,7 @@ mod tests {
     use super::*;
     use crate::id::TableId;
     use crate::schema::Ownership;
+    use crate::token::Token;
     use crate::value::tests::value_of;
     use crate::value::{Decimal, compare};
 
@@ -314,6 +315,23 @@ mod tests {
         assert_eq!(key.clustering.as_ref(), [0, 0, 0, 4, 0, 0, 0, 7]);
         let named = table.key_values(&key).expect("a key");
         assert_eq!(named, [("a", values.0), ("b", values.1), ("c", values.2)]);
+    }
+
+    /// Published tokens of composite keys: ScyllaDB's partitioner test ("expected value was taken from"
+    /// Cassandra), and a `SELECT token(a, b, c)` of cqlsh.
+    #[test]
+    fn the_tokens_of_composite_keys_are_those_of_cassandra() {
+        let ints = table("CREATE TABLE t (c1 int, c2 int, PRIMARY KEY ((c1, c2)))");
+        let key = ints.row_key(&[&Value::Int(143), &Value::Int(234)], &[]).expect("a key");
+        assert_eq!(Token::of(&key.partition), Token(4_958_784_316_840_156_970));
+        let mixed = table("CREATE TABLE t (a text, b blob, c timestamp, PRIMARY KEY ((a, b, c)))");
+        let values = (
+            Value::from("hello"),
+            Value::Blob(vec![1, 2].into()),
+            Value::Timestamp(1_640_995_200_000),
+        );
+        let key = mixed.row_key(&[&values.0, &values.1, &values.2], &[]).expect("a key");
+        assert_eq!(Token::of(&key.partition), Token(4_701_541_058_813_499_942));
     }
 
     #[test]
