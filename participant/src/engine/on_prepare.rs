@@ -31,6 +31,13 @@ impl<R: Rules> ShardEngine<R> {
         if self.joins_waiting(origin, &prepare) {
             return;
         }
+        if prepare.expected_epoch > self.acceptor.epoch
+            && self.rules.holds(Rule::PrepareBoundToEpoch)
+        {
+            // Somebody else leads by now: only that leader can say anything about the attempt.
+            let reply = ShardReply::NotLeading { epoch: self.acceptor.epoch };
+            return out.push(ShardCommand::Reply { origin, reply });
+        }
         if let Some(reason) = self.reason_to_refuse(now, &prepare) {
             return self.say_no(now, origin, id, attempt, reason);
         }
