@@ -56,7 +56,7 @@ impl<R: Rules> ShardEngine<R> {
         self.reply_proved(origin, ShardReply::Known { id, known });
     }
 
-    fn waiting_content(
+    pub(super) fn waiting_content(
         &self,
         age: super::locks::Age,
     ) -> (Option<wal_core::Fingerprint>, Vec<wal_core::ShardId>) {
