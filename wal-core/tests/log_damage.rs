@@ -154,6 +154,27 @@ fn a_segment_of_another_log_is_damage() {
     assert!(matches!(open(&disk), Err(LogError::Damaged { .. })));
 }
 
+/// Two copies of one log went on, each in its own way, with blocks of the same numbers and sizes.
+#[test]
+fn a_segment_of_a_copy_of_the_log_is_damage() {
+    let (disk, _) = closed();
+    let copy = disk.fork();
+    for disk in [&disk, &copy] {
+        let log = open(disk).expect("a log");
+        for round in 0..20 {
+            append_durable(&log, batch(A, Epoch(2), round, 1, 3_000));
+        }
+    }
+    let names = segments(&disk);
+    assert_eq!(names, segments(&copy));
+    for name in &names[3..names.len() - 1] {
+        let mixed = disk.fork();
+        let content = copy.content(name);
+        mixed.open(name).expect("a segment").write_at(&content, 0).expect("a write");
+        assert!(matches!(read(&mixed), Err(LogError::Damaged { .. })), "{name}");
+    }
+}
+
 #[test]
 fn another_format_is_told_from_damage() {
     let (disk, _) = closed();

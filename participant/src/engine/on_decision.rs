@@ -157,19 +157,19 @@ impl<R: Rules> ShardEngine<R> {
     /// At the home: another participant durably holds the outcome.
     pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
         let floor = self.ledger.floor;
-        match self.ledger.entry_mut(id) {
-            Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
-            Some(entry) => {
+        let until = match self.ledger.finished_until(id) {
+            Some(until) => until,
+            None if self.ledger.get(id).is_some() => {
+                let Some(entry) = self.ledger.entry_mut(id) else { return };
                 if !entry.holders.contains(&shard) {
                     entry.holders.push(shard);
                 }
                 return self.finish_if_held_by_all(id);
             }
             // Forgotten here means finished; an id that was never seen is above the floor.
-            None if id.time() > floor => return,
-            None => {}
-        }
-        let until = self.ledger.entry(id).map_or(floor, |entry| entry.until.max(id.time()));
+            None if id.time() <= floor => floor,
+            None => return,
+        };
         let request = ShardRequest::Finished { id, until };
         self.hold(false, ShardCommand::Tell { shard, request });
     }
@@ -218,9 +218,8 @@ impl<R: Rules> ShardEngine<R> {
 
     /// What is known of a transaction here.
     pub(super) fn known(&self, id: TxnId) -> Known {
-        let none: Arc<[ShardId]> = Arc::from([]);
         if let Some(outcome) = self.ledger.outcome(id) {
-            let participants = self.ledger.entry(id).map_or(none, |e| e.participants.clone());
+            let participants = self.ledger.participants(id);
             return Known::Outcome { outcome, participants };
         }
         let entry = self.ledger.entry(id);

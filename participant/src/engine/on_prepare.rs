@@ -261,6 +261,6 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn open_mut(&mut self, id: TxnId) -> Option<&mut super::ledger::Open> {
-        self.ledger.entry_mut(id)?.open.as_mut()
+        self.ledger.entry_mut(id)?.open.as_deref_mut()
     }
 }

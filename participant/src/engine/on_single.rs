@@ -112,7 +112,7 @@ impl<R: Rules> ShardEngine<R> {
             return None;
         }
         let remembered = match self.ledger.get(id) {
-            Some(Memory::Single(single)) => Some(single.fingerprint),
+            Some(Memory::Settled(settled)) => Some(settled.fingerprint),
             Some(Memory::Entry(entry)) => entry.fingerprint,
             None => None,
         };
