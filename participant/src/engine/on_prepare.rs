@@ -256,8 +256,12 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let Some(entry) = self.ledger.entry_mut(id) else { return };
+        let apply_waiters = std::mem::take(&mut entry.apply_waiters);
         for origin in std::mem::take(&mut entry.waiters) {
             self.reply(origin, ShardReply::Known { id, known: known.clone() });
+        }
+        for origin in apply_waiters {
+            self.on_await_applied(origin, id);
         }
         self.tell_home(id);
         self.ledger.forget_if_done(id);
