@@ -46,8 +46,6 @@ pub mod reason {
     pub const INVALID_DEFINITION: &str = "INVALID_DEFINITION";
     /// The namespace exists.
     pub const NAMESPACE_EXISTS: &str = "NAMESPACE_EXISTS";
-    /// Another namespace owns the table.
-    pub const TABLE_CLAIMED: &str = "TABLE_CLAIMED";
     /// The change is not possible on live data.
     pub const CHANGE_REFUSED: &str = "CHANGE_REFUSED";
     /// The namespace was changed meanwhile.

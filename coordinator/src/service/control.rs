@@ -31,14 +31,6 @@ pub enum ControlError {
         /// Its name.
         name: String,
     },
-    /// A table belongs to another namespace.
-    #[error("table {table:?} belongs to namespace {owner:?}")]
-    TableClaimed {
-        /// The table.
-        table: String,
-        /// Whose it is.
-        owner: String,
-    },
     /// The change is not possible on live data.
     #[error("{0}")]
     ChangeRefused(String),

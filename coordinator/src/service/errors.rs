@@ -112,14 +112,6 @@ pub enum ServiceError {
         /// Its name.
         name: String,
     },
-    /// A table belongs to another namespace.
-    #[error("table {table:?} belongs to namespace {owner:?}; a table belongs to one namespace")]
-    TableClaimed {
-        /// The table.
-        table: String,
-        /// Whose it is.
-        owner: String,
-    },
     /// The change is not possible.
     #[error("{0}")]
     ChangeRefused(String),
@@ -172,7 +164,6 @@ impl ServiceError {
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
             Self::InvalidDefinition(_) => (Code::InvalidArgument, reason::INVALID_DEFINITION),
             Self::NamespaceExists { .. } => (Code::AlreadyExists, reason::NAMESPACE_EXISTS),
-            Self::TableClaimed { .. } => (Code::AlreadyExists, reason::TABLE_CLAIMED),
             Self::ChangeRefused(_) => (Code::FailedPrecondition, reason::CHANGE_REFUSED),
             Self::VersionConflict { .. } => (Code::Aborted, reason::NAMESPACE_VERSION_CONFLICT),
             Self::Internal(_) => (Code::Internal, reason::INTERNAL),
@@ -193,7 +184,6 @@ impl ServiceError {
             | Self::FromFuture { .. }
             | Self::InvalidDefinition(_)
             | Self::NamespaceExists { .. }
-            | Self::TableClaimed { .. }
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }
             | Self::Internal(_) => None,
@@ -214,9 +204,6 @@ impl ServiceError {
             }
             Self::Overloaded { what, .. } => vec![("full", (*what).to_owned())],
             Self::ShardUnavailable { shard } => vec![("shard", shard.to_string())],
-            Self::TableClaimed { table, owner } => {
-                vec![("table", table.clone()), ("namespace", owner.clone())]
-            }
             Self::VersionConflict { name, expected, found } => vec![
                 ("namespace", name.clone()),
                 ("expected_version", expected.to_string()),
@@ -264,7 +251,6 @@ impl ServiceError {
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
             | Self::NamespaceExists { .. }
-            | Self::TableClaimed { .. }
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }
             | Self::Internal(_) => {}
@@ -312,7 +298,6 @@ impl From<ControlError> for ServiceError {
             ControlError::InvalidDefinition(why) => Self::InvalidDefinition(why),
             ControlError::NotFound { name } => Self::NamespaceNotFound { name },
             ControlError::Exists { name } => Self::NamespaceExists { name },
-            ControlError::TableClaimed { table, owner } => Self::TableClaimed { table, owner },
             ControlError::ChangeRefused(why) => Self::ChangeRefused(why),
             ControlError::VersionConflict { name, expected, found } => {
                 Self::VersionConflict { name, expected, found }

@@ -27,7 +27,7 @@ mod stream;
 mod submission;
 #[cfg(test)]
 mod tests;
-mod values;
+pub mod values;
 mod wait;
 
 pub use backend::{Backend, BackendError, LoggedRecord, Refused};

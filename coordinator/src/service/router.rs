@@ -30,6 +30,7 @@ const MAX_HEADER_BYTES: u32 = 64 << 10;
 /// Stops a service in order. Cheap to clone.
 #[derive(Clone)]
 pub struct Drain {
+    shared: Arc<Shared>,
     health: HealthReporter,
     switch: Arc<watch::Sender<bool>>,
 }
@@ -42,6 +43,12 @@ impl Drain {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
         self.switch.send_replace(true);
+    }
+
+    /// Waits until every call in work is answered and every stream has ended. Comes after
+    /// [`Drain::begin`], or it may never come.
+    pub async fn finished(&self) {
+        self.shared.idle().await;
     }
 
     /// Whether it has begun.
@@ -64,7 +71,7 @@ pub async fn router(
     let shared = Arc::new(Shared::new(backend, limits, Draining::new(draining)));
     let data = HandfastServer::new(DataService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(limits.max_message_bytes);
-    let admin = HandfastAdminServer::new(AdminService { shared, control });
+    let admin = HandfastAdminServer::new(AdminService { shared: Arc::clone(&shared), control });
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in HEALTH_NAMES {
         health.set_service_status(service, ServingStatus::Serving).await;
@@ -86,5 +93,5 @@ pub async fn router(
         .add_service(admin)
         .add_service(health_service)
         .add_service(reflection);
-    (router, Drain { health, switch: Arc::new(switch) })
+    (router, Drain { shared, health, switch: Arc::new(switch) })
 }

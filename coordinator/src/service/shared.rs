@@ -107,6 +107,15 @@ impl Shared {
             .map_err(|_| self.full("the number of open streams"))
     }
 
+    /// Waits until no call is in work and no stream is open. Only of use once draining has begun.
+    pub(super) async fn idle(&self) {
+        let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
+        let calls = self.calls.acquire_many(all(self.limits.max_calls));
+        let streams = self.streams.acquire_many(all(self.limits.max_streams));
+        // Neither is ever closed; the permits go back at once.
+        let _ = tokio::join!(calls, streams);
+    }
+
     fn refuse_if_draining(&self) -> Result<(), ServiceError> {
         if self.draining.has_begun() { Err(ServiceError::ShuttingDown) } else { Ok(()) }
     }

@@ -11,7 +11,7 @@ use wal_core::value::{ColumnType, Decimal, Value};
 
 /// A value that cannot be one of any column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadValue {
+pub enum BadValue {
     /// Nothing was sent.
     #[error("no value was sent; send one, or null")]
     Missing,
@@ -28,7 +28,7 @@ pub(super) enum BadValue {
 }
 
 /// A wire value; `None` is null. Whether it goes into a column is told when it is encoded for it.
-pub(super) fn from_wire(value: v1::Value) -> Result<Option<Value>, BadValue> {
+pub fn from_wire(value: v1::Value) -> Result<Option<Value>, BadValue> {
     Ok(Some(match value.kind.ok_or(BadValue::Missing)? {
         Kind::Null(_) => return Ok(None),
         Kind::Text(text) => Value::Text(text),
@@ -75,7 +75,7 @@ fn length(kind: &'static str, expected: &'static str, bytes: &[u8]) -> BadValue 
 }
 
 /// A column's value as the wire has it, in the first kind that `types.proto` names for its type.
-pub(super) fn to_wire(value: Value) -> v1::Value {
+pub fn to_wire(value: Value) -> v1::Value {
     let kind = match value {
         Value::Ascii(text) | Value::Text(text) => Kind::Text(text),
         Value::Blob(bytes) => Kind::Blob(bytes),
@@ -105,7 +105,7 @@ pub(super) fn to_wire(value: Value) -> v1::Value {
 
 /// A stored cell as the wire has it. Bytes that are not of the column's type (another writer's, or an
 /// older schema's) are shown as they are.
-pub(super) fn stored_to_wire(ty: ColumnType, bytes: &Bytes) -> v1::Value {
+pub fn stored_to_wire(ty: ColumnType, bytes: &Bytes) -> v1::Value {
     if ty == ColumnType::Blob {
         return v1::Value::from(bytes.clone()); // no copy
     }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use coordinator::api::{Answer, Call, CallAnswer, Level, ReadAnswer};
 use coordinator::runtime::Answers;
-use coordinator::service::{Backend, Control};
 use wal_core::build::{build, build_key};
 use wal_core::namespace::Namespace;
 use wal_core::{ColumnId, Row, TxnId};
@@ -15,7 +14,7 @@ use wal_core::{ColumnId, Row, TxnId};
 use super::report::{Ended, Measured, Tally};
 use super::workload::{self, NAMESPACE, Request, Source};
 use super::{BenchArgs, Workload};
-use crate::embedded::{Embedded, EmbeddedControl};
+use crate::compose::System;
 
 /// Takes the engine's answers and wakes the driver.
 #[derive(Default)]
@@ -46,7 +45,7 @@ impl Inbox {
 
 /// A running namespace in this process.
 pub(super) struct InProcess {
-    embedded: Arc<Embedded>,
+    system: System,
     namespace: Arc<Namespace>,
     inbox: Arc<Inbox>,
     rows: u64,
@@ -54,13 +53,12 @@ pub(super) struct InProcess {
 
 impl InProcess {
     pub(super) async fn start(folder: &Path, args: &BenchArgs) -> anyhow::Result<Self> {
-        let embedded = Embedded::open(folder, "in process", rand::random()).await?;
-        if embedded.namespace(NAMESPACE).is_none() {
-            let file = workload::namespace_file(args.retain_mib << 20);
-            EmbeddedControl(embedded.clone()).create(&file).await?;
+        let system = System::open(folder, "in process".to_owned()).await?;
+        if system.backend.namespace(NAMESPACE).is_none() {
+            system.control.create(&workload::namespace_file(args.retain_mib << 20)).await?;
         }
-        let namespace = embedded.namespace(NAMESPACE).context("the namespace was created")?;
-        let process = Self { embedded, namespace, inbox: Arc::default(), rows: args.rows };
+        let namespace = system.backend.namespace(NAMESPACE).context("it was created above")?;
+        let process = Self { system, namespace, inbox: Arc::default(), rows: args.rows };
         for batch in workload::preparation(args.rows) {
             let call = process.submission(&batch)?;
             match process.one(call)? {
@@ -116,16 +114,16 @@ impl InProcess {
     }
 
     pub(super) fn id_window_ms(&self) -> u64 {
-        let Ok(snapshot) = self.embedded.look(&self.namespace, 0) else { return 0 };
-        super::window_ms(&snapshot)
+        let Ok(snapshot) = self.system.backend.look(&self.namespace, 0) else { return 0 };
+        super::report::window_ms(&snapshot)
     }
 
     pub(super) fn stop(self) {
-        self.embedded.drain(Duration::from_secs(30));
+        self.system.stop(Duration::from_secs(30));
     }
 
     fn hand_over(&self, calls: Vec<(Call, u64)>) -> anyhow::Result<()> {
-        self.embedded.call(&self.namespace, calls, self.inbox.clone())?;
+        self.system.backend.call(&self.namespace, calls, self.inbox.clone())?;
         Ok(())
     }
 

@@ -1,9 +1,16 @@
 //! What was measured, as a table for people and as JSON for scripts.
 
+use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use coordinator::runtime::{NamespaceSnapshot, SystemClock};
 use serde::Serialize;
+use serde_json::Value;
+use wal_core::Clock;
+
+use super::disk;
 
 /// Latencies from 1 microsecond to 100 seconds, to 3 digits.
 fn histogram() -> Histogram<u64> {
@@ -116,40 +123,73 @@ pub(super) struct Surroundings {
     pub(super) id_window_ms: Vec<(String, u64)>,
 }
 
+impl Surroundings {
+    pub(super) fn of(folder: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            disk: disk::describe(folder),
+            fdatasync_us: disk::fdatasync_us(folder)?,
+            cores: std::thread::available_parallelism()?.get(),
+            ..Self::default()
+        })
+    }
+
+    /// Notes what a process that served took.
+    pub(super) fn served(&mut self, transport: &str, process: u32, id_window_ms: Option<u64>) {
+        self.peak_memory_mib.push((transport.to_owned(), disk::peak_memory_mib(process)));
+        self.id_window_ms.extend(id_window_ms.map(|ms| (transport.to_owned(), ms)));
+    }
+}
+
+impl fmt::Display for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cores; data on {}, fdatasync of 4 KiB {} µs (median)",
+            self.cores, self.disk, self.fdatasync_us
+        )?;
+        for (transport, mib) in &self.peak_memory_mib {
+            write!(f, "; {transport}: peak memory {mib} MiB")?;
+        }
+        for (transport, ms) in &self.id_window_ms {
+            write!(f, "; {transport}: outcomes remembered for {ms} ms")?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     pub(super) surroundings: Surroundings,
     pub(super) measured: Vec<Measured>,
 }
 
+/// How far back outcomes are remembered: the age of the oldest.
+pub(super) fn window_ms(snapshot: &NamespaceSnapshot) -> u64 {
+    let oldest = snapshot.shards.iter().filter_map(|shard| shard.oldest).min();
+    oldest.map_or(0, |id| SystemClock::new().now().millis().0.saturating_sub(id.time().0))
+}
+
 impl Report {
-    /// The table for people.
-    pub(super) fn rows(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
-        let head = vec![
-            "workload", "transport", "in flight", "per second", "p50 µs", "p95 µs", "p99 µs", "max µs",
+    pub(super) fn add(&mut self, measured: Measured) -> Measured {
+        self.measured.push(measured.clone());
+        measured
+    }
+
+    /// The lines for people, and the names of their columns.
+    pub(super) fn lines(&self) -> (&'static [&'static str], Vec<Value>) {
+        const COLUMNS: [&str; 13] = [
+            "workload", "transport", "in_flight", "per_second", "p50_us", "p95_us", "p99_us", "max_us",
             "committed", "aborted", "unknown", "refused", "sum",
         ];
-        let row = |m: &Measured| {
-            vec![
-                m.workload.clone(),
-                m.transport.clone(),
-                m.in_flight.to_string(),
-                format!("{:.0}", m.per_second),
-                m.p50_us.to_string(),
-                m.p95_us.to_string(),
-                m.p99_us.to_string(),
-                m.max_us.to_string(),
-                m.committed.to_string(),
-                m.aborted.to_string(),
-                m.unknown.to_string(),
-                m.refused.to_string(),
-                match m.sum {
-                    Some(true) => "right".to_owned(),
-                    Some(false) => "WRONG".to_owned(),
-                    None => "-".to_owned(),
-                },
-            ]
+        let line = |measured: &Measured| {
+            let mut line = serde_json::to_value(measured).unwrap_or_default();
+            line["sum"] = match measured.sum {
+                Some(true) => "right".into(),
+                Some(false) => "WRONG".into(),
+                None => "-".into(),
+            };
+            line
         };
-        (head, self.measured.iter().map(row).collect())
+        (&COLUMNS, self.measured.iter().map(line).collect())
     }
 }

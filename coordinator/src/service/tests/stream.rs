@@ -170,6 +170,7 @@ async fn draining_answers_what_is_in_flight_then_ends_the_stream() {
     server.drain.begin().await;
     let (all, end) = rest(answers).await;
     assert_eq!(all.len(), 1);
+    server.drain.finished().await;
     let details = expect(&end.expect("it says why"), Code::Unavailable, "SHUTTING_DOWN");
     assert!(details.retry_info().is_some());
     drop(out);
