@@ -122,7 +122,7 @@ pub(crate) async fn command(global: &Global, args: BenchArgs) -> Result<(), Fail
     let temporary = tempfile::tempdir().map_err(Failure::error)?;
     let folder = args.data.clone().unwrap_or_else(|| temporary.path().to_owned());
     let report = measure(&folder, &args).await?;
-    if global.is_table() {
+    if output::is_table(global) {
         let (columns, lines) = report.lines();
         output::many(global, columns, lines)?;
         eprintln!("{}", report.surroundings);
@@ -130,7 +130,9 @@ pub(crate) async fn command(global: &Global, args: BenchArgs) -> Result<(), Fail
         output::one(global, serde_json::to_value(&report).map_err(Failure::error)?)?;
     }
     if report.measured.iter().any(|measured| measured.sum == Some(false)) {
-        return Err(Failure::error("the balances do not add up: keep the data folder and report this"));
+        return Err(Failure::error(
+            "the balances do not add up: keep the data folder and report this",
+        ));
     }
     Ok(())
 }

@@ -35,6 +35,11 @@ pub(crate) fn many(global: &Global, headers: &[&str], values: Vec<Value>) -> Res
     print(&text)
 }
 
+/// Whether data is printed as a table.
+pub(crate) fn is_table(global: &Global) -> bool {
+    format(global) == Format::Table
+}
+
 /// A table goes to a terminal only, unless it was asked for.
 fn format(global: &Global) -> Format {
     global.output.unwrap_or_else(|| {
@@ -58,7 +63,7 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn fields(value: &Value) -> String {
     let mut table = Table::new();
-    table.set_style(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     for (name, value) in value.as_object().unwrap_or(&Map::new()) {
         table.add_row([name.clone(), cell(value)]);
     }
@@ -67,7 +72,7 @@ fn fields(value: &Value) -> String {
 
 fn rows(headers: &[&str], values: &[Value]) -> String {
     let mut table = Table::new();
-    table.set_style(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(headers.iter().map(|header| header.to_uppercase()));
     for value in values {
         table.add_row(headers.iter().map(|header| cell(value.get(header).unwrap_or(&Value::Null))));

@@ -93,8 +93,20 @@ pub(super) fn measure(
             let said = server.run(
                 "pgbench",
                 &[
-                    "-h", server.socket(), "-n", "-M", "prepared", "-f", &file, "-c", &count, "-j",
-                    &threads, "-T", &seconds, "postgres",
+                    "-h",
+                    server.socket(),
+                    "-n",
+                    "-M",
+                    "prepared",
+                    "-f",
+                    &file,
+                    "-c",
+                    &count,
+                    "-j",
+                    &threads,
+                    "-T",
+                    &seconds,
+                    "postgres",
                 ],
             )?;
             measured.push(read(name, *clients, &said)?);
@@ -107,7 +119,7 @@ pub(super) fn measure(
 fn read(name: &str, clients: usize, said: &str) -> anyhow::Result<Measured> {
     let number = |label: &str| {
         let rest = said.split(label).nth(1)?;
-        rest.trim_start().split_whitespace().next()?.split('/').next()?.parse::<f64>().ok()
+        rest.split_whitespace().next()?.split('/').next()?.parse::<f64>().ok()
     };
     let per_second = number("tps =").with_context(|| format!("pgbench said: {said}"))?;
     let mean_ms = number("latency average =").unwrap_or(0.0);

@@ -141,7 +141,8 @@ impl InProcess {
     }
 
     fn read(&self, rows: &[(&str, i64)]) -> anyhow::Result<Call> {
-        let key = |(table, id): &(&str, i64)| build_key(&self.namespace, table, &workload::key(*id));
+        let key =
+            |(table, id): &(&str, i64)| build_key(&self.namespace, table, &workload::key(*id));
         let keys = rows.iter().map(key).collect::<Result<Vec<_>, _>>()?;
         Ok(Call::Read { keys })
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use coordinator::runtime::{NamespaceSnapshot, SystemClock};
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 use wal_core::Clock;
@@ -178,8 +178,19 @@ impl Report {
     /// The lines for people, and the names of their columns.
     pub(super) fn lines(&self) -> (&'static [&'static str], Vec<Value>) {
         const COLUMNS: [&str; 13] = [
-            "workload", "transport", "in_flight", "per_second", "p50_us", "p95_us", "p99_us", "max_us",
-            "committed", "aborted", "unknown", "refused", "sum",
+            "workload",
+            "transport",
+            "in_flight",
+            "per_second",
+            "p50_us",
+            "p95_us",
+            "p99_us",
+            "max_us",
+            "committed",
+            "aborted",
+            "unknown",
+            "refused",
+            "sum",
         ];
         let line = |measured: &Measured| {
             let mut line = serde_json::to_value(measured).unwrap_or_default();

@@ -206,4 +206,3 @@ fn integer(value: &Value) -> i64 {
 fn free_address() -> anyhow::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
-

@@ -25,7 +25,10 @@ pub(super) fn namespace_file(retain_bytes: u64) -> String {
              ownership = \"owned\"\n"
         )
     });
-    format!("name = \"{NAMESPACE}\"\n\n[log]\nretain_bytes = {retain_bytes}\n\n{}", tables.join("\n"))
+    format!(
+        "name = \"{NAMESPACE}\"\n\n[log]\nretain_bytes = {retain_bytes}\n\n{}",
+        tables.join("\n")
+    )
 }
 
 /// One request.
