@@ -35,6 +35,11 @@ pub(crate) fn many(global: &Global, headers: &[&str], values: Vec<Value>) -> Res
     print(&text)
 }
 
+/// Whether data is printed as a table.
+pub(crate) fn is_table(global: &Global) -> bool {
+    format(global) == Format::Table
+}
+
 /// A table goes to a terminal only, unless it was asked for.
 fn format(global: &Global) -> Format {
     global.output.unwrap_or_else(|| {

@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub(super) holders: SmallVec<[ShardId; 2]>,
     /// Who waits for the outcome.
     pub(super) waiters: SmallVec<[Origin; 1]>,
+    /// Who waits until it is applied, while it is undecided here.
+    pub(super) apply_waiters: SmallVec<[Origin; 1]>,
 }
 
 impl Entry {

@@ -6,31 +6,47 @@ use wal_core::record::Body;
 use wal_core::{AbortReason, Attempt, Fingerprint, Now, ShardId, Timestamp, TxnId};
 
 use super::{Rule, Rules, ShardCommand, ShardEngine};
-use crate::message::{Known, Origin, Outcome, ShardReply, ShardRequest, Vote};
+use crate::message::{Known, Outcome, ShardReply, ShardRequest, Vote};
 
 impl<R: Rules> ShardEngine<R> {
-    #[expect(clippy::too_many_arguments, reason = "the message's fields, once each")]
     pub(super) fn on_commit(
         &mut self,
         now: Now,
-        origin: Origin,
         id: TxnId,
         attempt: Attempt,
         timestamp: Timestamp,
-        applied: bool,
+        home: ShardId,
         out: &mut Vec<ShardCommand>,
     ) {
         let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
         if held.is_some_and(|prepared| prepared.attempt == attempt) {
             self.write(now, Body::Commit { id, attempt, timestamp }, out);
-            self.settle(id);
-        } else {
-            // Committed means that this shard had promised: it has taken the commit in before, and may
-            // even have forgotten it since. (If it holds another attempt, the sender is mistaken.)
-            self.tell_home(id);
+            return self.settle(id);
         }
-        if applied {
-            self.on_await_applied(origin, id);
+        if self.ledger.outcome(id).is_some() {
+            self.acknowledge(id, home);
+        } else {
+            self.acknowledge_forgotten(id, home);
+        }
+    }
+
+    /// Tells the home, once it is durable, that this shard holds the outcome.
+    fn acknowledge(&mut self, id: TxnId, home: ShardId) {
+        let shard = self.config.shard;
+        if home == shard {
+            return self.finish_if_held_by_all(id);
+        }
+        let request = ShardRequest::Acknowledge { id, shard };
+        self.hold(false, ShardCommand::Tell { shard: home, request });
+    }
+
+    /// The outcome was held and forgotten, as the floor allows. A deposed leader that never heard of the
+    /// transaction must not say so: it takes a proof of leadership.
+    fn acknowledge_forgotten(&mut self, id: TxnId, home: ShardId) {
+        let shard = self.config.shard;
+        if self.ledger.get(id).is_none() && id.time() <= self.ledger.floor && home != shard {
+            let request = ShardRequest::Acknowledge { id, shard };
+            self.hold_proved(ShardCommand::Tell { shard: home, request });
         }
     }
 
@@ -106,7 +122,12 @@ impl<R: Rules> ShardEngine<R> {
             }
         }
         self.settle(id);
-        self.tell_home(id);
+        if let Some(home) = participants.get(id.home_index(participants.len().max(1))) {
+            match self.ledger.outcome(id) {
+                Some(_) => self.acknowledge(id, *home),
+                None => self.acknowledge_forgotten(id, *home),
+            }
+        }
     }
 
     pub(super) fn drop_all_waiting(
@@ -150,8 +171,7 @@ impl<R: Rules> ShardEngine<R> {
             };
             self.hold(false, ShardCommand::Tell { shard: home, request });
         }
-        let request = ShardRequest::Acknowledge { id, shard };
-        self.hold(false, ShardCommand::Tell { shard: home, request });
+        self.acknowledge(id, home);
     }
 
     /// At the home: another participant durably holds the outcome.

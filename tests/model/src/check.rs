@@ -135,9 +135,8 @@ pub fn check<M: Machine>(machine: M, aim: Aim) -> Report {
             .collect(),
         Aim::ShortestStory => Vec::new(),
     };
-    let story = checker.discovery(INVARIANTS).map(|path| {
-        tell(&checker.model().machine, path.into_vec())
-    });
+    let story =
+        checker.discovery(INVARIANTS).map(|path| tell(&checker.model().machine, path.into_vec()));
     Report {
         states: checker.unique_state_count(),
         depth: checker.max_depth() - 1,

@@ -110,7 +110,9 @@ impl Machine for Hold {
 
     fn tell(&self, _: &State, step: &Step, after: &State) -> String {
         match *step {
-            Step::Tick { .. } => format!("it is tick {}; the reader's clock says {}", after.now, after.elapsed),
+            Step::Tick { .. } => {
+                format!("it is tick {}; the reader's clock says {}", after.now, after.elapsed)
+            }
             Step::Grant(row) => {
                 let value = if after.rows[row] { "new" } else { "old" };
                 format!("shard {row} read-locks its row for {HOLD} ticks and replies: {value}")

@@ -220,7 +220,12 @@ impl Machine for Lease {
     }
 
     fn steps(&self, _: &State, steps: &mut Vec<Step>) {
-        steps.extend([Step::Tick { slow: false }, Step::Tick { slow: true }, Step::Suspend, Step::Wake]);
+        steps.extend([
+            Step::Tick { slow: false },
+            Step::Tick { slow: true },
+            Step::Suspend,
+            Step::Wake,
+        ]);
         steps.extend([Step::SendBarrier, Step::LandBarrier, Step::HearBarrier, Step::Resign]);
         steps.extend([Step::SendEpoch, Step::LandEpoch, Step::ReadBack, Step::Serve]);
         steps.extend([Step::Commit, Step::Apply(0), Step::Apply(1)]);
@@ -232,7 +237,12 @@ impl Machine for Lease {
         let s = &mut state;
         let old_leader_acts = matches!(
             step,
-            Step::SendBarrier | Step::HearBarrier | Step::Resign | Step::BeginRead | Step::ReadRow | Step::Answer
+            Step::SendBarrier
+                | Step::HearBarrier
+                | Step::Resign
+                | Step::BeginRead
+                | Step::ReadRow
+                | Step::Answer
         );
         if old_leader_acts && s.suspended {
             return None;
@@ -245,7 +255,9 @@ impl Machine for Lease {
             Step::LandBarrier => Self::on_land_barrier(s)?,
             Step::HearBarrier => self.on_hear_barrier(s)?,
             Step::Resign => Self::on_resign(s)?,
-            Step::SendEpoch if s.successor == Successor::Away => s.successor = Successor::Sent(s.now),
+            Step::SendEpoch if s.successor == Successor::Away => {
+                s.successor = Successor::Sent(s.now)
+            }
             Step::LandEpoch => match s.successor {
                 Successor::Sent(sent) => s.successor = Successor::Landed(sent),
                 _ => return None,
@@ -268,14 +280,24 @@ impl Machine for Lease {
 
     fn tell(&self, before: &State, step: &Step, after: &State) -> String {
         match *step {
-            Step::Tick { slow: false } => format!("it is tick {}; the old leader's clock says {}", after.now, after.clock),
-            Step::Tick { slow: true } => format!("it is tick {}; the old leader's clock still says {}", after.now, after.clock),
+            Step::Tick { slow: false } => {
+                format!("it is tick {}; the old leader's clock says {}", after.now, after.clock)
+            }
+            Step::Tick { slow: true } => format!(
+                "it is tick {}; the old leader's clock still says {}",
+                after.now, after.clock
+            ),
             Step::Suspend => "the old leader is suspended".into(),
             Step::Wake => "the old leader wakes up".into(),
             Step::SendBarrier => "the old leader sends a barrier".into(),
-            Step::LandBarrier if after.barrier == Barrier::Ignored => "the barrier lands behind the successor's Epoch: ignored".into(),
+            Step::LandBarrier if after.barrier == Barrier::Ignored => {
+                "the barrier lands behind the successor's Epoch: ignored".into()
+            }
             Step::LandBarrier => "the barrier lands and is accepted".into(),
-            Step::HearBarrier => format!("the old leader hears of it: its lease runs until {} by its clock", after.lease_until),
+            Step::HearBarrier => format!(
+                "the old leader hears of it: its lease runs until {} by its clock",
+                after.lease_until
+            ),
             Step::Resign => "the old leader appends Resign".into(),
             Step::SendEpoch => "the successor sends its Epoch record".into(),
             Step::LandEpoch => "the successor's Epoch record lands".into(),
@@ -286,7 +308,10 @@ impl Machine for Lease {
             Step::BeginRead => "the old leader is asked to read both rows".into(),
             Step::ReadRow => {
                 let row = before.read.map_or(0, |read| read.done);
-                format!("the old leader reads row {row} from the table: {}", if after.table[row as usize] { "new" } else { "old" })
+                format!(
+                    "the old leader reads row {row} from the table: {}",
+                    if after.table[row as usize] { "new" } else { "old" }
+                )
             }
             Step::Answer => "the old leader answers the read".into(),
         }

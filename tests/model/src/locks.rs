@@ -80,7 +80,8 @@ impl Locks {
     fn sees_row(&self, state: &State, shard: usize) -> bool {
         let writer = state.phases[1 - shard][shard];
         let blind = shard == 1 && state.log.contains(&Writer::Blind);
-        let least = if self.rules.has(Rule::OverlayChecked) { Phase::Learned } else { Phase::Applied };
+        let least =
+            if self.rules.has(Rule::OverlayChecked) { Phase::Learned } else { Phase::Applied };
         writer >= least || (blind && self.rules.has(Rule::OverlayChecked))
     }
 
@@ -96,7 +97,11 @@ impl Locks {
 
     fn on_check_first(&self, s: &mut State, txn: usize, shard: usize) -> Option<()> {
         let first = s.phases[txn][shard] == Phase::Away && reads_at(txn, shard);
-        if self.rules.has(Rule::LockBeforeCheck) || !first || s.aborted[txn] || self.sees_row(s, shard) {
+        if self.rules.has(Rule::LockBeforeCheck)
+            || !first
+            || s.aborted[txn]
+            || self.sees_row(s, shard)
+        {
             return None;
         }
         s.phases[txn][shard] = Phase::Checked;
@@ -203,25 +208,43 @@ impl Machine for Locks {
         let kind = if before.of_partitions { "partition of " } else { "" };
         match *step {
             Step::CheckFirst { txn, shard } => {
-                format!("shard {shard} checks, before it locks, that {} is absent for T{}", row(shard), txn + 1)
+                format!(
+                    "shard {shard} checks, before it locks, that {} is absent for T{}",
+                    row(shard),
+                    txn + 1
+                )
             }
             Step::Prepare { txn, .. } if after.aborted[txn] => {
                 format!("T{} finds its condition false and is closed", txn + 1)
             }
             Step::Prepare { txn, shard } if reads_at(txn, shard) => {
-                format!("shard {shard} finds {kind}{} without the row and appends Prepare(T{})", row(shard), txn + 1)
+                format!(
+                    "shard {shard} finds {kind}{} without the row and appends Prepare(T{})",
+                    row(shard),
+                    txn + 1
+                )
             }
             Step::Prepare { txn, shard } => {
-                format!("shard {shard} locks {} and appends Prepare(T{}), which inserts it", row(shard), txn + 1)
+                format!(
+                    "shard {shard} locks {} and appends Prepare(T{}), which inserts it",
+                    row(shard),
+                    txn + 1
+                )
             }
             Step::Learn { txn, shard } if after.log.len() > before.log.len() => {
                 format!("shard {shard} appends Commit(T{}) and frees its locks", txn + 1)
             }
-            Step::Learn { txn, shard } => format!("shard {shard} learns that T{} is committed and frees its locks", txn + 1),
+            Step::Learn { txn, shard } => {
+                format!("shard {shard} learns that T{} is committed and frees its locks", txn + 1)
+            }
             Step::LogLate => "shard 1 appends Commit(T1) now".into(),
-            Step::Apply { txn, shard } => format!("shard {shard} applies T{}'s write to the table", txn + 1),
+            Step::Apply { txn, shard } => {
+                format!("shard {shard} applies T{}'s write to the table", txn + 1)
+            }
             Step::Abort(txn) => format!("T{}'s attempt is refused and aborted", txn + 1),
-            Step::Blind => "shard 1 executes T3, which overwrites y, and appends CommitSingle(T3)".into(),
+            Step::Blind => {
+                "shard 1 executes T3, which overwrites y, and appends CommitSingle(T3)".into()
+            }
         }
     }
 

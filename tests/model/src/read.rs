@@ -100,7 +100,8 @@ impl TwoRounds {
     fn on_prepare(&self, s: &mut State, shard: usize) -> Option<()> {
         let pending = |each: usize| s.shards[each].undecided;
         let first = !pending(1 - shard);
-        if pending(shard) || (first && s.writes == self.writes) || (!first && self.both_prepared(s)) {
+        if pending(shard) || (first && s.writes == self.writes) || (!first && self.both_prepared(s))
+        {
             return None;
         }
         // After a commit one shard may have learned it and the other not: that is no new prepare.
@@ -250,21 +251,37 @@ impl Machine for TwoRounds {
         let bit = |value: bool| u8::from(value);
         match *step {
             Step::Toggle(shard) => {
-                format!("a write commits and is acknowledged: {} = {}", row(shard), bit(after.shards[shard].row))
+                format!(
+                    "a write commits and is acknowledged: {} = {}",
+                    row(shard),
+                    bit(after.shards[shard].row)
+                )
             }
             Step::Prepare(shard) if before.truth != after.truth => {
                 let [x, y] = after.truth.map(bit);
-                format!("shard {shard} prepares it too: x = {x} and y = {y} are committed and acknowledged")
+                format!(
+                    "shard {shard} prepares it too: x = {x} and y = {y} are committed and acknowledged"
+                )
             }
             Step::Prepare(shard) => format!("shard {shard} prepares a write of both rows"),
-            Step::Learn(shard) => format!("shard {shard} learns the commit: {} = {}", row(shard), bit(after.shards[shard].row)),
+            Step::Learn(shard) => format!(
+                "shard {shard} learns the commit: {} = {}",
+                row(shard),
+                bit(after.shards[shard].row)
+            ),
             Step::FailOver(shard) => format!("shard {shard} fails over"),
             Step::Begin { shards: 1 } => "a read of x begins".into(),
             Step::Begin { .. } => "a read of x and y begins".into(),
             Step::RoundOne(shard) => {
-                format!("round one: shard {shard} replies {} = {}", row(shard), bit(before.shards[shard].row))
+                format!(
+                    "round one: shard {shard} replies {} = {}",
+                    row(shard),
+                    bit(before.shards[shard].row)
+                )
             }
-            Step::RoundTwo(shard) if after.failed => format!("round two: shard {shard} does not confirm"),
+            Step::RoundTwo(shard) if after.failed => {
+                format!("round two: shard {shard} does not confirm")
+            }
             Step::RoundTwo(shard) => format!("round two: shard {shard} confirms"),
         }
     }

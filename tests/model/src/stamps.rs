@@ -78,7 +78,9 @@ impl Stamps {
         let timestamp = if highest { proposals[0].max(proposals[1]) } else { proposals[0] };
         s.last_timestamp = timestamp;
         for each in 0..2 {
-            if let Some(broken) = self.take(&mut s.shards[each], uses[each], timestamp, proposals[each]) {
+            if let Some(broken) =
+                self.take(&mut s.shards[each], uses[each], timestamp, proposals[each])
+            {
                 s.wrong.get_or_insert(broken);
             }
         }
@@ -131,7 +133,9 @@ impl Machine for Stamps {
     fn steps(&self, _: &State, steps: &mut Vec<Step>) {
         let all = [Use::None, Use::Read, Use::Write, Use::Replace];
         for first in all {
-            for second in all.into_iter().filter(|second| (first, *second) != (Use::None, Use::None)) {
+            for second in
+                all.into_iter().filter(|second| (first, *second) != (Use::None, Use::None))
+            {
                 for clock in CLOCKS {
                     let clocks = CLOCKS.map(|other| [clock, other]);
                     steps.extend(clocks.map(|clocks| Step::Txn { uses: [first, second], clocks }));
@@ -159,12 +163,25 @@ impl Machine for Stamps {
             Step::Txn { uses, clocks } => {
                 let part = |shard: usize| match uses[shard] {
                     Use::None => None,
-                    Use::Read => Some(format!("reads {} (clock {})", ["x", "y"][shard], clocks[shard])),
-                    Use::Write => Some(format!("writes {} (clock {})", ["x", "y"][shard], clocks[shard])),
-                    Use::Replace => Some(format!("deletes and puts {} (clock {})", ["x", "y"][shard], clocks[shard])),
+                    Use::Read => {
+                        Some(format!("reads {} (clock {})", ["x", "y"][shard], clocks[shard]))
+                    }
+                    Use::Write => {
+                        Some(format!("writes {} (clock {})", ["x", "y"][shard], clocks[shard]))
+                    }
+                    Use::Replace => Some(format!(
+                        "deletes and puts {} (clock {})",
+                        ["x", "y"][shard],
+                        clocks[shard]
+                    )),
                 };
                 let parts: Vec<String> = [0, 1].into_iter().filter_map(part).collect();
-                format!("transaction {} {}: committed at {}", after.txns, parts.join(" and "), after.last_timestamp)
+                format!(
+                    "transaction {} {}: committed at {}",
+                    after.txns,
+                    parts.join(" and "),
+                    after.last_timestamp
+                )
             }
             Step::FailOver(shard) => format!(
                 "shard {shard} fails over: its last timestamp was {}, the new leader's is {}",

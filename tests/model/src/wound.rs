@@ -62,7 +62,10 @@ impl Wound {
     fn on_begin(&self, s: &mut State, txn: usize) -> Option<()> {
         let at = s.txns[txn];
         let wounder_decided = at.wounder.is_none_or(|by| s.txns[by as usize].committed);
-        if at.running || at.committed || (self.rules.has(Rule::RetryAfterWounder) && !wounder_decided) {
+        if at.running
+            || at.committed
+            || (self.rules.has(Rule::RetryAfterWounder) && !wounder_decided)
+        {
             return None;
         }
         self.next_attempt(s, txn);
@@ -227,23 +230,42 @@ impl Machine for Wound {
     fn tell(&self, before: &State, step: &Step, after: &State) -> String {
         let name = |txn: usize| format!("T{}", txn + 1);
         match *step {
-            Step::Begin(txn) => format!("{} begins attempt {}", name(txn), after.txns[txn].attempts),
+            Step::Begin(txn) => {
+                format!("{} begins attempt {}", name(txn), after.txns[txn].attempts)
+            }
             Step::Arrive { txn, shard } if after.locks[shard].holder == Some(txn as u8) => {
-                format!("{} arrives at shard {shard} and is granted the free lock at once", name(txn))
+                format!(
+                    "{} arrives at shard {shard} and is granted the free lock at once",
+                    name(txn)
+                )
             }
-            Step::Arrive { txn, shard } => format!("{} arrives at shard {shard} and queues", name(txn)),
-            Step::Grant { txn, shard } => format!("shard {shard} grants its lock to {}, which prepares", name(txn)),
+            Step::Arrive { txn, shard } => {
+                format!("{} arrives at shard {shard} and queues", name(txn))
+            }
+            Step::Grant { txn, shard } => {
+                format!("shard {shard} grants its lock to {}, which prepares", name(txn))
+            }
             Step::Wound { by, shard } => {
-                let holder = before.locks[shard].holder.map_or_else(String::new, |holder| name(holder as usize));
-                format!("{}, waiting at shard {shard}, runs recovery on {holder}: its attempt is refused", name(by))
+                let holder = before.locks[shard]
+                    .holder
+                    .map_or_else(String::new, |holder| name(holder as usize));
+                format!(
+                    "{}, waiting at shard {shard}, runs recovery on {holder}: its attempt is refused",
+                    name(by)
+                )
             }
-            Step::Ask(txn) => format!("somebody asks for the outcome of {}, and its attempt is refused", name(txn)),
+            Step::Ask(txn) => format!(
+                "somebody asks for the outcome of {}, and its attempt is refused",
+                name(txn)
+            ),
             Step::Rival(txn) => format!(
                 "another gateway refuses {}'s attempt and begins attempt {}",
                 name(txn),
                 after.txns[txn].attempts
             ),
-            Step::Commit(txn) => format!("{} is prepared everywhere: it commits and frees its locks", name(txn)),
+            Step::Commit(txn) => {
+                format!("{} is prepared everywhere: it commits and frees its locks", name(txn))
+            }
         }
     }
 

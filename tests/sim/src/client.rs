@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coordinator::api::{Answer, Call, CallAnswer, Level, OutcomeAnswer, OutcomeQuery, ReadAnswer};
-use wal_core::{Millis, Row, RowKey, RowOp, Transaction, TxnId};
+use wal_core::{AbortReason, Millis, Row, RowKey, RowOp, Transaction, TxnId};
 
 use crate::failure::Failure;
 use crate::fault::Fault;
@@ -282,7 +282,10 @@ impl World {
             (Doing::Asking { txn }, CallAnswer::Outcome(answer)) => match answer {
                 OutcomeAnswer::Committed { .. }
                 | OutcomeAnswer::Aborted { .. }
-                | OutcomeAnswer::TooOld { .. } => self.think(client),
+                | OutcomeAnswer::TooOld { .. } => {
+                    self.probe_again(client, txn);
+                    self.think(client);
+                }
                 OutcomeAnswer::Open | OutcomeAnswer::Unknown | OutcomeAnswer::Unavailable { .. } => {
                     self.leave_for_later(client, txn);
                 }
@@ -312,7 +315,10 @@ impl World {
                     self.think(client);
                 }
             }
-            Answer::IdReused | Answer::TooOld { .. } => self.think(client),
+            Answer::IdReused | Answer::TooOld { .. } => {
+                self.probe_again(client, txn);
+                self.think(client);
+            }
             Answer::FromFuture => {
                 self.history.txns[txn].from_future = true;
                 self.think(client);
@@ -363,6 +369,19 @@ impl World {
         }
         self.clients[client].doing = Doing::Finished;
         self.probing = Probe::Resting;
+    }
+
+    /// A write at the end whose id was too old, or that its own client fenced, is made again, under a new one.
+    fn probe_again(&mut self, client: usize, txn: usize) {
+        let entry = &mut self.history.txns[txn];
+        let barred = matches!(entry.verdict, Some(Verdict::TooOld | Verdict::Aborted(AbortReason::Fenced)));
+        if entry.probe && barred {
+            entry.probe = false;
+            let parts = entry.txn.parts.iter();
+            let mut ops: Vec<RowOp> = parts.flat_map(|(_, part)| part.iter().cloned()).collect();
+            ops.sort_by(|a, b| a.key.cmp(&b.key));
+            self.clients[client].probes.push(ops);
+        }
     }
 
     /// Whether a transaction's outcome is known for good to whoever asked.

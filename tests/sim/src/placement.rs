@@ -90,6 +90,11 @@ impl World {
         if self.rng.coin() {
             self.schedule(0, Event::Heartbeat { slot, process: number });
         }
+        if self.healed_at.is_some()
+            && let Some(process) = &mut self.nodes[slot].process
+        {
+            process.placed.clone_from(&self.placed); // whatever news is still on its way
+        }
         for shard in self.shards() {
             let index = shard.0 as usize;
             if let Some(seat) = self.seat_id(slot, shard)

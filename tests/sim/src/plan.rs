@@ -157,7 +157,8 @@ impl Plan {
             network_us: rng.scale(100, 5_000),
             store_us: rng.scale(100, 8_000),
             log_us: rng.scale(100, 8_000),
-            silence_us: rng.range(200_000..1_200_000),
+            // A successor that waits out a lease says nothing yet: who has no patience for it deposes it.
+            silence_us: lease_us + lease_us / 4 + rng.range(200_000..1_200_000),
             chaos_us: rng.scale(500_000, 8_000_000),
             think_us: rng.scale(500, 60_000),
             patience_us: rng.scale(50_000, 2_500_000),

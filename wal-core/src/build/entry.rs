@@ -142,6 +142,9 @@ impl<'a> OpenRow<'a> {
         }
         let mut cells = Cells::new();
         for (name, value) in columns {
+            if problems.full() {
+                return None;
+            }
             let Some(column) = self.regular(name, ".columns", problems) else { continue };
             let op = match (value, kind) {
                 (None, Kind::Put | Kind::Insert) => Op::Delete,
@@ -177,6 +180,9 @@ impl<'a> OpenRow<'a> {
         }
         let mut cells = Cells::new();
         for name in names {
+            if problems.full() {
+                return None;
+            }
             if let Some(column) = self.regular(name, ".columns", problems) {
                 cells.push((column.id, Op::Delete));
             }
@@ -244,6 +250,9 @@ impl<'a> OpenRow<'a> {
         }
         let mut found = Vec::with_capacity(values.len().min(64));
         for (index, value) in values.iter().enumerate() {
+            if problems.full() {
+                return None;
+            }
             let below = format!(".in[{index}]");
             match value {
                 Some(value) => found.extend(self.value(column, value, &below, problems)),

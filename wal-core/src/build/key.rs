@@ -56,6 +56,9 @@ pub(super) fn encode_key<'a>(
         SmallVec::from_elem(None, partition_count + clustering_count);
     let mut good = true;
     for (name, value) in columns {
+        if problems.full() {
+            return None;
+        }
         let refusal = match (table.find_column(name).map(|column| column.kind), value) {
             (None, _) => table.column_named(name).expect_err("it was not found").to_string(),
             (Some(ColumnKind::Regular), _) => {

@@ -48,7 +48,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use batch::{Batch, Check, Columns, Mutation, RowCondition, Write};
-pub use unbuild::unbuild;
+pub use unbuild::{OtherVersion, unbuild};
 
 use crate::id::{ShardId, TxnId};
 use crate::namespace::Namespace;
@@ -60,6 +60,8 @@ use rows::Rows;
 
 /// Problems that one answer lists.
 pub const MAX_PROBLEMS: usize = 20;
+/// Characters of a problem's path, and of its message.
+const MAX_SHOWN: usize = 500;
 
 /// Everything that is wrong with a request, up to [`MAX_PROBLEMS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,8 +175,8 @@ impl Problems {
             return;
         }
         let path = format!("{place}{below}");
-        let path = path.strip_prefix('.').unwrap_or(&path).to_owned();
-        self.found.push(Problem { path, message: message.to_string() });
+        let path = shorten(path.strip_prefix('.').unwrap_or(&path));
+        self.found.push(Problem { path, message: shorten(&message.to_string()) });
     }
 
     pub(crate) fn into_result(self) -> Result<(), BuildError> {
@@ -183,6 +185,14 @@ impl Problems {
         } else {
             Err(BuildError { problems: self.found, more: self.more })
         }
+    }
+}
+
+/// A text without what exceeds [`MAX_SHOWN`]: names in it are the client's, and may be megabytes.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -8,6 +8,11 @@ use crate::schema::{Column, Table};
 use crate::txn::{CellOp, ConditionKind, Part, WriteOp};
 use crate::value::Value;
 
+/// Parts that are not of this version of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: look at it with the namespace version that wrote it")]
+pub struct OtherVersion(String);
+
 /// The batch that these parts stand for, conditions in the order of the request. Mutations of one row
 /// that mix puts, deletes and adds come back as one mutation of each kind.
 ///
@@ -18,13 +23,13 @@ use crate::value::Value;
 pub fn unbuild<'a>(
     namespace: &Namespace,
     parts: impl IntoIterator<Item = &'a Part>,
-) -> Result<Batch, String> {
+) -> Result<Batch, OtherVersion> {
     let mut batch = Batch::default();
     let mut conditions: Vec<(u32, RowCondition)> = Vec::new();
     for row in parts.into_iter().flatten() {
         let table = namespace
             .table(row.key.table)
-            .ok_or_else(|| format!("there is no table number {}", row.key.table))?;
+            .ok_or_else(|| OtherVersion(format!("there is no table number {}", row.key.table)))?;
         let name = || table.full_name().to_owned();
         let key = key_columns(table, &row.key)?;
         for condition in &row.conditions {
@@ -41,23 +46,24 @@ pub fn unbuild<'a>(
     Ok(batch)
 }
 
-fn key_columns(table: &Table, key: &RowKey) -> Result<Columns, String> {
-    let values =
-        table.key_values(key).map_err(|error| format!("{}: {error}", table.full_name()))?;
+fn key_columns(table: &Table, key: &RowKey) -> Result<Columns, OtherVersion> {
+    let foreign = |error| OtherVersion(format!("{}: {error}", table.full_name()));
+    let values = table.key_values(key).map_err(foreign)?;
     Ok(values.into_iter().map(|(name, value)| (name.to_owned(), Some(value))).collect())
 }
 
-fn column(table: &Table, id: ColumnId) -> Result<&Column, String> {
-    table.column(id).ok_or_else(|| format!("{} has no column number {id}", table.full_name()))
+fn column(table: &Table, id: ColumnId) -> Result<&Column, OtherVersion> {
+    let missing = || OtherVersion(format!("{} has no column number {id}", table.full_name()));
+    table.column(id).ok_or_else(missing)
 }
 
-fn decode(table: &Table, id: ColumnId, bytes: &[u8]) -> Result<Value, String> {
+fn decode(table: &Table, id: ColumnId, bytes: &[u8]) -> Result<Value, OtherVersion> {
     let column = column(table, id)?;
     Value::decode(column.ty, bytes)
-        .map_err(|error| format!("{}.{}: {error}", table.full_name(), column.name))
+        .map_err(|error| OtherVersion(format!("{}.{}: {error}", table.full_name(), column.name)))
 }
 
-fn check(table: &Table, kind: &ConditionKind) -> Result<Check, String> {
+fn check(table: &Table, kind: &ConditionKind) -> Result<Check, OtherVersion> {
     Ok(match kind {
         ConditionKind::Exists => Check::Exists,
         ConditionKind::NotExists => Check::NotExists,
@@ -77,7 +83,7 @@ fn check(table: &Table, kind: &ConditionKind) -> Result<Check, String> {
     })
 }
 
-fn writes(table: &Table, write: &WriteOp) -> Result<Vec<Write>, String> {
+fn writes(table: &Table, write: &WriteOp) -> Result<Vec<Write>, OtherVersion> {
     let (insert, cells) = match write {
         WriteOp::None => return Ok(Vec::new()),
         WriteOp::DeleteRow => return Ok(vec![Write::DeleteRow]),

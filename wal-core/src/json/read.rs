@@ -282,6 +282,9 @@ pub(super) fn read_columns(
     };
     let mut columns = Columns::with_capacity(map.len());
     for (name, json) in map {
+        if problems.full() {
+            return None;
+        }
         let path = format!("{path}{}", Step(name));
         if let Some(column) = named(table, name, &path, problems)
             && let Some(value) = read_value(column, &path, json, problems)

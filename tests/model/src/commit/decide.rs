@@ -30,9 +30,28 @@ impl Commit {
     }
 
     /// A deposed leader that does not need to write says that it holds nothing.
-    pub(super) fn on_deposed_refuses(&self, state: &mut State, attempt: usize, shard: usize) -> Option<()> {
-        let deposed = state.shards[shard].epoch > 0;
-        if self.rules.has(Rule::RefuseDurable) || !deposed || !state.attempts[attempt].started() {
+    pub(super) fn on_deposed_refuses(
+        &self,
+        state: &mut State,
+        attempt: usize,
+        shard: usize,
+    ) -> Option<()> {
+        if self.rules.has(Rule::RefuseDurable) || !sent_to_successor_only(state, attempt, shard) {
+            return None;
+        }
+        state.attempts[attempt].refused = true;
+        Some(())
+    }
+
+    /// A deposed leader gets a `Prepare` that expects its successor, and says that the epoch is wrong.
+    pub(super) fn on_deposed_turns_away(
+        &self,
+        state: &mut State,
+        attempt: usize,
+        shard: usize,
+    ) -> Option<()> {
+        if self.rules.has(Rule::WrongEpochIsLater) || !sent_to_successor_only(state, attempt, shard)
+        {
             return None;
         }
         state.attempts[attempt].refused = true;
@@ -81,7 +100,9 @@ impl Commit {
         state.attempts[attempt].refused = true;
         let at = &mut state.shards[shard];
         at.held &= !bit(attempt);
-        at.barred |= bit(attempt);
+        if self.bounds.aborts_kept {
+            at.barred |= bit(attempt);
+        }
         if shard == HOME && !self.rules.has(Rule::IntentOutlivesAbort) {
             state.home.intent = false;
         }
@@ -108,26 +129,27 @@ impl Commit {
         Some(())
     }
 
-    /// The home closes because a client asked it to fence.
-    pub(super) fn on_fence(&self, state: &mut State) -> Option<()> {
-        if self.below_floor_and_unvouched(state) {
+    /// A client asks for the transaction to be fenced: at the home, or, without a locator, at every shard.
+    pub(super) fn on_fence(&self, state: &mut State, shard: usize) -> Option<()> {
+        if self.below_floor_and_unvouched(state, shard) && self.rules.has(Rule::FenceObeysFloor) {
             return None;
         }
-        self.close(state, HOME)
+        self.close(state, shard)
     }
 
     /// The home hears of a `Close` elsewhere and closes too, durably.
     pub(super) fn on_close_told(&self, state: &mut State, shard: usize) -> Option<()> {
         let told = shard != HOME && state.shards[shard].outcome == Outcome::Close;
-        if !told || self.below_floor_and_unvouched(state) {
+        if !told || self.below_floor_and_unvouched(state, HOME) {
             return None;
         }
         self.close(state, HOME)
     }
 
-    /// An old id about which the home knows nothing is `TOO_OLD`: it is not closed again.
-    fn below_floor_and_unvouched(&self, state: &State) -> bool {
-        state.shards[HOME].floor >= ID_TIME && !state.home.intent
+    /// An old id about which a shard knows nothing is `TOO_OLD`: it is not closed again.
+    fn below_floor_and_unvouched(&self, state: &State, shard: usize) -> bool {
+        let vouched = shard == HOME && state.home.intent;
+        state.shards[shard].floor >= ID_TIME && !vouched
     }
 
     fn end(&self, state: &mut State, shard: usize, outcome: Outcome) {
@@ -151,7 +173,12 @@ impl Commit {
         let ended = state.attempts[..self.bounds.gateways].iter().any(|each| each.refused);
         let at = &state.shards[HOME];
         let old = at.floor >= ID_TIME && self.rules.has(Rule::OpenObeysFloor);
-        if !ended || old || at.outcome != Outcome::None || state.home.intent || self.bounds.later == 0 {
+        if !ended
+            || old
+            || at.outcome != Outcome::None
+            || state.home.intent
+            || self.bounds.later == 0
+        {
             return None;
         }
         state.home.intent = true;
@@ -194,4 +221,9 @@ impl Commit {
             None
         }
     }
+}
+
+/// Whether the shard's first leader cannot have prepared the attempt: it was sent to its successor.
+pub(super) fn sent_to_successor_only(state: &State, attempt: usize, shard: usize) -> bool {
+    state.attempts[attempt].expected[shard] > 1 && state.attempts[attempt].expected[shard] & 1 == 0
 }

@@ -1,6 +1,7 @@
 //! Acknowledging, finishing, the floors of the shards, and forgetting below them.
 
 use super::Commit;
+use super::decide::sent_to_successor_only;
 use super::state::{HOME, ID_TIME, Outcome, State, bit};
 use crate::rule::Rule;
 
@@ -9,7 +10,7 @@ impl Commit {
     pub(super) fn on_floor(&self, state: &mut State, shard: usize, up: bool) -> Option<()> {
         let floor = &mut state.shards[shard].floor;
         *floor = match up {
-            true if *floor < self.bounds.floors => *floor + 1,
+            true if *floor < self.bounds.floors[shard] => *floor + 1,
             false if *floor > 0 && !self.rules.has(Rule::FloorMonotone) => 0,
             _ => return None,
         };
@@ -32,11 +33,27 @@ impl Commit {
         Some(())
     }
 
+    /// A deposed leader, which remembers nothing of the id, acknowledges its outcome.
+    pub(super) fn on_deposed_acknowledges(&self, state: &mut State, shard: usize) -> Option<()> {
+        let Outcome::Commit(attempt) = state.shards[HOME].outcome else { return None };
+        let may = self.bounds.forgetting && !self.rules.has(Rule::AcknowledgedByLeader);
+        if !may || shard == HOME || !sent_to_successor_only(state, attempt as usize, shard) {
+            return None;
+        }
+        state.home.acknowledged |= bit(shard);
+        Some(())
+    }
+
     /// The home has heard from all: it logs `Finished` and tells everybody.
     pub(super) fn on_finish(&self, state: &mut State) -> Option<()> {
-        let by_all = state.home.acknowledged == self.all() || !self.rules.has(Rule::AcknowledgedByAll);
+        let by_all =
+            state.home.acknowledged == self.all() || !self.rules.has(Rule::AcknowledgedByAll);
         let home = &mut state.shards[HOME];
-        if !self.bounds.forgetting || home.outcome == Outcome::None || !by_all || home.finished.is_some() {
+        if !self.bounds.forgetting
+            || home.outcome == Outcome::None
+            || !by_all
+            || home.finished.is_some()
+        {
             return None;
         }
         let until = ID_TIME.max(state.home.highest);
@@ -60,8 +77,10 @@ impl Commit {
     pub(super) fn on_ask_finished(&self, state: &mut State, shard: usize) -> Option<()> {
         let home = &state.shards[HOME];
         let idle = home.held == 0 && home.appending.is_none() && home.waiting.is_none();
-        let forgot = home.outcome == Outcome::None && !state.home.intent && idle && home.floor >= ID_TIME;
-        let untold = state.shards[shard].outcome == Outcome::Close && !self.rules.has(Rule::CloseToldToHome);
+        let forgot =
+            home.outcome == Outcome::None && !state.home.intent && idle && home.floor >= ID_TIME;
+        let untold =
+            state.shards[shard].outcome == Outcome::Close && !self.rules.has(Rule::CloseToldToHome);
         let says_floor = self.rules.has(Rule::ForgottenSaysFloor);
         let until = if says_floor { home.floor.max(ID_TIME) } else { ID_TIME };
         let at = &mut state.shards[shard];
@@ -97,9 +116,15 @@ impl Commit {
     }
 
     /// A shard forgets that it refused or aborted an attempt.
-    pub(super) fn on_forget_refuse(&self, state: &mut State, attempt: usize, shard: usize) -> Option<()> {
+    pub(super) fn on_forget_refuse(
+        &self,
+        state: &mut State,
+        attempt: usize,
+        shard: usize,
+    ) -> Option<()> {
         let at = &mut state.shards[shard];
-        let kept = state.attempts[attempt].bar > at.floor && self.rules.has(Rule::RefuseKeptUntilBar);
+        let kept =
+            state.attempts[attempt].bar > at.floor && self.rules.has(Rule::RefuseKeptUntilBar);
         if !self.bounds.forgetting || at.barred & bit(attempt) == 0 || kept {
             return None;
         }

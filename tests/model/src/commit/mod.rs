@@ -35,14 +35,18 @@ pub struct Bounds {
     pub later: usize,
     /// Failovers in all.
     pub failovers: u8,
-    /// How far a floor can rise: 0 stays below the id's time, 1 reaches it, 2 goes beyond.
-    pub floors: u8,
+    /// How far each shard's floor can rise: 0 stays below the id's time, 1 reaches it, 2 goes beyond.
+    pub floors: [u8; 3],
+    /// The latest time that a later attempt's nonce can have: 1 is the id's own time.
+    pub bars: u8,
     /// Whether a `Prepare` may wait for a lock.
     pub waiting: bool,
     /// Whether appending takes time, so that a failover may find it under way.
     pub appending: bool,
     /// Whether a permanent reason may be found.
     pub closes: bool,
+    /// Whether a shard remembers that it aborted an attempt, as it remembers that it refused one.
+    pub aborts_kept: bool,
     /// Whether outcomes are acknowledged, finished and forgotten.
     pub forgetting: bool,
 }
@@ -80,9 +84,11 @@ pub enum Step {
     FailOver { shard: usize, kept: bool },
     Resolve { attempt: usize, shard: usize },
     DeposedRefuses { attempt: usize, shard: usize },
+    DeposedTurnsAway { attempt: usize, shard: usize },
+    DeposedAcknowledges(usize),
     Commit { attempt: usize, shard: usize },
     Abort { attempt: usize, shard: usize },
-    Fence,
+    Fence(usize),
     CloseTold(usize),
     Open,
     TellAborted,
@@ -115,6 +121,7 @@ impl Commit {
             }
             steps.push(Step::Resolve { attempt, shard });
             steps.push(Step::DeposedRefuses { attempt, shard });
+            steps.push(Step::DeposedTurnsAway { attempt, shard });
             steps.push(Step::Commit { attempt, shard });
             steps.push(Step::Abort { attempt, shard });
             steps.push(Step::ForgetRefuse { attempt, shard });
@@ -125,7 +132,8 @@ impl Commit {
         steps.extend([Step::Grant(shard), Step::Durable(shard), Step::CloseTold(shard)]);
         steps.extend([true, false].map(|kept| Step::FailOver { shard, kept }));
         steps.extend([true, false].map(|up| Step::Floor { shard, up }));
-        steps.extend([Step::Acknowledge(shard), Step::Finished(shard)]);
+        steps.extend([Step::Acknowledge(shard), Step::DeposedAcknowledges(shard)]);
+        steps.extend([Step::Finished(shard), Step::Fence(shard)]);
         steps.extend([Step::AskFinished(shard), Step::Forget(shard)]);
     }
 }
@@ -143,7 +151,7 @@ impl Machine for Commit {
             if attempt < state::LATER {
                 steps.push(Step::Start(attempt));
             } else {
-                let bars = 1..=self.bounds.floors.max(1);
+                let bars = 1..=self.bounds.bars;
                 steps.extend(bars.map(|bar| Step::StartLater { attempt, bar }));
             }
             if state.attempts[attempt].started() {
@@ -153,7 +161,7 @@ impl Machine for Commit {
         for shard in 0..self.bounds.shards {
             self.steps_of_shard(shard, steps);
         }
-        steps.extend([Step::Open, Step::Fence, Step::TellAborted, Step::Finish]);
+        steps.extend([Step::Open, Step::TellAborted, Step::Finish]);
     }
 
     fn apply(&self, before: &State, step: &Step) -> Option<State> {
@@ -163,15 +171,23 @@ impl Machine for Commit {
             Step::Start(gateway) => self.on_start(state, gateway),
             Step::SendAgain(attempt) => self.on_send_again(state, attempt),
             Step::StartLater { attempt, bar } => self.on_start_later(state, attempt, bar),
-            Step::Prepare { attempt, shard, answer } => self.on_prepare(state, attempt, shard, answer),
+            Step::Prepare { attempt, shard, answer } => {
+                self.on_prepare(state, attempt, shard, answer)
+            }
             Step::Grant(shard) => self.on_grant(state, shard),
             Step::Durable(shard) => self.on_durable(state, shard),
             Step::FailOver { shard, kept } => self.on_fail_over(state, shard, kept),
             Step::Resolve { attempt, shard } => self.on_resolve(state, attempt, shard),
-            Step::DeposedRefuses { attempt, shard } => self.on_deposed_refuses(state, attempt, shard),
+            Step::DeposedRefuses { attempt, shard } => {
+                self.on_deposed_refuses(state, attempt, shard)
+            }
+            Step::DeposedTurnsAway { attempt, shard } => {
+                self.on_deposed_turns_away(state, attempt, shard)
+            }
+            Step::DeposedAcknowledges(shard) => self.on_deposed_acknowledges(state, shard),
             Step::Commit { attempt, shard } => self.on_commit(state, attempt, shard),
             Step::Abort { attempt, shard } => self.on_abort(state, attempt, shard),
-            Step::Fence => self.on_fence(state),
+            Step::Fence(shard) => self.on_fence(state, shard),
             Step::CloseTold(shard) => self.on_close_told(state, shard),
             Step::Open => self.on_open(state),
             Step::TellAborted => self.on_tell_aborted(state),
@@ -203,20 +219,20 @@ impl Machine for Commit {
             checked.machine().bounds.later == 0
                 || matches!(state.shards[0].outcome, Outcome::Commit(attempt) if attempt >= 2)
         };
-        let closed: Goal<Self> =
-            |checked, state| !checked.machine().bounds.closes || state.shards[0].outcome == Outcome::Close;
+        let closed: Goal<Self> = |checked, state| {
+            !checked.machine().bounds.closes || state.shards[0].outcome == Outcome::Close
+        };
         let forgotten: Goal<Self> = |checked, state| {
             let machine = checked.machine();
             let committed = state.any_committed(machine.all());
-            let shards = &state.shards[..machine.bounds.shards];
-            !machine.bounds.forgetting
-                || (committed && shards.iter().all(|s| s.outcome == Outcome::None && s.held == 0))
+            let forgot = |shard: &state::Shard| shard.applied && shard.outcome == Outcome::None;
+            !machine.bounds.forgetting || (committed && state.shards.iter().any(forgot))
         };
         vec![
             ("every shard learns the commit", every_shard_committed),
             ("a later attempt of the home commits", home_commits_later),
             ("the home closes", closed),
-            ("everybody has forgotten a commit", forgotten),
+            ("a shard has forgotten a commit", forgotten),
         ]
     }
 }

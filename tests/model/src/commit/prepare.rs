@@ -75,12 +75,17 @@ impl Commit {
             return self.say_no(state, attempt, shard, false);
         }
         let closed = at.outcome == Outcome::Close && self.rules.has(Rule::CloseBarsAll);
-        if closed || matches!(at.outcome, Outcome::Commit(_)) || self.turned_away(state, attempt, shard) {
+        if closed
+            || matches!(at.outcome, Outcome::Commit(_))
+            || self.turned_away(state, attempt, shard)
+        {
             return self.say_no(state, attempt, shard, true);
         }
         match answer {
             Answer::No => self.say_no(state, attempt, shard, true),
-            Answer::Close if shard != HOME && attempt >= LATER && self.rules.has(Rule::LaterClosedByHome) => {
+            Answer::Close
+                if shard != HOME && attempt >= LATER && self.rules.has(Rule::LaterClosedByHome) =>
+            {
                 self.say_no(state, attempt, shard, true)
             }
             Answer::Close => self.close(state, shard),
@@ -113,11 +118,16 @@ impl Commit {
             && attempt >= LATER
             && state.home.driving != Some(attempt as u8)
             && self.rules.has(Rule::HomeAcceptsItsOwn);
-        foreign
-            || (unresolved && (self.rules.has(Rule::OneUndecided) || at.held == 0))
+        foreign || (unresolved && (self.rules.has(Rule::OneUndecided) || at.held == 0))
     }
 
-    fn say_no(&self, state: &mut State, attempt: usize, shard: usize, remember: bool) -> Option<()> {
+    fn say_no(
+        &self,
+        state: &mut State,
+        attempt: usize,
+        shard: usize,
+        remember: bool,
+    ) -> Option<()> {
         if remember {
             state.shards[shard].noes |= bit(attempt);
         }
@@ -164,7 +174,10 @@ impl Commit {
             state.told_logged = true;
             state.home.highest = state.home.highest.max(state.attempts[attempt].bar);
         }
-        if before != self.all() && state.committed(attempt, self.all()) && state.attempts[attempt].refused {
+        if before != self.all()
+            && state.committed(attempt, self.all())
+            && state.attempts[attempt].refused
+        {
             state.fail(Broken::TwoDecisions);
         }
     }

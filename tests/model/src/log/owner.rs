@@ -58,7 +58,10 @@ impl Log {
         let reader = self.read(&state.log);
         let epoch = reader.epoch + 1;
         // A process never takes an epoch that it has stood for.
-        if state.owners[owner].mode != Mode::Idle || epoch > self.bounds.epochs || epoch <= state.owners[owner].epoch {
+        if state.owners[owner].mode != Mode::Idle
+            || epoch > self.bounds.epochs
+            || epoch <= state.owners[owner].epoch
+        {
             return None;
         }
         state.owners[owner] =
@@ -158,7 +161,8 @@ impl Log {
         }
         // The epoch has been broken or superseded: what is not accepted by now never will be.
         let sent = 1..me.next;
-        let lost = sent.map(|each| me.name(owner, each)).filter(|name| !reader.accepted.contains(name));
+        let lost =
+            sent.map(|each| me.name(owner, each)).filter(|name| !reader.accepted.contains(name));
         state.failed.extend(lost);
         if alone && self.bounds.faults == 0 {
             state.wrong.get_or_insert(Broken::NeedlessEnd);
@@ -205,25 +209,40 @@ fn record(record: &Record) -> String {
 pub(super) fn sentence(before: &State, step: Step, after: &State) -> String {
     match step {
         Step::Stand(owner) => {
-            format!("{} stands: it reads the log and sends Epoch({})", who(owner), after.owners[owner].epoch)
+            format!(
+                "{} stands: it reads the log and sends Epoch({})",
+                who(owner),
+                after.owners[owner].epoch
+            )
         }
         Step::ReadBack(owner) if after.owners[owner].mode == Mode::Leading => {
             format!("{} reads its Epoch record back as the winning one and leads", who(owner))
         }
         Step::ReadBack(owner) => format!("{} reads back that it has lost", who(owner)),
         Step::Write(owner) => {
-            format!("{} sends record {} of its epoch {}", who(owner), before.owners[owner].next, after.owners[owner].epoch)
+            format!(
+                "{} sends record {} of its epoch {}",
+                who(owner),
+                before.owners[owner].next,
+                after.owners[owner].epoch
+            )
         }
         Step::Acknowledged(owner) => tell_acknowledged(before, after, owner),
         Step::TimedOut(owner) if after.failed.len() > before.failed.len() => {
             format!("{} hears nothing for long and reports the record as failed", who(owner))
         }
-        Step::TimedOut(owner) => format!("{} gives its epoch up (a timeout, or its death)", who(owner)),
+        Step::TimedOut(owner) => {
+            format!("{} gives its epoch up (a timeout, or its death)", who(owner))
+        }
         Step::Land(index) => {
             format!("{} lands at offset {}", record(&before.under_way[index]), before.log.len())
         }
         Step::LandTwice(index) => {
-            format!("{} lands at offset {}, and its repeat is under way", record(&before.under_way[index]), before.log.len())
+            format!(
+                "{} lands at offset {}, and its repeat is under way",
+                record(&before.under_way[index]),
+                before.log.len()
+            )
         }
         Step::Lose(index) => format!("{} is lost on its way", record(&before.under_way[index])),
         Step::LoseTail => match before.log.last() {
@@ -238,11 +257,15 @@ fn tell_acknowledged(before: &State, after: &State, owner: usize) -> String {
     let (seq, offset) = old.landed[0];
     let name = who(owner);
     if after.told.len() > before.told.len() {
-        format!("{name} is acknowledged record {seq} at offset {offset}, holds it for accepted and answers")
+        format!(
+            "{name} is acknowledged record {seq} at offset {offset}, holds it for accepted and answers"
+        )
     } else if new.mode == Mode::Leading && old.mode == Mode::Candidate {
         format!("{name} is acknowledged its Epoch record and leads")
     } else if new.mode == Mode::Idle {
-        format!("{name} is acknowledged record {seq} at offset {offset}, reads the log, and its epoch ends")
+        format!(
+            "{name} is acknowledged record {seq} at offset {offset}, reads the log, and its epoch ends"
+        )
     } else {
         format!("{name} is acknowledged record {seq} at offset {offset}")
     }

@@ -121,7 +121,7 @@ impl Writer {
         self.mark()
     }
 
-    /// Runs until the queue is closed. Should a callback panic, the log stops, and later appends are still
+    /// Runs until the queue is closed. Should an invariant fail, the log stops, and later appends are still
     /// answered.
     pub(super) fn work(self) {
         let queue = Arc::clone(&self.queue);
