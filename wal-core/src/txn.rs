@@ -90,7 +90,9 @@ impl CellOp {
     /// The column that the operation writes.
     pub const fn column(&self) -> ColumnId {
         match self {
-            Self::Put { column, .. } | Self::Delete { column } | Self::Add { column, .. } => *column,
+            Self::Put { column, .. } | Self::Delete { column } | Self::Add { column, .. } => {
+                *column
+            }
         }
     }
 }
@@ -126,7 +128,8 @@ pub struct RowOp {
 impl RowOp {
     /// Whether the row's current content must be known before the transaction can be decided.
     pub fn needs_row(&self) -> bool {
-        !self.conditions.is_empty() || matches!(&self.write, WriteOp::Cells { cells, .. }
+        !self.conditions.is_empty()
+            || matches!(&self.write, WriteOp::Cells { cells, .. }
             if cells.iter().any(|cell| matches!(cell, CellOp::Add { .. })))
     }
 
@@ -182,6 +185,14 @@ pub enum FoundValue {
     },
     /// The column's value in CQL's binary form; `None` is null.
     Column(Option<Bytes>),
+    /// A column and its value. Whoever asks for the outcome later, without the transaction at hand, can
+    /// only from this be told the column's name and the value's type: write this one.
+    NamedColumn {
+        /// Which column.
+        column: ColumnId,
+        /// Its value in CQL's binary form; `None` is null.
+        value: Option<Bytes>,
+    },
 }
 
 /// Why a transaction was closed: final, and the same for everybody who asks.

@@ -162,6 +162,8 @@ rules! {
         "A later attempt whose nonce's time is at or below the floor is never prepared."
     OpenObeysFloor "open-obeys-floor" "5"
         "The home opens an intent only if the id's time is above its floor."
+    FenceObeysFloor "fence-obeys-floor" "5"
+        "An id at or below the floor is not closed for a `fence`, unless the home holds its open intent."
     FloorDurable "floor-durable" "5"
         "The floor is in the log: a new leader starts from it."
     FloorMonotone "floor-monotone" "5"

@@ -85,10 +85,10 @@ impl Commit {
                     name(attempt)
                 )
             }
-            Step::Fence => {
-                "home is asked to fence and appends Close; the client may be told \"aborted\""
-                    .into()
-            }
+            Step::Fence(shard) => format!(
+                "{} is asked to fence and appends Close; the client may be told \"aborted\"",
+                shard_name(shard)
+            ),
             Step::CloseTold(shard) => {
                 format!("home hears of {}'s Close and appends Close too", shard_name(shard))
             }
