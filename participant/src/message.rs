@@ -66,6 +66,8 @@ pub enum ShardRequest {
         attempt: Attempt,
         /// The greatest proposal.
         timestamp: Timestamp,
+        /// The home, which waits for an acknowledgement.
+        home: ShardId,
         /// Answer [`ShardReply::Applied`] once it is visible in the table store.
         applied: bool,
     },

@@ -1,17 +1,23 @@
 //! Measures the embedded log: `cargo run --release -p wal-core --example log_throughput [folder] [seconds]`.
 //!
-//! Prints how long an fdatasync of one page takes, then records per second and latencies for 1 to 1024
-//! appends in flight, each of one record.
+//! Prints how long a record takes to encode and decode and how long an fdatasync of one page takes, then
+//! records per second and latencies for 1 to 1024 appends in flight, each of one record.
 
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wal_core::log::conformance::{batch, replay};
 use wal_core::log::file::{Disk, RealDisk};
 use wal_core::log::segment::{SegmentLog, SegmentOptions};
 use wal_core::log::{Appended, IntentLog};
-use wal_core::{Epoch, Position, ShardId};
+use wal_core::record::{Body, CommitSingle, Header, decode, encode_into};
+use wal_core::{
+    CellOp, ColumnId, Epoch, Fingerprint, Position, RowKey, RowOp, ShardId, TableId, Timestamp,
+    TxnId, WriteOp,
+};
 
 const RECORD_BYTES: usize = 256;
 const SHARDS: u64 = 16;
@@ -21,6 +27,7 @@ fn main() {
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
     let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
+    print_codec_time();
     print_sync_time(&folder.path().join("probe"));
     let mut records = 0;
     for callers in [1, 64, 256, 1024] {
@@ -29,6 +36,41 @@ fn main() {
         records = measure(&log, callers, Duration::from_secs(seconds));
     }
     print_recovery(&folder.path().join("log-1024"), records);
+}
+
+/// The record of a transaction that writes one value of 100 bytes.
+fn print_codec_time() {
+    const ROUNDS: u32 = 1_000_000;
+    let value = Bytes::from(vec![7; 100]);
+    let cells = vec![CellOp::Put { column: ColumnId(1), value }];
+    let partition = Bytes::from_static(b"account-000001");
+    let key = RowKey { table: TableId(1), partition, clustering: Bytes::new() };
+    let write = WriteOp::Cells { insert: false, cells };
+    let commit = CommitSingle {
+        id: TxnId(1 << 100),
+        fingerprint: Fingerprint(1 << 99),
+        timestamp: Timestamp(1_760_000_000_000_000),
+        part: Arc::new(vec![RowOp { key, conditions: Vec::new(), write }]),
+        adds: Vec::new(),
+    };
+    let body = Body::CommitSingle(Box::new(commit));
+    let (mut out, mut header) = (Vec::new(), Header::default());
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        out.clear();
+        header.previous = encode_into(&mut out, &header, &body);
+    }
+    let encoded = begun.elapsed() / ROUNDS;
+    let bytes = Bytes::from(out);
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        black_box(decode(black_box(bytes.clone())).expect("a record"));
+    }
+    let decoded = begun.elapsed() / ROUNDS;
+    println!(
+        "a record of {} bytes: encoded in {encoded:.0?}, decoded in {decoded:.0?}",
+        bytes.len()
+    );
 }
 
 fn print_sync_time(folder: &Path) {

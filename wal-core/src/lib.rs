@@ -11,12 +11,15 @@
 //!
 //! Nothing here does protocol work. Engines live in `participant` and `coordinator`.
 
+pub mod build;
 pub mod cql;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod log;
 pub mod namespace;
 pub mod nearest;
+pub mod problem;
 pub mod record;
 pub mod row;
 pub mod schema;

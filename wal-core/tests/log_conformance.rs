@@ -8,7 +8,7 @@ use wal_core::log::file::test_disk::TestDisk;
 use wal_core::log::file::{Disk, RealDisk};
 use wal_core::log::memory::{Fault, MemoryLog};
 use wal_core::log::segment::{SegmentLog, SegmentOptions};
-use wal_core::log::{IntentLog, LogError, ShardBatch};
+use wal_core::log::{Appended, IntentLog, LogError, ShardBatch};
 use wal_core::{Epoch, Nonce, Sequence, ShardId};
 
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -114,4 +114,29 @@ fn segments_on_the_test_disk_keep_every_clause() {
         };
         Segments::boxed(TestDisk::new(7), open, fail)
     });
+}
+
+#[test]
+fn a_callback_that_panics_leaves_nobody_else_waiting() {
+    let disk = TestDisk::new(1);
+    let log = SegmentLog::open_on(Arc::new(disk), &options()).expect("a new log");
+    let batch = |seq| conformance::batch(ShardId(0), Epoch(1), seq, 1, 10);
+    log.append(vec![batch(0)], Box::new(|_| panic!("on purpose")));
+    for seq in 1..4 {
+        conformance::append_durable(&log, batch(seq));
+    }
+}
+
+#[test]
+fn a_queue_that_is_full_rejects_and_bars_the_epoch() {
+    let bounded = SegmentOptions { queue_bytes: 4_000, ..options() };
+    let log = SegmentLog::open_on(Arc::new(TestDisk::new(1)), &bounded).expect("a new log");
+    let large = conformance::batch(ShardId(0), Epoch(1), 0, 1, 5_000);
+    let answers = conformance::append(&log, vec![large]);
+    let [Appended::Rejected { why }] = &answers[..] else { panic!("{answers:?}") };
+    assert!(why.contains("4000 may"), "{why}");
+    let later = conformance::append(&log, vec![conformance::batch(ShardId(0), Epoch(1), 1, 1, 9)]);
+    assert!(matches!(later[..], [Appended::Rejected { .. }]));
+    conformance::append_durable(&log, conformance::batch(ShardId(0), Epoch(2), 0, 1, 9));
+    assert_eq!(log.stats().queued_bytes, 0);
 }

@@ -24,20 +24,25 @@ fn read(disk: &TestDisk) -> Result<Vec<Visited>, LogError> {
     Ok(replay(&log, &[(A, Position(0))])?.0)
 }
 
-/// A disk with a log of a few segments, and what the log holds.
-fn written() -> (TestDisk, SegmentLog, Vec<Visited>) {
+/// With so many batches the last one is followed by a mark in its own segment.
+const MARK_BESIDE: u64 = 7;
+/// With so many the mark opens a segment of its own.
+const MARK_ALONE: u64 = 8;
+
+/// A disk with a log of a few segments, and what the log holds: two records of each batch.
+fn written(batches: u64) -> (TestDisk, SegmentLog, Vec<Visited>) {
     let disk = TestDisk::new(1);
     let log = open(&disk).expect("a new log");
-    for round in 0..8 {
+    for round in 0..batches {
         append_durable(&log, batch(A, Epoch(1), round * 2, 2, 100 + 400 * round as usize));
     }
     let records = replay(&log, &[(A, Position(0))]).expect("a readable log").0;
-    assert_eq!(records.len(), 16);
+    assert_eq!(records.len() as u64, 2 * batches);
     (disk, log, records)
 }
 
-fn closed() -> (TestDisk, Vec<Visited>) {
-    let (disk, log, records) = written();
+fn closed(batches: u64) -> (TestDisk, Vec<Visited>) {
+    let (disk, log, records) = written(batches);
     drop(log);
     (disk, records)
 }
@@ -49,54 +54,58 @@ fn segments(disk: &TestDisk) -> Vec<String> {
 
 #[test]
 fn no_flipped_bit_makes_a_closed_log_shorter() {
-    let (disk, records) = closed();
-    let (mut refused, mut harmless) = (0, 0);
-    for name in segments(&disk) {
-        for offset in 0..disk.content(&name).len() {
-            // Every byte of headers, some of the rest.
-            if offset % 4096 >= 64 && offset % 41 != 0 {
-                continue;
-            }
-            let copy = disk.fork();
-            copy.flip_bit(&name, offset, (offset % 8) as u8);
-            let before = copy.content(&name);
-            match read(&copy) {
-                Ok(read) => {
-                    assert_eq!(read, records, "{name} at {offset}");
-                    harmless += 1;
+    for batches in [MARK_BESIDE, MARK_ALONE] {
+        let (disk, records) = closed(batches);
+        let (mut refused, mut harmless) = (0, 0);
+        for name in segments(&disk) {
+            for offset in 0..disk.content(&name).len() {
+                // Every byte of headers, some of the rest.
+                if offset % 4096 < 64 || offset % 41 == 0 {
+                    let harm = flip(&disk, &name, offset, &records);
+                    *(if harm { &mut refused } else { &mut harmless }) += 1;
                 }
-                Err(LogError::Damaged { .. }) => {
-                    let same = copy.content(&name) == before;
-                    assert!(
-                        same || open(&copy).is_ok(),
-                        "{name} at {offset}: changed, then refused"
-                    );
-                    refused += 1;
-                }
-                Err(other) => panic!("{name} at {offset}: {other}"),
             }
         }
+        assert!(refused > 700 && harmless > 700, "{refused} refused, {harmless} harmless");
     }
-    assert!(refused > 700 && harmless > 700, "{refused} refused, {harmless} harmless");
+}
+
+/// Whether a copy with one bit flipped is refused; if not, it must hold everything.
+fn flip(disk: &TestDisk, name: &str, offset: usize, records: &[Visited]) -> bool {
+    let copy = disk.fork();
+    copy.flip_bit(name, offset, (offset % 8) as u8);
+    let before = copy.content(name);
+    match read(&copy) {
+        Ok(read) => assert!(read == records, "{name} at {offset}: not what was written"),
+        Err(LogError::Damaged { .. }) => {
+            let same = copy.content(name) == before;
+            assert!(same || open(&copy).is_ok(), "{name} at {offset}: changed, then refused");
+            return true;
+        }
+        Err(other) => panic!("{name} at {offset}: {other}"),
+    }
+    false
 }
 
 #[test]
 fn a_flipped_bit_in_any_record_of_a_closed_log_is_refused() {
-    let (disk, records) = closed();
-    let segments = segments(&disk);
-    for (_, position, record) in &records {
-        let at = position.0 + record.len() as u64 / 2;
-        let name = &segments[(at / SEGMENT_BYTES) as usize];
-        let copy = disk.fork();
-        copy.flip_bit(name, (at % SEGMENT_BYTES) as usize, 5);
-        assert!(matches!(read(&copy), Err(LogError::Damaged { .. })), "{position}");
+    for batches in [MARK_BESIDE, MARK_ALONE] {
+        let (disk, records) = closed(batches);
+        let segments = segments(&disk);
+        for (_, position, record) in &records {
+            let at = position.0 + record.len() as u64 / 2;
+            let name = &segments[(at / SEGMENT_BYTES) as usize];
+            let copy = disk.fork();
+            copy.flip_bit(name, (at % SEGMENT_BYTES) as usize, 5);
+            assert!(matches!(read(&copy), Err(LogError::Damaged { .. })), "{position}");
+        }
     }
 }
 
 #[test]
 fn the_last_block_is_cut_until_a_mark_proves_it() {
-    let (disk, log, records) = written();
-    let (_, last, _) = &records[15];
+    let (disk, log, records) = written(MARK_BESIDE);
+    let (before, [_, (_, last, _)]) = records.split_last_chunk().expect("two records at least");
     let name = &segments(&disk)[(last.0 / SEGMENT_BYTES) as usize];
     let flipped = || {
         let copy = disk.fork();
@@ -106,7 +115,7 @@ fn the_last_block_is_cut_until_a_mark_proves_it() {
     // Just written, it could be a torn tail: that it was acknowledged is not on the disk.
     let at_once = flipped();
     if let Ok(left) = &at_once {
-        assert_eq!(left[..], records[..14]);
+        assert_eq!(left, before);
     }
     // A moment later it is.
     let begun = Instant::now();
@@ -119,7 +128,7 @@ fn the_last_block_is_cut_until_a_mark_proves_it() {
 
 #[test]
 fn a_missing_file_is_damage() {
-    let (disk, _) = closed();
+    let (disk, _) = closed(MARK_BESIDE);
     for name in segments(&disk).into_iter().chain(["log.state".to_owned()]) {
         let copy = disk.fork();
         copy.remove(&name).expect("a file");
@@ -146,17 +155,38 @@ fn an_older_copy_of_the_state_is_damage() {
 
 #[test]
 fn a_segment_of_another_log_is_damage() {
-    let (disk, _) = closed();
-    let (other, _) = closed();
+    let (disk, _) = closed(MARK_BESIDE);
+    let (other, _) = closed(MARK_BESIDE);
     let name = &segments(&disk)[1];
     let file = disk.open(name).expect("a segment");
     file.write_at(&other.content(name), 0).expect("a write");
     assert!(matches!(open(&disk), Err(LogError::Damaged { .. })));
 }
 
+/// Two copies of one log went on, each in its own way, with blocks of the same numbers and sizes.
+#[test]
+fn a_segment_of_a_copy_of_the_log_is_damage() {
+    let (disk, _) = closed(MARK_BESIDE);
+    let copy = disk.fork();
+    for disk in [&disk, &copy] {
+        let log = open(disk).expect("a log");
+        for round in 0..20 {
+            append_durable(&log, batch(A, Epoch(2), round, 1, 3_000));
+        }
+    }
+    let names = segments(&disk);
+    assert_eq!(names, segments(&copy));
+    for name in &names[3..names.len() - 1] {
+        let mixed = disk.fork();
+        let content = copy.content(name);
+        mixed.open(name).expect("a segment").write_at(&content, 0).expect("a write");
+        assert!(matches!(read(&mixed), Err(LogError::Damaged { .. })), "{name}");
+    }
+}
+
 #[test]
 fn another_format_is_told_from_damage() {
-    let (disk, _) = closed();
+    let (disk, _) = closed(MARK_BESIDE);
     for (name, header) in [(segments(&disk)[0].as_str(), Some(64)), ("log.state", None)] {
         let copy = disk.fork();
         let mut bytes = copy.content(name);

@@ -121,6 +121,16 @@ fn a_kill_at_every_step_and_then_a_loss_of_power_lose_nothing_that_was_acknowled
     assert!(kept > 10, "unknown appends: {kept} kept");
 }
 
+/// What the second life found in memory only is lost with the power, unless opening made it durable.
+#[test]
+fn a_kill_and_a_loss_of_power_soon_after_opening_lose_nothing_that_was_acknowledged() {
+    for first in 0..60 {
+        for second in (2..34).step_by(2) {
+            three_lives(End::Kill, first, second);
+        }
+    }
+}
+
 #[test]
 fn a_failed_sync_stops_the_log_and_what_was_acknowledged_survives() {
     for syncs in 1..ROUNDS {

@@ -226,8 +226,13 @@ impl Drive {
     fn tell_committed<R: Rules>(&self, timestamp: Timestamp, context: &mut Context<'_, R>) {
         let applied = self.level == Level::Applied && self.call.is_some();
         for participant in &self.participants {
-            let request =
-                ShardRequest::Commit { id: self.txn.id, attempt: self.attempt, timestamp, applied };
+            let request = ShardRequest::Commit {
+                id: self.txn.id,
+                attempt: self.attempt,
+                timestamp,
+                home: self.txn.home(),
+                applied,
+            };
             context.send(participant.shard, request);
         }
     }

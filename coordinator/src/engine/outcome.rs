@@ -141,10 +141,17 @@ impl Inquiry {
         let mut too_old: Option<Millis> = None;
         let mut open = false;
         let mut closed = None;
+        // A fence without a locator closes blindly, also where the transaction has no part: that says
+        // nothing of the participants, unless every shard has closed it.
+        let all_closed = answers
+            .iter()
+            .all(|known| matches!(known, Known::Outcome { outcome: Outcome::Closed(_), .. }));
         for known in answers {
             match known {
-                Known::Outcome { outcome: Outcome::Closed(reason), .. } => {
-                    closed = Some(reason);
+                Known::Outcome { outcome: Outcome::Closed(reason), participants } => {
+                    if all_closed || !participants.is_empty() {
+                        closed = Some(reason);
+                    }
                 }
                 Known::Outcome { outcome: Outcome::Committed { .. }, .. } | Known::Nothing => {}
                 Known::Open { .. } => open = true,

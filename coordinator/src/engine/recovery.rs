@@ -100,8 +100,10 @@ impl Recovery {
         Next::Done
     }
 
-    const fn commit(&self, timestamp: Timestamp) -> ShardRequest {
-        ShardRequest::Commit { id: self.id, attempt: self.attempt, timestamp, applied: false }
+    fn commit(&self, timestamp: Timestamp) -> ShardRequest {
+        let home = self.participants[self.id.home_index(self.participants.len())];
+        let (id, attempt) = (self.id, self.attempt);
+        ShardRequest::Commit { id, attempt, timestamp, home, applied: false }
     }
 
     const fn abort(&self) -> ShardRequest {

@@ -89,7 +89,7 @@ impl<R: Rules> ShardEngine<R> {
         if !self.rows_at_hand(age, &mut waiter) {
             return self.park(age, waiter);
         }
-        self.leave_queues(age, &waiter);
+        self.leave_lock_queues(age, &waiter);
         match &waiter.asked {
             Asked::Single { txn, applied } => {
                 self.decide_single(now, txn, *applied, &waiter.origins, out);
@@ -97,6 +97,8 @@ impl<R: Rules> ShardEngine<R> {
             Asked::Prepare(prepare) => self.decide_prepare(now, prepare, &waiter.origins, out),
             Asked::Read { .. } => unreachable!("reads were sent elsewhere above"),
         }
+        // Not before: a row of a shared table stays in memory only as long as something pins it.
+        self.unpin_rows(&waiter);
     }
 
     /// Whether every row that must be known is in memory; asks for the others.
@@ -144,9 +146,17 @@ impl<R: Rules> ShardEngine<R> {
 
     /// Gives up a waiter's place in the queues and its hold on rows.
     pub(super) fn leave_queues(&mut self, age: Age, waiter: &Waiter) {
+        self.leave_lock_queues(age, waiter);
+        self.unpin_rows(waiter);
+    }
+
+    fn leave_lock_queues(&mut self, age: Age, waiter: &Waiter) {
         if waiter.queued {
             self.locks.dequeue(age, &waiter.locks, &mut self.wake);
         }
+    }
+
+    fn unpin_rows(&mut self, waiter: &Waiter) {
         for key in &waiter.pinned {
             let owned = self.schema.is_owned(key.table);
             self.rows.unpin(key, 1, owned);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wal_core::record::{Body, DecodeError, Reader, Writer};
 use wal_core::{Millis, Now, Position, RowKey, RowMutation, Sequence, Timestamp, TxnId};
 
-use super::ledger::{Decided, Entry, Memory, Open, Prepared, SingleCommit};
+use super::ledger::{Decided, Entry, Memory, Open, Prepared, Settled};
 use super::locks::{LockSet, want};
 use super::{IoId, Role, Rules, ShardCommand, ShardEngine};
 use crate::message::Outcome;
@@ -18,7 +18,7 @@ use crate::message::Outcome;
 const CHECKPOINT_VERSION: u8 = 1;
 /// Bytes of one chunk.
 const CHUNK_BYTES: usize = 1 << 20;
-const SINGLE: u8 = 1;
+const SETTLED: u8 = 1;
 const ENTRY: u8 = 2;
 
 /// A checkpoint on its way into the log.
@@ -215,12 +215,14 @@ impl<R: Rules> ShardEngine<R> {
 
 fn write_memory(out: &mut Writer<'_>, memory: &Memory) {
     match memory {
-        Memory::Single(single) => {
-            out.byte(SINGLE);
-            out.piece(&single.fingerprint);
-            out.piece(&single.timestamp);
-            out.piece(&single.epoch);
-            out.piece(&single.seq);
+        Memory::Settled(settled) => {
+            out.byte(SETTLED);
+            out.piece(&settled.fingerprint);
+            out.piece(&settled.timestamp);
+            out.piece(&settled.epoch);
+            out.piece(&settled.seq);
+            out.list(&settled.participants);
+            out.piece(&settled.until);
         }
         Memory::Entry(entry) => {
             out.byte(ENTRY);
@@ -269,12 +271,14 @@ fn write_entry(out: &mut Writer<'_>, entry: &Entry) {
 }
 
 fn read_memory(input: &mut Reader, now: Now) -> Result<Memory, DecodeError> {
-    if input.byte()? == SINGLE {
-        return Ok(Memory::Single(SingleCommit {
+    if input.byte()? == SETTLED {
+        return Ok(Memory::Settled(Settled {
             fingerprint: input.piece()?,
             timestamp: input.piece()?,
             epoch: input.piece()?,
             seq: input.piece()?,
+            participants: input.list()?.into(),
+            until: input.piece()?,
         }));
     }
     Ok(Memory::Entry(Box::new(read_entry(input, now)?)))
@@ -300,17 +304,17 @@ fn read_entry(input: &mut Reader, now: Now) -> Result<Entry, DecodeError> {
         for op in prepared.part.iter() {
             want(&mut prepared.locks, &op.key, !op.is_read_only());
         }
-        entry.prepared = Some(prepared);
+        entry.prepared = Some(Box::new(prepared));
     }
     if input.piece()? {
-        entry.open = Some(Open {
+        entry.open = Some(Box::new(Open {
             txn: input.piece()?,
             start: input.piece()?,
             attempt: input.piece()?,
             under_way: false,
             since_us,
             fence: false,
-        });
+        }));
     }
     if input.piece()? {
         let outcome = if input.piece()? {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use wal_core::record::{Body, CommitSingle, Prepare};
 use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, TxnId};
 
-use super::ledger::{Open, Prepared, SingleCommit};
+use super::ledger::{Open, Prepared};
 use super::locks::{LockSet, want};
 use super::{Rule, Rules, ShardEngine, check};
 use crate::message::Outcome;
@@ -37,7 +37,7 @@ impl<R: Rules> ShardEngine<R> {
                 }
                 let outcome = Outcome::Closed(reason);
                 let held = self.ledger.decide(id, outcome, Attempt::default(), now.mono_us);
-                self.free(id, held.as_ref());
+                self.free(id, held.as_deref());
             }
             Body::Finished { ids } => {
                 ids.into_iter().for_each(|id| self.ledger.finish(id, Millis(0)));
@@ -59,8 +59,14 @@ impl<R: Rules> ShardEngine<R> {
         if entry.decided.is_none() && entry.open.is_none() {
             let attempt = Attempt { number: 1, nonce: Nonce(0) };
             let since_us = now.mono_us;
-            entry.open =
-                Some(Open { txn, start, attempt, under_way: false, since_us, fence: false });
+            entry.open = Some(Box::new(Open {
+                txn,
+                start,
+                attempt,
+                under_way: false,
+                since_us,
+                fence: false,
+            }));
             self.ledger.open.insert(id);
         }
     }
@@ -122,7 +128,7 @@ impl<R: Rules> ShardEngine<R> {
         if self.rules.holds(Rule::LastTimestampIsRaised) {
             self.raise_timestamp(timestamp);
         }
-        self.free(id, held.as_ref());
+        self.free(id, held.as_deref());
         self.stats.committed += 1;
         Ok(())
     }
@@ -133,7 +139,7 @@ impl<R: Rules> ShardEngine<R> {
             return Err(format!("transaction {id} is committed twice"));
         }
         let epoch = self.acceptor.epoch;
-        self.ledger.remember_single(id, SingleCommit { fingerprint, timestamp, epoch, seq });
+        self.ledger.remember_single(id, fingerprint, timestamp, epoch, seq);
         self.apply_part(seq, part, timestamp, adds);
         self.raise_timestamp(timestamp);
         self.stats.committed += 1;
@@ -142,7 +148,7 @@ impl<R: Rules> ShardEngine<R> {
 
     fn learn_abort(&mut self, now: Now, id: TxnId, attempt: Attempt) {
         let held = self.ledger.abort(id, attempt);
-        self.free(id, held.as_ref());
+        self.free(id, held.as_deref());
         self.attempt_ended(now, id, attempt);
         self.ledger.forget_if_done(id);
     }

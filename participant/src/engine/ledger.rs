@@ -62,8 +62,8 @@ pub(super) struct Decided {
 pub(super) struct Entry {
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) participants: Arc<[ShardId]>,
-    pub(super) prepared: Option<Prepared>,
-    pub(super) open: Option<Open>,
+    pub(super) prepared: Option<Box<Prepared>>,
+    pub(super) open: Option<Box<Open>>,
     pub(super) decided: Option<Decided>,
     /// The highest bar of the attempts that the home promised: kept until the floor has passed it.
     pub(super) until: Millis,
@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub(super) holders: SmallVec<[ShardId; 2]>,
     /// Who waits for the outcome.
     pub(super) waiters: SmallVec<[Origin; 1]>,
+    /// Who waits until it is applied, while it is undecided here.
+    pub(super) apply_waiters: SmallVec<[Origin; 1]>,
 }
 
 impl Entry {
@@ -104,22 +106,35 @@ impl Entry {
 /// What is remembered of one transaction.
 #[derive(Clone, Debug)]
 pub(super) enum Memory {
-    /// A committed transaction of this shard alone: nothing more will happen to it.
-    Single(SingleCommit),
+    /// Committed, and known to every participant: nothing more will happen to it. Nearly all are.
+    Settled(Settled),
     /// Everything else.
     Entry(Box<Entry>),
 }
 
-/// A committed transaction of one shard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SingleCommit {
+impl Memory {
+    fn may_forget(&self, id: TxnId, floor: Millis) -> bool {
+        match self {
+            Self::Settled(settled) => settled.until <= floor,
+            Self::Entry(entry) => entry.may_forget(id, floor),
+        }
+    }
+}
+
+/// A committed transaction that every participant knows to be so.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
     pub(super) fingerprint: Fingerprint,
     pub(super) timestamp: Timestamp,
     pub(super) epoch: Epoch,
     pub(super) seq: Sequence,
+    /// Empty for a transaction of this shard alone.
+    pub(super) participants: Arc<[ShardId]>,
+    /// Kept until the floor has passed it, and the id.
+    pub(super) until: Millis,
 }
 
-impl SingleCommit {
+impl Settled {
     pub(super) const fn outcome(&self) -> Outcome {
         Outcome::Committed { timestamp: self.timestamp, epoch: self.epoch, seq: self.seq }
     }
@@ -130,6 +145,8 @@ impl SingleCommit {
 pub(super) struct Ledger {
     pub(super) memories: BTreeMap<TxnId, Memory>,
     pub(super) floor: Millis,
+    /// One empty list for all.
+    nobody: Arc<[ShardId]>,
     /// Prepared and undecided.
     pub(super) prepared: BTreeSet<TxnId>,
     /// Open here, the home.
@@ -146,36 +163,66 @@ impl Ledger {
     pub(super) fn entry(&self, id: TxnId) -> Option<&Entry> {
         match self.memories.get(&id) {
             Some(Memory::Entry(entry)) => Some(entry),
-            Some(Memory::Single(_)) | None => None,
+            Some(Memory::Settled(_)) | None => None,
         }
     }
 
     pub(super) fn entry_mut(&mut self, id: TxnId) -> Option<&mut Entry> {
         match self.memories.get_mut(&id) {
             Some(Memory::Entry(entry)) => Some(entry),
-            Some(Memory::Single(_)) | None => None,
+            Some(Memory::Settled(_)) | None => None,
         }
     }
 
-    /// The entry of `id`, made if there is none. `None` if it is a committed single-shard transaction.
+    /// The entry of `id`, made if there is none. `None` if it is settled.
     pub(super) fn entry_or_new(&mut self, id: TxnId) -> Option<&mut Entry> {
         let memory = self.memories.entry(id).or_insert_with(|| Memory::Entry(Box::default()));
         match memory {
             Memory::Entry(entry) => Some(entry),
-            Memory::Single(_) => None,
+            Memory::Settled(_) => None,
         }
     }
 
     /// The outcome, if it is known.
     pub(super) fn outcome(&self, id: TxnId) -> Option<Outcome> {
         match self.memories.get(&id)? {
-            Memory::Single(single) => Some(single.outcome()),
+            Memory::Settled(settled) => Some(settled.outcome()),
             Memory::Entry(entry) => entry.decided.as_ref().map(|decided| decided.outcome.clone()),
         }
     }
 
-    pub(super) fn remember_single(&mut self, id: TxnId, single: SingleCommit) {
-        self.memories.insert(id, Memory::Single(single));
+    /// Remembers a commit of this shard alone.
+    pub(super) fn remember_single(
+        &mut self,
+        id: TxnId,
+        fingerprint: Fingerprint,
+        timestamp: Timestamp,
+        epoch: Epoch,
+        seq: Sequence,
+    ) {
+        let (participants, until) = (self.nobody.clone(), id.time());
+        let settled = Settled { fingerprint, timestamp, epoch, seq, participants, until };
+        self.memories.insert(id, Memory::Settled(settled));
+    }
+
+    /// The participants of a transaction, as far as they are known.
+    pub(super) fn participants(&self, id: TxnId) -> Arc<[ShardId]> {
+        match self.memories.get(&id) {
+            Some(Memory::Settled(settled)) => settled.participants.clone(),
+            Some(Memory::Entry(entry)) => entry.participants.clone(),
+            None => self.nobody.clone(),
+        }
+    }
+
+    /// If every participant is known to hold the outcome: until when it must be kept.
+    pub(super) fn finished_until(&self, id: TxnId) -> Option<Millis> {
+        match self.memories.get(&id)? {
+            Memory::Settled(settled) => Some(settled.until),
+            Memory::Entry(entry) => {
+                let finished = entry.decided.as_ref().is_some_and(|decided| decided.finished);
+                finished.then_some(entry.until.max(id.time()))
+            }
+        }
     }
 
     /// The age of a prepared transaction.
@@ -193,11 +240,7 @@ impl Ledger {
         let above = self.memories.split_off(&end);
         let below = std::mem::replace(&mut self.memories, above);
         for (id, memory) in below {
-            let keep = match &memory {
-                Memory::Single(_) => false,
-                Memory::Entry(entry) => !entry.may_forget(id, floor),
-            };
-            if keep {
+            if !memory.may_forget(id, floor) {
                 self.memories.insert(id, memory);
             }
         }
@@ -205,8 +248,9 @@ impl Ledger {
 
     /// Forgets an entry that only waited for its last need to end.
     pub(super) fn forget_if_done(&mut self, id: TxnId) {
-        let floor = self.floor;
-        if id.time() <= floor && self.entry(id).is_some_and(|entry| entry.may_forget(id, floor)) {
+        if id.time() <= self.floor
+            && self.memories.get(&id).is_some_and(|m| m.may_forget(id, self.floor))
+        {
             self.memories.remove(&id);
         }
     }
@@ -232,7 +276,7 @@ impl Ledger {
         if entry.participants.is_empty() {
             entry.participants = prepare.participants.as_slice().into();
         }
-        entry.prepared = Some(Prepared {
+        entry.prepared = Some(Box::new(Prepared {
             attempt: prepare.attempt,
             start: prepare.start,
             proposal: prepare.proposal,
@@ -240,19 +284,19 @@ impl Ledger {
             adds: prepare.adds.clone(),
             locks,
             since_us: now_us,
-        });
+        }));
         if home {
             entry.until = entry.until.max(prepare.attempt.bar(id));
             let fence = entry.open.as_ref().is_some_and(|open| open.fence);
             let txn = entry.open.take().map_or_else(|| whole(prepare), |open| open.txn);
-            entry.open = Some(Open {
+            entry.open = Some(Box::new(Open {
                 txn,
                 start: prepare.start,
                 attempt: prepare.attempt,
                 under_way: true,
                 since_us: now_us,
                 fence,
-            });
+            }));
             self.open.insert(id);
         }
         self.prepared.insert(id);
@@ -265,7 +309,7 @@ impl Ledger {
         outcome: Outcome,
         attempt: Attempt,
         now_us: u64,
-    ) -> Option<Prepared> {
+    ) -> Option<Box<Prepared>> {
         let entry = self.entry_or_new(id)?;
         let prepared = entry.prepared.take();
         entry.open = None;
@@ -289,11 +333,27 @@ impl Ledger {
             }
         }
         self.unfinished.remove(&id);
+        self.settle(id);
         self.forget_if_done(id);
     }
 
+    /// Keeps of a committed and finished transaction only what can still be asked for.
+    fn settle(&mut self, id: TxnId) {
+        let Some(entry) = self.entry(id) else { return };
+        let Some(Decided { outcome, finished: true, .. }) = &entry.decided else { return };
+        let Outcome::Committed { timestamp, epoch, seq } = *outcome else { return };
+        let Some(fingerprint) = entry.fingerprint.filter(|_| entry.waiters.is_empty()) else {
+            return;
+        };
+        let barred = entry.barred.iter().chain(&entry.refused).map(|attempt| attempt.bar(id));
+        let until = barred.fold(entry.until.max(id.time()), Millis::max);
+        let participants = entry.participants.clone();
+        let settled = Settled { fingerprint, timestamp, epoch, seq, participants, until };
+        self.memories.insert(id, Memory::Settled(settled));
+    }
+
     /// Ends a promise without an outcome; returns it.
-    pub(super) fn abort(&mut self, id: TxnId, attempt: Attempt) -> Option<Prepared> {
+    pub(super) fn abort(&mut self, id: TxnId, attempt: Attempt) -> Option<Box<Prepared>> {
         let entry = self.entry_or_new(id)?;
         if !entry.barred.contains(&attempt) {
             entry.barred.push(attempt);

@@ -233,8 +233,11 @@ impl<R: Rules> ShardEngine<R> {
                 self.on_single(now, origin, txn, applied, clock_us, out);
             }
             ShardRequest::Prepare(prepare) => self.on_prepare(now, origin, prepare, out),
-            ShardRequest::Commit { id, attempt, timestamp, applied } => {
-                self.on_commit(now, origin, id, attempt, timestamp, applied, out);
+            ShardRequest::Commit { id, attempt, timestamp, home, applied } => {
+                self.on_commit(now, id, attempt, timestamp, home, out);
+                if applied {
+                    self.on_await_applied(origin, id);
+                }
             }
             ShardRequest::Abort { id, attempt } => self.on_abort(now, id, attempt, out),
             ShardRequest::Open { txn, start } => self.on_open(now, origin, txn, start, out),
@@ -273,9 +276,13 @@ impl<R: Rules> ShardEngine<R> {
 
     /// Answers with something that a deposed leader must not say: it needs a proof of leadership.
     fn reply_proved(&mut self, origin: Origin, reply: ShardReply) {
+        self.hold_proved(ShardCommand::Reply { origin, reply });
+    }
+
+    fn hold_proved(&mut self, command: ShardCommand) {
         let needs_lease = self.config.leadership != Leadership::Exclusive
             && self.rules.holds(Rule::LeadershipIsProved);
-        self.hold(needs_lease, ShardCommand::Reply { origin, reply });
+        self.hold(needs_lease, command);
     }
 
     fn hold(&mut self, needs_lease: bool, command: ShardCommand) {

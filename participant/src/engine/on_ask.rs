@@ -43,8 +43,9 @@ impl<R: Rules> ShardEngine<R> {
                 match self.waiter_of(id) {
                     Some(age) => {
                         let (fingerprint, participants) = self.waiting_content(age);
+                        // The record first: what is said of it waits for it.
+                        self.close(now, id, fingerprint, &participants, reason.clone(), out);
                         self.drop_all_waiting(age, id, &reason);
-                        self.close(now, id, fingerprint, &participants, reason, out);
                     }
                     None => self.close(now, id, None, &[], reason, out),
                 }
@@ -55,7 +56,7 @@ impl<R: Rules> ShardEngine<R> {
         self.reply_proved(origin, ShardReply::Known { id, known });
     }
 
-    fn waiting_content(
+    pub(super) fn waiting_content(
         &self,
         age: super::locks::Age,
     ) -> (Option<wal_core::Fingerprint>, Vec<wal_core::ShardId>) {
@@ -96,6 +97,13 @@ impl<R: Rules> ShardEngine<R> {
 
     /// Answers once everything that is committed by now is visible in the table store.
     pub(super) fn on_await_applied(&mut self, origin: Origin, id: TxnId) {
+        // Who asks knows that it is committed; this shard may not have heard it yet.
+        if let Some(entry) = self.ledger.entry_mut(id).filter(|entry| entry.prepared.is_some()) {
+            if !entry.apply_waiters.contains(&origin) {
+                entry.apply_waiters.push(origin);
+            }
+            return;
+        }
         if self.applier.is_idle() {
             return self.reply_proved(origin, ShardReply::Applied { id });
         }

@@ -6,31 +6,47 @@ use wal_core::record::Body;
 use wal_core::{AbortReason, Attempt, Fingerprint, Now, ShardId, Timestamp, TxnId};
 
 use super::{Rule, Rules, ShardCommand, ShardEngine};
-use crate::message::{Known, Origin, Outcome, ShardReply, ShardRequest, Vote};
+use crate::message::{Known, Outcome, ShardReply, ShardRequest, Vote};
 
 impl<R: Rules> ShardEngine<R> {
-    #[expect(clippy::too_many_arguments, reason = "the message's fields, once each")]
     pub(super) fn on_commit(
         &mut self,
         now: Now,
-        origin: Origin,
         id: TxnId,
         attempt: Attempt,
         timestamp: Timestamp,
-        applied: bool,
+        home: ShardId,
         out: &mut Vec<ShardCommand>,
     ) {
         let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
         if held.is_some_and(|prepared| prepared.attempt == attempt) {
             self.write(now, Body::Commit { id, attempt, timestamp }, out);
-            self.settle(id);
-        } else {
-            // Committed means that this shard had promised: it has taken the commit in before, and may
-            // even have forgotten it since. (If it holds another attempt, the sender is mistaken.)
-            self.tell_home(id);
+            return self.settle(id);
         }
-        if applied {
-            self.on_await_applied(origin, id);
+        if self.ledger.outcome(id).is_some() {
+            self.acknowledge(id, home);
+        } else {
+            self.acknowledge_forgotten(id, home);
+        }
+    }
+
+    /// Tells the home, once it is durable, that this shard holds the outcome.
+    fn acknowledge(&mut self, id: TxnId, home: ShardId) {
+        let shard = self.config.shard;
+        if home == shard {
+            return self.finish_if_held_by_all(id);
+        }
+        let request = ShardRequest::Acknowledge { id, shard };
+        self.hold(false, ShardCommand::Tell { shard: home, request });
+    }
+
+    /// The outcome was held and forgotten, as the floor allows. A deposed leader that never heard of the
+    /// transaction must not say so: it takes a proof of leadership.
+    fn acknowledge_forgotten(&mut self, id: TxnId, home: ShardId) {
+        let shard = self.config.shard;
+        if self.ledger.get(id).is_none() && id.time() <= self.ledger.floor && home != shard {
+            let request = ShardRequest::Acknowledge { id, shard };
+            self.hold_proved(ShardCommand::Tell { shard: home, request });
         }
     }
 
@@ -96,15 +112,22 @@ impl<R: Rules> ShardEngine<R> {
             return; // the id was used for other content; that is what was closed
         }
         if self.ledger.outcome(id).is_none() {
-            if let Some(age) = self.waiter_of(id) {
-                self.drop_all_waiting(age, id, &reason);
-            }
+            let waiter = self.waiter_of(id);
             if id.time() > self.ledger.floor || self.ledger.entry(id).is_some() {
-                self.close(now, id, fingerprint, &participants, reason, out);
+                self.close(now, id, fingerprint, &participants, reason.clone(), out);
+            }
+            // The record first: what is said of it waits for it.
+            if let Some(age) = waiter {
+                self.drop_all_waiting(age, id, &reason);
             }
         }
         self.settle(id);
-        self.tell_home(id);
+        if let Some(home) = participants.get(id.home_index(participants.len().max(1))) {
+            match self.ledger.outcome(id) {
+                Some(_) => self.acknowledge(id, *home),
+                None => self.acknowledge_forgotten(id, *home),
+            }
+        }
     }
 
     pub(super) fn drop_all_waiting(
@@ -148,26 +171,25 @@ impl<R: Rules> ShardEngine<R> {
             };
             self.hold(false, ShardCommand::Tell { shard: home, request });
         }
-        let request = ShardRequest::Acknowledge { id, shard };
-        self.hold(false, ShardCommand::Tell { shard: home, request });
+        self.acknowledge(id, home);
     }
 
     /// At the home: another participant durably holds the outcome.
     pub(super) fn on_acknowledge(&mut self, id: TxnId, shard: ShardId) {
         let floor = self.ledger.floor;
-        match self.ledger.entry_mut(id) {
-            Some(entry) if entry.decided.as_ref().is_some_and(|decided| decided.finished) => {}
-            Some(entry) => {
+        let until = match self.ledger.finished_until(id) {
+            Some(until) => until,
+            None if self.ledger.get(id).is_some() => {
+                let Some(entry) = self.ledger.entry_mut(id) else { return };
                 if !entry.holders.contains(&shard) {
                     entry.holders.push(shard);
                 }
                 return self.finish_if_held_by_all(id);
             }
             // Forgotten here means finished; an id that was never seen is above the floor.
-            None if id.time() > floor => return,
-            None => {}
-        }
-        let until = self.ledger.entry(id).map_or(floor, |entry| entry.until.max(id.time()));
+            None if id.time() <= floor => floor,
+            None => return,
+        };
         let request = ShardRequest::Finished { id, until };
         self.hold(false, ShardCommand::Tell { shard, request });
     }
@@ -188,10 +210,11 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let (fingerprint, participants) = (entry.fingerprint, entry.participants.clone());
-        if let Some(age) = self.waiter_of(id) {
+        let waiter = self.waiter_of(id);
+        self.close(now, id, fingerprint, &participants, reason.clone(), out);
+        if let Some(age) = waiter {
             self.drop_all_waiting(age, id, &reason);
         }
-        self.close(now, id, fingerprint, &participants, reason, out);
         self.settle(id);
     }
 
@@ -215,9 +238,8 @@ impl<R: Rules> ShardEngine<R> {
 
     /// What is known of a transaction here.
     pub(super) fn known(&self, id: TxnId) -> Known {
-        let none: Arc<[ShardId]> = Arc::from([]);
         if let Some(outcome) = self.ledger.outcome(id) {
-            let participants = self.ledger.entry(id).map_or(none, |e| e.participants.clone());
+            let participants = self.ledger.participants(id);
             return Known::Outcome { outcome, participants };
         }
         let entry = self.ledger.entry(id);

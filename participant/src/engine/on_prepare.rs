@@ -31,6 +31,13 @@ impl<R: Rules> ShardEngine<R> {
         if self.joins_waiting(origin, &prepare) {
             return;
         }
+        if prepare.expected_epoch > self.acceptor.epoch
+            && self.rules.holds(Rule::PrepareBoundToEpoch)
+        {
+            // Somebody else leads by now: only that leader can say anything about the attempt.
+            let reply = ShardReply::NotLeading { epoch: self.acceptor.epoch };
+            return out.push(ShardCommand::Reply { origin, reply });
+        }
         if let Some(reason) = self.reason_to_refuse(now, &prepare) {
             return self.say_no(now, origin, id, attempt, reason);
         }
@@ -249,14 +256,18 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let Some(entry) = self.ledger.entry_mut(id) else { return };
+        let apply_waiters = std::mem::take(&mut entry.apply_waiters);
         for origin in std::mem::take(&mut entry.waiters) {
             self.reply(origin, ShardReply::Known { id, known: known.clone() });
+        }
+        for origin in apply_waiters {
+            self.on_await_applied(origin, id);
         }
         self.tell_home(id);
         self.ledger.forget_if_done(id);
     }
 
     pub(super) fn open_mut(&mut self, id: TxnId) -> Option<&mut super::ledger::Open> {
-        self.ledger.entry_mut(id)?.open.as_mut()
+        self.ledger.entry_mut(id)?.open.as_deref_mut()
     }
 }

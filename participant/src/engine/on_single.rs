@@ -111,10 +111,13 @@ impl<R: Rules> ShardEngine<R> {
         if !self.rules.holds(Rule::IdsDeduplicate) {
             return None;
         }
-        let known = match self.ledger.get(id)? {
-            Memory::Single(single) => Some(single.fingerprint),
-            Memory::Entry(entry) => entry.fingerprint,
+        let remembered = match self.ledger.get(id) {
+            Some(Memory::Settled(settled)) => Some(settled.fingerprint),
+            Some(Memory::Entry(entry)) => entry.fingerprint,
+            None => None,
         };
+        // What waits for its locks has not left a record yet, and holds its id all the same.
+        let known = remembered.or_else(|| self.waiting_content(self.waiter_of(id)?).0);
         if known.is_some_and(|known| known != fingerprint) {
             return Some(Vote::IdReused);
         }

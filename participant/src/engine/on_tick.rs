@@ -170,6 +170,7 @@ impl<R: Rules> ShardEngine<R> {
                 id,
                 attempt: decided.attempt,
                 timestamp: *timestamp,
+                home: self.config.shard,
                 applied: false,
             },
             Outcome::Closed(reason) => ShardRequest::Closed {

@@ -87,13 +87,15 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The folder, created if it is missing (its parents too).
+    /// The folder, durably created if it is missing (its parents too).
     pub fn new(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        if let Some(parent) = folder.canonicalize()?.parent() {
+        let folder = std::path::absolute(folder)?;
+        let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+        fs::create_dir_all(&folder)?;
+        for parent in missing.into_iter().filter_map(Path::parent) {
             fs::File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder })
     }
 }
 

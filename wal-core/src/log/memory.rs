@@ -293,3 +293,72 @@ impl IntentLog for MemoryLog {
         records.map(|record| record.len() as u64).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::conformance::{append, batch, replay};
+    use super::*;
+
+    const A: ShardId = ShardId(0);
+    const B: ShardId = ShardId(1);
+
+    fn sequences(log: &MemoryLog, shard: ShardId) -> Vec<(u64, u64)> {
+        let (records, _) = replay(log, &[(shard, Position(0))]).expect("a readable log");
+        let header = |(_, _, record): (ShardId, Position, Bytes)| {
+            let header = crate::record::decode_header(&record).expect("a record");
+            (header.epoch.0, header.seq.0)
+        };
+        records.into_iter().map(header).collect()
+    }
+
+    #[test]
+    fn an_unknown_batch_is_lost_or_stored_or_comes_behind_its_successor() {
+        let log = MemoryLog::new(Nonce(1));
+        let faults = [Fault::UnknownLost, Fault::UnknownStored, Fault::UnknownDelayed(2)];
+        for (epoch, fault) in (1..).zip(faults) {
+            log.plan(A, fault);
+            let answers = append(&log, vec![batch(A, Epoch(epoch), 0, 1, 0)]);
+            assert!(matches!(answers[..], [Appended::Unknown { .. }]));
+            let later = append(&log, vec![batch(A, Epoch(epoch), 1, 1, 0)]);
+            assert!(matches!(later[..], [Appended::Rejected { .. }]));
+        }
+        for seq in 0..3 {
+            append(&log, vec![batch(A, Epoch(4), seq, 1, 0)]);
+        }
+        assert_eq!(sequences(&log, A), [(2, 0), (4, 0), (4, 1), (3, 0), (4, 2)]);
+    }
+
+    #[test]
+    fn a_crash_makes_held_answers_unknown_and_old_handles_dead() {
+        let log = MemoryLog::new(Nonce(1));
+        log.hold_answers();
+        let (send, receive) = mpsc::channel();
+        let done = move |results| send.send(results).expect("somebody waits");
+        log.append(vec![batch(A, Epoch(1), 0, 1, 0)], Box::new(done));
+        assert!(receive.try_recv().is_err(), "the answer is held");
+        let after = log.crash();
+        let answer: Vec<Appended> = receive.try_recv().expect("an answer");
+        assert!(matches!(answer[..], [Appended::Unknown { .. }]));
+        assert_eq!(sequences(&after, A), [(1, 0)]);
+        let dead = append(&log, vec![batch(B, Epoch(1), 0, 1, 0)]);
+        assert!(matches!(dead[..], [Appended::Rejected { .. }]));
+        assert!(sequences(&after, B).is_empty());
+    }
+
+    #[test]
+    fn the_same_seed_brings_the_same_faults() {
+        let run = |seed| {
+            let shares = Faults { reject: 100, unknown_lost: 100, ..Faults::default() };
+            let log = MemoryLog::with_faults(Nonce(1), seed, shares);
+            let answers = (1..200).map(|epoch| append(&log, vec![batch(A, Epoch(epoch), 0, 1, 0)]));
+            answers.flatten().collect::<Vec<Appended>>()
+        };
+        let answers = run(5);
+        assert_eq!(answers, run(5));
+        assert_ne!(answers, run(6));
+        let rejected = answers.iter().filter(|it| matches!(it, Appended::Rejected { .. })).count();
+        assert!((5..60).contains(&rejected), "{rejected} of 199 rejected");
+    }
+}

@@ -37,8 +37,10 @@ use std::sync::Arc;
 
 use crate::id::TableId;
 use crate::nearest::suggestion;
+use crate::problem::write_lines;
 use crate::schema::{Table, UnknownName};
 
+pub use crate::problem::Problem;
 pub use settings::{Limits, LogKind, LogSettings, Policy, Setting, WaitLevel};
 
 /// Characters of a namespace's name.
@@ -132,25 +134,6 @@ impl Namespace {
     }
 }
 
-/// One thing that is wrong with a namespace file or a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: `table[2].cql`, empty for the whole file.
-    pub path: String,
-    /// What, and what to do; may have several lines.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
-        }
-    }
-}
-
 /// Everything that is wrong, one problem a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceError {
@@ -162,10 +145,6 @@ impl std::error::Error for NamespaceError {}
 
 impl fmt::Display for NamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            write!(f, "{newline}{problem}")?;
-        }
-        Ok(())
+        write_lines(f, &self.problems)
     }
 }

@@ -19,6 +19,10 @@ use crate::value::{ColumnType, NotOfType, Value, WrongType};
 /// Bytes of a partition key, and of all clustering values of a row together, as in Cassandra.
 pub const MAX_KEY_BYTES: usize = 65_535;
 
+/// Bytes of the digits of a decimal in a clustering column: it must be brought to one form, and that
+/// takes time that grows with the square of their number.
+const MAX_DECIMAL_BYTES: usize = 1_024;
+
 /// Why values are not the key of a row, or bytes not an encoded key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
@@ -52,6 +56,9 @@ pub enum KeyProblem {
         /// Its length.
         got: usize,
     },
+    /// A decimal in a clustering column with more than 1,024 bytes of digits.
+    #[error("a decimal in a key has at most {MAX_DECIMAL_BYTES} bytes of digits")]
+    DecimalTooLong,
     /// Encoded bytes that end early or late, or are not of the column's type.
     #[error("the bytes are not a key of this table: {0}")]
     Malformed(&'static str),
@@ -107,6 +114,9 @@ impl Table {
             out.extend_from_slice(&[0; 4]);
             let from = out.len();
             value.encode_as(column.ty, out).map_err(|error| KeyError::of(column, error))?;
+            if column.ty == ColumnType::Decimal && out.len() - from > 4 + MAX_DECIMAL_BYTES {
+                return Err(KeyError::of(column, KeyProblem::DecimalTooLong));
+            }
             make_canonical(column.ty, from, out);
             let length = u32::try_from(out.len() - from)
                 .map_err(|_| KeyError::of(column, KeyProblem::TooLong { got: out.len() - from }))?;
@@ -237,6 +247,7 @@ mod tests {
     use super::*;
     use crate::id::TableId;
     use crate::schema::Ownership;
+    use crate::token::Token;
     use crate::value::tests::value_of;
     use crate::value::{Decimal, compare};
 
@@ -306,6 +317,23 @@ mod tests {
         assert_eq!(named, [("a", values.0), ("b", values.1), ("c", values.2)]);
     }
 
+    /// Published tokens of composite keys: ScyllaDB's partitioner test ("expected value was taken from"
+    /// Cassandra), and a `SELECT token(a, b, c)` of cqlsh.
+    #[test]
+    fn the_tokens_of_composite_keys_are_those_of_cassandra() {
+        let ints = table("CREATE TABLE t (c1 int, c2 int, PRIMARY KEY ((c1, c2)))");
+        let key = ints.row_key(&[&Value::Int(143), &Value::Int(234)], &[]).expect("a key");
+        assert_eq!(Token::of(&key.partition), Token(4_958_784_316_840_156_970));
+        let mixed = table("CREATE TABLE t (a text, b blob, c timestamp, PRIMARY KEY ((a, b, c)))");
+        let values = (
+            Value::from("hello"),
+            Value::Blob(vec![1, 2].into()),
+            Value::Timestamp(1_640_995_200_000),
+        );
+        let key = mixed.row_key(&[&values.0, &values.1, &values.2], &[]).expect("a key");
+        assert_eq!(Token::of(&key.partition), Token(4_701_541_058_813_499_942));
+    }
+
     #[test]
     fn clustering_values_that_cassandra_holds_equal_are_one_key() {
         let table = table("CREATE TABLE t (a int, d decimal, f float, PRIMARY KEY (a, d, f))");
@@ -315,6 +343,10 @@ mod tests {
         };
         assert_eq!(key("1.50", f32::NAN), key("1.5", -f32::NAN));
         assert_ne!(key("1.50", 0.0), key("1.5", -0.0));
+        let long = Value::Decimal("1".repeat(3_000).parse().expect("a decimal"));
+        let error =
+            table.row_key(&[&Value::Int(1)], &[&long, &Value::Float(0.0)]).expect_err("long");
+        assert_eq!(error.problem, KeyProblem::DecimalTooLong);
     }
 
     #[test]

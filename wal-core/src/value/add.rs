@@ -5,10 +5,7 @@ use num_bigint::BigInt;
 
 use super::binary::NotOfType;
 use super::decimal::fits;
-use super::{ColumnType, Value};
-
-/// Bytes that the digits of a `varint` or `decimal` may grow to by adding.
-pub const MAX_NUMBER_BYTES: usize = 64 << 10;
+use super::{ColumnType, MAX_NUMBER_BYTES, Value};
 
 /// Why nothing was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,13 +6,17 @@ use bytes::Bytes;
 use num_bigint::BigInt;
 use uuid::Uuid;
 
-use super::{ColumnType, Decimal, Value};
+use super::decimal::fits;
+use super::{ColumnType, Decimal, MAX_NUMBER_BYTES, Value};
 
 /// Nanoseconds of a day: one more than the largest `time`.
 pub(super) const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
 
 /// Why the bytes of a checked value cannot be too few or too many.
 const CHECKED: &str = "the length was checked";
+
+const NUMBER_TOO_LONG: &str = ": a number has at most 64 KiB of digits";
+const _: () = assert!(MAX_NUMBER_BYTES == 64 << 10);
 
 /// Bytes that are not a value of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +80,12 @@ impl Value {
     pub fn encode_as(&self, ty: ColumnType, out: &mut Vec<u8>) -> Result<(), WrongType> {
         let refuse = |hint| Err(WrongType { expected: ty, got: self.column_type(), hint });
         match (self, ty) {
+            (Self::Varint(digits), _) if !fits(digits, MAX_NUMBER_BYTES) => {
+                return refuse(NUMBER_TOO_LONG);
+            }
+            (Self::Decimal(decimal), _) if !fits(decimal.unscaled(), MAX_NUMBER_BYTES) => {
+                return refuse(NUMBER_TOO_LONG);
+            }
             (Self::Text(text) | Self::Ascii(text), ColumnType::Ascii) if !text.is_ascii() => {
                 return refuse(": ascii takes characters up to 127 only");
             }
@@ -211,6 +221,9 @@ fn check(ty: ColumnType, bytes: &[u8], strictness: Strictness) -> Result<(), Not
 fn check_varint(bytes: &[u8], strictness: Strictness) -> Result<(), &'static str> {
     match bytes {
         [] => Err("it has one byte or more"),
+        _ if strictness == Strictness::Canonical && bytes.len() > MAX_NUMBER_BYTES => {
+            Err("a number has at most 64 KiB of digits")
+        }
         [first, second, ..]
             if strictness == Strictness::Canonical && repeats_sign(*first, *second) =>
         {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use num_bigint::{BigInt, Sign};
 
+use super::MAX_NUMBER_DIGITS;
 use super::binary::fixed;
 
 /// `unscaled · 10^−scale`. 1.0 and 1.00 are equal in value, yet two decimals: Cassandra keeps the scale.
@@ -15,8 +16,6 @@ pub struct Decimal {
     scale: i32,
 }
 
-/// Digits that a decimal may have when it is read from text.
-const MAX_DIGITS: usize = 100_000;
 /// Whole numbers of up to this many digits are kept without an exponent by [`Decimal::canonical`].
 const PLAIN_DIGITS: i32 = 38;
 
@@ -186,7 +185,7 @@ impl FromStr for Decimal {
         let (before, behind) = number.split_once('.').unwrap_or((number, ""));
         let count = before.len() + behind.len();
         let plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-        if count == 0 || count > MAX_DIGITS || !plain(before) || !plain(behind) {
+        if count == 0 || count > MAX_NUMBER_DIGITS || !plain(before) || !plain(behind) {
             return Err(NotADecimal);
         }
         let digits = format!("{sign}{before}{behind}");

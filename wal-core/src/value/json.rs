@@ -19,7 +19,7 @@ use serde_json::{Number, Value as Json};
 use uuid::Uuid;
 
 use super::text::{from_hex, to_hex};
-use super::{ColumnType, Decimal, Value, calendar};
+use super::{ColumnType, Decimal, MAX_NUMBER_DIGITS, Value, calendar};
 
 /// JSON that is not a value of a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +185,8 @@ fn from_number(ty: ColumnType, number: &Number) -> Result<Value, &'static str> {
 fn varint_from_text(text: &str) -> Option<Value> {
     // `BigInt` also reads underscores.
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = (1..=MAX_NUMBER_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok().map(Value::Varint))?
 }
 

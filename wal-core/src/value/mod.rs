@@ -28,11 +28,18 @@ use bytes::Bytes;
 use num_bigint::BigInt;
 use uuid::Uuid;
 
-pub use add::{AddError, MAX_NUMBER_BYTES, add};
+pub use add::{AddError, add};
 pub use binary::{NotOfType, WrongType};
 pub use compare::compare;
 pub use decimal::{Decimal, NotADecimal};
 pub use json::JsonValueError;
+
+/// Bytes of the digits of a `varint` or `decimal`. Reading and printing them takes time that grows with
+/// the square of their number.
+pub const MAX_NUMBER_BYTES: usize = 64 << 10;
+/// Decimal digits that always fit into [`MAX_NUMBER_BYTES`].
+const MAX_NUMBER_DIGITS: usize = 157_000;
+const _: () = assert!(MAX_NUMBER_DIGITS * 3_322 / 1_000 < MAX_NUMBER_BYTES * 8);
 
 macro_rules! column_types {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $cql:literal;)*) => {

@@ -209,6 +209,11 @@ fn bytes_of_another_type_are_refused() {
     for (ty, bytes) in cases {
         assert!(Value::validate(*ty, bytes).is_err(), "{ty} {bytes:?}");
     }
+    let most = vec![1; MAX_NUMBER_BYTES];
+    assert_eq!(Value::validate(ColumnType::Varint, &most), Ok(()));
+    let longer = vec![1; MAX_NUMBER_BYTES + 1];
+    assert!(Value::validate(ColumnType::Varint, &longer).is_err());
+    assert!(Value::decode(ColumnType::Varint, &longer).is_ok());
     let error = Value::validate(ColumnType::Int, &[1]).expect_err("too short");
     assert_eq!(error.to_string(), "these bytes are no int: it has four bytes");
 }
@@ -332,6 +337,8 @@ fn json_of_another_type_is_refused_with_what_to_write() {
         (ColumnType::Blob, json!("0xcaf")),
         (ColumnType::Varint, json!(1e30)),
         (ColumnType::Varint, json!("1_0")),
+        (ColumnType::Varint, json!("1".repeat(MAX_NUMBER_DIGITS + 1))),
+        (ColumnType::Decimal, json!("1".repeat(MAX_NUMBER_DIGITS + 1))),
         (ColumnType::Decimal, json!(0.123_456_789_012_345_68)),
         (ColumnType::Float, json!(1e39)),
         (ColumnType::Float, json!("1e39")),
@@ -377,10 +384,15 @@ fn a_value_goes_into_a_column_of_another_type_only_if_nothing_is_lost() {
         (Value::Time(-1), ColumnType::Time),
         (Value::Text("1".into()), ColumnType::Int),
         (Value::Int(0), ColumnType::Timestamp),
+        (Value::Varint(BigInt::from(1) << (MAX_NUMBER_BYTES * 8)), ColumnType::Varint),
+        (
+            Value::Decimal(Decimal::new(BigInt::from(1) << (MAX_NUMBER_BYTES * 8), 0)),
+            ColumnType::Decimal,
+        ),
     ];
     for (value, ty) in bad {
         let mut out = Vec::new();
-        assert!(value.encode_as(ty, &mut out).is_err(), "{value} {ty}");
+        assert!(value.encode_as(ty, &mut out).is_err(), "{:?} {ty}", value.column_type());
         assert!(out.is_empty());
     }
     let error = Value::Text("x".into()).encode_as(ColumnType::Int, &mut Vec::new());

@@ -167,7 +167,7 @@ impl SegmentLog {
             Writer::new(Arc::clone(&folder), Arc::clone(&queue), tail, salt, observer)?;
         writer.settle()?;
         let counters = Arc::clone(&writer.counters);
-        let thread = thread::Builder::new().name("log-writer".into()).spawn(|| writer.run());
+        let thread = thread::Builder::new().name("log-writer".into()).spawn(|| writer.work());
         let thread = thread.map_err(|error| io_error("start a thread", error))?;
         Ok(Self { folder, queue, counters, writer: Some(thread) })
     }

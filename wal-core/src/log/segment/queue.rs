@@ -1,6 +1,7 @@
 //! What waits for the writer: bounded by bytes, refused where a clause says so, completed in order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,11 @@ impl Item {
             Ok(_) => answer(),
             Err(why) => Appended::Rejected { why },
         });
-        (self.done)(results.collect());
+        let (results, done) = (results.collect(), self.done);
+        // The panic was reported where it happened; the others must not wait for ever because of it.
+        if panic::catch_unwind(AssertUnwindSafe(|| done(results))).is_err() {
+            tracing::error!("the callback of an append panicked");
+        }
     }
 }
 

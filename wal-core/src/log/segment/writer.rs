@@ -1,6 +1,7 @@
 //! The thread that writes: one block, one sync, then the answers; meanwhile the next block's batches gather.
 
 use std::collections::BTreeSet;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -120,8 +121,22 @@ impl Writer {
         self.mark()
     }
 
-    /// Runs until the queue is closed.
-    pub(super) fn run(mut self) {
+    /// Runs until the queue is closed. Should an invariant fail, the log stops, and later appends are still
+    /// answered.
+    pub(super) fn work(self) {
+        let queue = Arc::clone(&self.queue);
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run()));
+        if ended.is_err() {
+            queue.die("its writer panicked");
+            while let Work::Items(items) = queue.next(0, None) {
+                // Invariant: nothing is left in them that is not refused.
+                let gone = || Appended::Rejected { why: "the log stopped".into() };
+                items.into_iter().for_each(|item| item.complete(gone));
+            }
+        }
+    }
+
+    fn run(mut self) {
         loop {
             let idle_after = (self.dead.is_none() && !self.is_marked()).then_some(MARK_AFTER);
             match self.queue.next(self.cursor.room().unwrap_or(0), idle_after) {

@@ -1,0 +1,211 @@
+//! Opening the database, and the calls that change it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use wal_core::Millis;
+use wal_core::namespace::Namespace;
+
+use crate::error::{ControlError, OpenError};
+use crate::read::{Described, version_number};
+use crate::{MAX_FILE_BYTES, MAX_NAMESPACES, MAX_NOTE_BYTES};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Connections to the database: administration is rare.
+const MAX_CONNECTIONS: u32 = 4;
+/// How long a call waits for another process that is writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who changes a namespace, why, when, and from what.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Who.
+    pub by: &'a str,
+    /// Why, in their words.
+    pub note: &'a str,
+    /// When, by the clock of the caller.
+    pub at: Millis,
+    /// The version that the change was made from; `None` takes whichever is current. Ignored by
+    /// [`ControlPlane::create`].
+    pub expected_version: Option<u32>,
+}
+
+/// The store of namespaces. Cheap to clone; the clones share their connections.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    pub(crate) pool: SqlitePool,
+}
+
+impl ControlPlane {
+    /// Opens the database, creates it if it is not there, and brings it up to date.
+    ///
+    /// A database that a newer version made is refused and left as it is.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An answer means that it is on disk.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .connect_with(options)
+            .await
+            .map_err(|source| OpenError::Storage { path: path.to_owned(), source })?;
+        match MIGRATIONS.run(&pool).await {
+            Ok(()) => Ok(Self { pool }),
+            Err(error) => {
+                pool.close().await;
+                Err(describe_migration(path.to_owned(), error))
+            }
+        }
+    }
+
+    /// Waits for calls under way and closes the database.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Checks a namespace file against itself, and against the current version if there is one. Changes
+    /// nothing. The answer has the version that the file would become.
+    pub async fn validate(&self, file: &str) -> Result<Namespace, ControlError> {
+        let new = read_file(file)?;
+        match self.describe(new.name(), None).await {
+            Ok(current) => {
+                current.namespace.validate_change(&new).map_err(ControlError::ChangeRefused)?;
+                Ok(new.with_version(next_version(&current)))
+            }
+            Err(ControlError::NotFound { .. }) => Ok(new),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a namespace from its file, at version 1.
+    pub async fn create(&self, file: &str, change: &Change<'_>) -> Result<Described, ControlError> {
+        let namespace = read_file(file)?;
+        check_note(change)?;
+        let mut txn = self.pool.begin().await?;
+        // The first statement writes, so that the lock is waited for rather than lost half-way.
+        let created: Option<(String,)> = sqlx::query_as(
+            "INSERT INTO namespaces (name, current_version) VALUES ($1, 1) \
+             ON CONFLICT (name) DO NOTHING RETURNING name",
+        )
+        .bind(namespace.name())
+        .fetch_optional(&mut *txn)
+        .await?;
+        if created.is_none() {
+            txn.rollback().await?;
+            let version = self.describe(namespace.name(), None).await?.namespace.version();
+            return Err(ControlError::Exists { name: namespace.name().to_owned(), version });
+        }
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM namespaces").fetch_one(&mut *txn).await?;
+        if count > MAX_NAMESPACES {
+            return Err(ControlError::TooMany);
+        }
+        insert_version(&mut txn, &namespace, file, change).await?;
+        txn.commit().await?;
+        Ok(Described::new(namespace, file, change))
+    }
+
+    /// Makes a file the next version of the namespace that it names. A file that changes nothing makes
+    /// no version: the answer is then the current one.
+    pub async fn change(&self, file: &str, change: &Change<'_>) -> Result<Described, ControlError> {
+        let new = read_file(file)?;
+        check_note(change)?;
+        let name = new.name().to_owned();
+        let current = self.describe(&name, None).await?;
+        let version = current.namespace.version();
+        if let Some(expected) = change.expected_version
+            && expected != version
+        {
+            return Err(ControlError::Conflict { name, expected, current: version });
+        }
+        current.namespace.validate_change(&new).map_err(ControlError::ChangeRefused)?;
+        if current.namespace.to_toml() == new.to_toml() {
+            return Ok(current);
+        }
+        let new = new.with_version(next_version(&current));
+        let mut txn = self.pool.begin().await?;
+        // Moves on only from the version that was checked above.
+        let moved: Option<(i64,)> = sqlx::query_as(
+            "UPDATE namespaces SET current_version = $3 WHERE name = $1 AND current_version = $2 \
+             RETURNING current_version",
+        )
+        .bind(&name)
+        .bind(i64::from(version))
+        .bind(i64::from(new.version()))
+        .fetch_optional(&mut *txn)
+        .await?;
+        if moved.is_none() {
+            txn.rollback().await?;
+            let current = self.describe(&name, None).await?.namespace.version();
+            return Err(ControlError::Conflict { name, expected: version, current });
+        }
+        insert_version(&mut txn, &new, file, change).await?;
+        txn.commit().await?;
+        Ok(Described::new(new, file, change))
+    }
+}
+
+async fn insert_version(
+    txn: &mut Transaction<'_, Sqlite>,
+    namespace: &Namespace,
+    source: &str,
+    change: &Change<'_>,
+) -> Result<(), ControlError> {
+    sqlx::query(
+        "INSERT INTO namespace_versions \
+         (name, version, source, canonical, changed_at_ms, changed_by, note) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(namespace.name())
+    .bind(i64::from(namespace.version()))
+    .bind(source)
+    .bind(namespace.to_toml())
+    .bind(i64::try_from(change.at.0).unwrap_or(i64::MAX))
+    .bind(change.by)
+    .bind(change.note)
+    .execute(&mut **txn)
+    .await?;
+    Ok(())
+}
+
+fn read_file(file: &str) -> Result<Namespace, ControlError> {
+    if file.len() > MAX_FILE_BYTES {
+        return Err(ControlError::FileTooLarge { got: file.len() });
+    }
+    Namespace::from_toml(file).map_err(ControlError::Invalid)
+}
+
+fn check_note(change: &Change<'_>) -> Result<(), ControlError> {
+    if change.by.len() > MAX_NOTE_BYTES || change.note.len() > MAX_NOTE_BYTES {
+        return Err(ControlError::NoteTooLong);
+    }
+    Ok(())
+}
+
+fn next_version(current: &Described) -> u32 {
+    version_number(i64::from(current.namespace.version()) + 1)
+        .expect("a namespace is not changed four billion times")
+}
+
+fn describe_migration(path: PathBuf, error: MigrateError) -> OpenError {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match error {
+        MigrateError::VersionMissing(found) if found > known => {
+            OpenError::TooNew { path, found, known }
+        }
+        MigrateError::VersionMissing(migration) | MigrateError::VersionMismatch(migration) => {
+            OpenError::Foreign { path, migration }
+        }
+        source => OpenError::Migrate { path, source },
+    }
+}

@@ -1,0 +1,52 @@
+//! The engines of production in a simulated world.
+//!
+//! One seed decides everything: how many nodes and shards there are, what clients do, which faults strike
+//! and when. The engines are the very ones that the server runs; the log, the network, the clocks and the
+//! tables are models with the faults of the real ones. Everything runs in one thread, in simulated time.
+//!
+//! ```text
+//!  clients ──▶ commit engine ──┐ network ┌──▶ shard engine ──▶ log (a broker's, or one disk)
+//!          ◀──  (per process)  ◀─────────┘    (per shard)  ──▶ table store
+//! ```
+//!
+//! Three kinds of checks run in every world:
+//!
+//! * [`truth`]: every record is judged as it lands, and every answer is held against the logs at the
+//!   instant at which it leaves: nothing may be said before its cause is durable;
+//! * [`oracle`]: the whole history must have one serial order in real time, in which every condition, sum
+//!   and row comes out the same on a plain model, and the tables must hold the result cell for cell;
+//! * [`rest`]: once the faults end, everything must come to rest in time.
+
+mod answers;
+mod append;
+mod client;
+mod clock;
+mod engines;
+mod failure;
+mod fault;
+mod graph;
+mod history;
+mod leader;
+mod log;
+mod message;
+mod model;
+mod names;
+mod network;
+mod oracle;
+mod placement;
+mod plan;
+mod process;
+mod producer;
+mod rest;
+mod rng;
+mod runner;
+mod store;
+mod strike;
+mod truth;
+mod workload;
+mod world;
+
+pub use failure::{Check, Failure};
+pub use fault::{Fault, FaultCounts, Faults};
+pub use plan::{AdapterBug, Options, Planted};
+pub use runner::{Outcome, Summary, expected_events, run_seed, run_seeds, shrink};

@@ -1,0 +1,369 @@
+//! The whole history, checked: is there one serial order, in real time, that explains everything?
+//!
+//! The commit timestamps give the order of each row's versions. From these follow the dependencies
+//! between transactions and reads; a line of barriers in real time stands for "ended before the other
+//! began" without an edge for every pair. If the graph has no cycle, every transaction is done again in
+//! one such order on a plain model: each condition must hold, each sum and each row read must be the same.
+
+use std::collections::BTreeMap;
+
+use wal_core::{AbortReason, ColumnId, Condition, FoundValue, Row, RowKey, Timestamp};
+
+use crate::failure::{Check, Failure, ensure};
+use crate::fault::Fault;
+use crate::graph::{Graph, Why};
+use crate::history::{ReadHistory, TxnHistory, Verdict};
+use crate::model;
+use crate::truth::Committed;
+use crate::workload::{ACCOUNTS, BALANCE, OPENING, as_number};
+use crate::world::World;
+
+/// One state of a row, from its writer's commit on.
+struct Version {
+    at: Timestamp,
+    /// Index into the history.
+    txn: usize,
+    /// The row after it.
+    row: Row,
+}
+
+/// The versions of every row that was ever written, oldest first.
+type Versions = BTreeMap<RowKey, Vec<Version>>;
+
+struct Oracle<'a> {
+    world: &'a World,
+    versions: Versions,
+    /// Nodes of the graph: committed transactions, then reads, as far as each is in it.
+    graph: Graph,
+    txn_nodes: BTreeMap<usize, usize>,
+    read_nodes: Vec<usize>,
+}
+
+/// Checks everything that clients saw in a world that has come to rest.
+pub(crate) fn check(world: &World) -> Result<(), Failure> {
+    let mut oracle = Oracle {
+        world,
+        versions: versions(world)?,
+        graph: Graph::default(),
+        txn_nodes: BTreeMap::new(),
+        read_nodes: Vec::new(),
+    };
+    for txn in &world.history.txns {
+        oracle.check_verdict(txn)?;
+    }
+    oracle.build()?;
+    let order = oracle.graph.order().map_err(|cycle| {
+        Failure::new(Check::Cycle, format!("no serial order explains what was seen:{cycle}"))
+    })?;
+    oracle.replay(&order)?;
+    oracle.check_sum()
+}
+
+/// What the logs have committed of a transaction of the history.
+fn committed<'a>(world: &'a World, txn: &TxnHistory) -> Option<&'a Committed> {
+    let committed = world.truth.txn(txn.txn.id)?.committed.as_ref()?;
+    (committed.fingerprint == txn.txn.fingerprint).then_some(committed)
+}
+
+/// What the tables must hold once everything is applied, cell for cell.
+pub(crate) fn expected_tables(world: &World) -> BTreeMap<RowKey, Row> {
+    let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
+    for txn in &world.history.txns {
+        let Some(committed) = committed(world, txn) else { continue };
+        for mutation in model::mutations_of(&txn.txn, committed) {
+            rows.entry(mutation.key).or_default().merge(&mutation.delta);
+        }
+    }
+    rows
+}
+
+fn versions(world: &World) -> Result<Versions, Failure> {
+    let mut versions = Versions::new();
+    for (index, txn) in world.history.txns.iter().enumerate() {
+        let Some(committed) = committed(world, txn) else { continue };
+        for mutation in model::mutations_of(&txn.txn, committed) {
+            let version = Version { at: committed.timestamp, txn: index, row: mutation.delta };
+            versions.entry(mutation.key).or_default().push(version);
+        }
+    }
+    for (key, list) in &mut versions {
+        list.sort_by_key(|version| (version.at, version.txn));
+        let mut row = Row::default();
+        for version in list.iter_mut() {
+            row.merge(&version.row);
+            version.row = row.clone();
+        }
+        for pair in list.windows(2) {
+            ensure!(
+                pair[0].at < pair[1].at,
+                Verdict, "two transactions write {key:?} at {}: {} and {}", pair[0].at,
+                world.history.txns[pair[0].txn].txn.id, world.history.txns[pair[1].txn].txn.id
+            );
+        }
+    }
+    Ok(versions)
+}
+
+/// What a CQL reader sees of a row.
+fn seen(row: &Row) -> (bool, Vec<(ColumnId, Timestamp, &[u8])>) {
+    let cells = row.cells.iter().filter_map(|cell| {
+        cell.value.as_ref().map(|value| (cell.column, cell.timestamp, value.as_ref()))
+    });
+    (row.exists(), cells.collect())
+}
+
+impl Oracle<'_> {
+    /// What clients were told of one transaction, against what became of it.
+    fn check_verdict(&self, txn: &TxnHistory) -> Result<(), Failure> {
+        let id = txn.txn.id;
+        let truth = self.world.truth.txn(id);
+        let committed = committed(self.world, txn);
+        match &txn.verdict {
+            Some(Verdict::Committed(at)) => ensure!(
+                committed.is_some_and(|committed| committed.timestamp == *at),
+                Answer, "{id} was said to be committed at {at}; in the end the logs say {committed:?}"
+            ),
+            Some(Verdict::Aborted(_) | Verdict::IdReused) => ensure!(
+                committed.is_none(),
+                Answer, "{id} was answered with {:?}, and committed in the end: {committed:?}", txn.verdict
+            ),
+            Some(Verdict::TooOld) | None => {}
+        }
+        let decided = truth.is_some_and(|truth| truth.committed.is_some() || !truth.closed.is_empty());
+        ensure!(decided || !txn.logged, Answer, "{id} was said to be logged, and was never decided");
+        ensure!(committed.is_some() || !txn.probe, Stuck, "{id}, a write at the end, did not commit: {:?}", txn.verdict);
+        let denied_once = txn.denied && txn.sent == 1 && txn.twin.is_none() && !txn.fenced;
+        ensure!(
+            !denied_once || truth.is_none_or(|truth| !truth.held && truth.committed.is_none()),
+            Answer, "{id} was denied, said not to be logged, and the logs hold it: {truth:?}"
+        );
+        if let Some(Verdict::Aborted(reason)) = &txn.verdict {
+            self.check_reason(txn, reason)?;
+        }
+        Ok(())
+    }
+
+    /// The versions of a row that were current at some time between the first call and the answer.
+    fn current_during<'a>(&'a self, txn: &'a TxnHistory, key: &RowKey) -> impl Iterator<Item = Row> + 'a {
+        let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
+        let until = txn.told_us.unwrap_or(u64::MAX);
+        let writer = |version: &Version| &self.world.history.txns[version.txn];
+        (0..=list.len()).filter_map(move |index| {
+            let begun = index == 0 || writer(&list[index - 1]).first_sent_us <= until;
+            let over = list
+                .get(index)
+                .and_then(|next| writer(next).told_us)
+                .is_some_and(|told| told < txn.first_sent_us);
+            let row = if index == 0 { Row::default() } else { list[index - 1].row.clone() };
+            (begun && !over).then_some(row)
+        })
+    }
+
+    fn check_reason(&self, txn: &TxnHistory, reason: &AbortReason) -> Result<(), Failure> {
+        let id = txn.txn.id;
+        let world = self.world;
+        let twin = txn.twin.map(|twin| &world.history.txns[twin]);
+        let ops = || txn.txn.parts.iter().flat_map(|(_, part)| part.iter());
+        let true_once = match reason {
+            AbortReason::ConditionFailed { index, key, found } => {
+                let condition = ops()
+                    .filter(|op| op.key == *key)
+                    .flat_map(|op| &op.conditions)
+                    .find(|condition| condition.index == *index);
+                condition.is_some_and(|condition| {
+                    self.current_during(txn, key).any(|row| explains(condition, found, &row))
+                })
+            }
+            AbortReason::Overflow { key, column } => {
+                let mut adds = ops().filter(|op| op.key == *key).flat_map(model::adds);
+                adds.any(|add| {
+                    add.column() == *column
+                        && self.current_during(txn, key).any(|row| model::sum(&row, add).is_none())
+                })
+            }
+            AbortReason::TimestampInFuture { .. } => {
+                [Fault::ClockJump, Fault::ClockSkew, Fault::ClockRate]
+                    .iter()
+                    .any(|fault| world.plan.faults.has(*fault))
+            }
+            AbortReason::Fenced => txn.fenced || twin.is_some_and(|twin| twin.fenced),
+            AbortReason::IdReused => twin.is_some(),
+            AbortReason::Schema { .. } => false,
+        };
+        ensure!(
+            true_once || twin.is_some(),
+            Reason, "{id} ({:?}) was aborted because {reason:?}, which was not so at any time between {} and {:?} us",
+            txn.kind, txn.first_sent_us, txn.told_us
+        );
+        Ok(())
+    }
+
+    fn build(&mut self) -> Result<(), Failure> {
+        let world = self.world;
+        for (index, txn) in world.history.txns.iter().enumerate() {
+            if committed(world, txn).is_some() {
+                let node = self.graph.node(txn.first_sent_us, txn.told_us, name_txn(txn));
+                self.txn_nodes.insert(index, node);
+            }
+        }
+        for (index, read) in world.history.reads.iter().enumerate() {
+            let name = format!("read #{index} of {} rows, {}..{} us", read.keys.len(), read.from_us, read.to_us);
+            let node = self.graph.node(read.from_us, Some(read.to_us), name);
+            self.read_nodes.push(node);
+        }
+        for list in self.versions.values() {
+            for pair in list.windows(2) {
+                let (a, b) = (self.txn_nodes[&pair[0].txn], self.txn_nodes[&pair[1].txn]);
+                self.graph.edge(a, b, Why::WriteWrite);
+            }
+        }
+        for (index, txn) in world.history.txns.iter().enumerate() {
+            let Some(committed) = committed(world, txn) else { continue };
+            for op in txn.txn.parts.iter().flat_map(|(_, part)| part.iter()) {
+                if op.is_read_only() {
+                    let list = self.versions.get(&op.key).map_or(&[][..], Vec::as_slice);
+                    let place = list.partition_point(|version| version.at < committed.timestamp);
+                    let node = self.txn_nodes[&index];
+                    self.read_edges(node, &op.key, place);
+                }
+            }
+        }
+        for (index, read) in world.history.reads.iter().enumerate() {
+            for (key, row) in read.keys.iter().zip(&read.rows) {
+                let place = self.place_of(index, read, key, row)?;
+                let node = self.read_nodes[index];
+                self.read_edges(node, key, place);
+            }
+        }
+        self.graph.add_real_time();
+        Ok(())
+    }
+
+    /// Which version of a row was read: 0 for none, else one more than its index.
+    fn place_of(&self, index: usize, read: &ReadHistory, key: &RowKey, row: &Row) -> Result<usize, Failure> {
+        let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
+        let absent = Row::default();
+        let state = |place: usize| if place == 0 { &absent } else { &list[place - 1].row };
+        let alike: Vec<usize> = (0..=list.len()).filter(|place| seen(state(*place)) == seen(row)).collect();
+        // Rows that look alike to a reader differ in their tombstones, which say when they were written.
+        let exact = alike.iter().copied().find(|place| state(*place).newest() == row.newest());
+        exact.or_else(|| alike.last().copied()).ok_or_else(|| {
+            let states: Vec<&Row> = list.iter().map(|version| &version.row).collect();
+            Failure::new(
+                Check::Read,
+                format!(
+                    "read #{index} ({}..{} us) found {key:?} as {row:?}, which it never was: {states:?}",
+                    read.from_us, read.to_us
+                ),
+            )
+        })
+    }
+
+    fn read_edges(&mut self, reader: usize, key: &RowKey, place: usize) {
+        let Some(list) = self.versions.get(key) else { return };
+        if place > 0 {
+            self.graph.edge(self.txn_nodes[&list[place - 1].txn], reader, Why::WriteRead);
+        }
+        if let Some(next) = list.get(place) {
+            self.graph.edge(reader, self.txn_nodes[&next.txn], Why::ReadWrite);
+        }
+    }
+
+    /// Does everything again, one after the other.
+    fn replay(&self, order: &[usize]) -> Result<(), Failure> {
+        let txns: BTreeMap<usize, usize> = self.txn_nodes.iter().map(|(txn, node)| (*node, *txn)).collect();
+        let reads: BTreeMap<usize, usize> =
+            self.read_nodes.iter().enumerate().map(|(read, node)| (*node, read)).collect();
+        let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
+        for node in order {
+            if let Some(index) = txns.get(node) {
+                self.replay_txn(&self.world.history.txns[*index], &mut rows)?;
+            } else if let Some(index) = reads.get(node) {
+                let read = &self.world.history.reads[*index];
+                for (key, row) in read.keys.iter().zip(&read.rows) {
+                    let right = rows.get(key).cloned().unwrap_or_default();
+                    ensure!(
+                        seen(&right) == seen(row),
+                        Read, "read #{index} found {key:?} as {row:?}; in serial order it is {right:?}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_txn(&self, txn: &TxnHistory, rows: &mut BTreeMap<RowKey, Row>) -> Result<(), Failure> {
+        let id = txn.txn.id;
+        let Some(committed) = committed(self.world, txn) else { return Ok(()) };
+        for (shard, part) in &txn.txn.parts {
+            let logged = committed.adds.iter().find(|(of, _)| of == shard);
+            let mut results = logged.map(|(_, adds)| adds.clone()).unwrap_or_default().into_iter();
+            for op in part.iter() {
+                let row = rows.get(&op.key).cloned().unwrap_or_default();
+                for condition in &op.conditions {
+                    ensure!(
+                        model::holds(&condition.kind, &row),
+                        Verdict, "{id} ({:?}) committed at {} although {condition:?} does not hold of {:?}, which is {row:?}",
+                        txn.kind, committed.timestamp, op.key
+                    );
+                }
+                for add in model::adds(op) {
+                    let right = model::sum(&row, add);
+                    let logged = results.next();
+                    ensure!(
+                        right.is_some() && right == logged.as_ref().map(|sum| as_number(sum)),
+                        Verdict, "{id} adds to {:?}, which is {row:?}: the sum is {right:?}, logged is {logged:?}", op.key
+                    );
+                }
+            }
+        }
+        for mutation in model::mutations_of(&txn.txn, committed) {
+            rows.entry(mutation.key).or_default().merge(&mutation.delta);
+        }
+        Ok(())
+    }
+
+    /// Transfers neither make nor lose money.
+    fn check_sum(&self) -> Result<(), Failure> {
+        let opened: i64 = self
+            .world
+            .history
+            .txns
+            .iter()
+            .filter(|txn| txn.kind == crate::workload::Kind::Open && committed(self.world, txn).is_some())
+            .flat_map(|txn| txn.txn.parts.iter())
+            .map(|(_, part)| part.len() as i64 * OPENING)
+            .sum();
+        let held: i64 = self
+            .world
+            .store
+            .rows()
+            .iter()
+            .filter(|(key, _)| key.table == ACCOUNTS)
+            .filter_map(|(_, row)| row.get(BALANCE))
+            .map(|value| as_number(value))
+            .sum();
+        ensure!(opened == held, Sum, "accounts were opened with {opened} in all and hold {held}");
+        Ok(())
+    }
+}
+
+/// Whether this row is what a failed condition says that it found.
+fn explains(condition: &Condition, found: &FoundValue, row: &Row) -> bool {
+    let same = match found {
+        FoundValue::Row { exists, version } => row.exists() == *exists && row.version() == *version,
+        FoundValue::Column(value) => match &condition.kind {
+            wal_core::ConditionKind::Compare { column, .. } | wal_core::ConditionKind::In { column, .. } => {
+                row.get(*column) == value.as_ref()
+            }
+            wal_core::ConditionKind::Exists
+            | wal_core::ConditionKind::NotExists
+            | wal_core::ConditionKind::Version(_) => false,
+        },
+    };
+    same && !model::holds(&condition.kind, row)
+}
+
+fn name_txn(txn: &TxnHistory) -> String {
+    format!("{} ({:?}), {}..{:?} us", txn.txn.id, txn.kind, txn.first_sent_us, txn.told_us)
+}

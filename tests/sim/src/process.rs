@@ -1,0 +1,75 @@
+//! A node and the process that runs on it: what a crash takes away, and what it leaves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use wal_core::log::ShardBatch;
+use wal_core::{Epoch, ShardId};
+
+use crate::clock::NodeClock;
+use crate::engines::{Commit, Shard};
+use crate::message::SeatId;
+use crate::producer::Producer;
+
+/// A machine. It survives its processes.
+pub(crate) struct Node {
+    pub(crate) clock: NodeClock,
+    pub(crate) paused_until: u64,
+    pub(crate) process: Option<Process>,
+    /// What a dead process had given to the embedded log and not synced.
+    pub(crate) unsynced: Vec<Pending>,
+}
+
+/// How far a candidate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It reads the log for the first time.
+    Reading,
+    /// It has stood, and reads on until it has won or lost.
+    Standing,
+    /// It leads.
+    Leading(Epoch),
+}
+
+/// A shard engine with what its runtime keeps.
+pub(crate) struct Seat {
+    pub(crate) uid: u64,
+    pub(crate) engine: Shard,
+    pub(crate) phase: Phase,
+    pub(crate) next: u64,
+    pub(crate) producer: Producer,
+    pub(crate) take_scheduled: bool,
+    pub(crate) draining_since: Option<u64>,
+}
+
+/// A batch that the embedded log has taken and not yet synced.
+pub(crate) struct Pending {
+    pub(crate) seat: SeatId,
+    pub(crate) append: u64,
+    pub(crate) batch: Arc<ShardBatch>,
+}
+
+/// Everything that a crash takes away.
+pub(crate) struct Process {
+    pub(crate) number: u64,
+    pub(crate) commit: Commit,
+    pub(crate) seats: Vec<Option<Seat>>,
+    pub(crate) routes: Vec<Option<(Epoch, usize)>>,
+    /// When a leader of each shard was last heard of.
+    pub(crate) heard_us: Vec<u64>,
+    /// Who should lead each shard, as far as this process was told.
+    pub(crate) placed: Vec<usize>,
+    pub(crate) retry_at: Vec<u64>,
+    /// The embedded log's queue.
+    pub(crate) disk: VecDeque<Pending>,
+    pub(crate) disk_syncing: bool,
+    pub(crate) disk_dead: bool,
+    /// After so many more commands the process ends.
+    pub(crate) crash_in: Option<u64>,
+}
+
+impl Process {
+    pub(crate) fn seat(&mut self, shard: ShardId) -> Option<&mut Seat> {
+        self.seats[shard.0 as usize].as_mut()
+    }
+}

@@ -1,0 +1,83 @@
+//! The end of a world: everything must come to rest, and soon.
+
+use crate::client::Doing;
+use crate::failure::{Check, Failure};
+use crate::message::Event;
+use crate::oracle::expected_tables;
+use crate::world::{Probe, REST_WITHIN_US, World};
+
+impl World {
+    /// Looks whether everything has come to rest.
+    pub(crate) fn on_watch(&mut self) -> Result<(), Failure> {
+        let since = self.healed_at.unwrap_or(self.now_us);
+        if self.now_us > since + REST_WITHIN_US {
+            return Err(Failure::new(Check::Stuck, self.what_is_stuck()));
+        }
+        if self.probing == Probe::NotYet {
+            let done = self.clients.iter().all(|client| client.doing == Doing::Finished);
+            if done {
+                self.begin_probe();
+            }
+        }
+        if self.probing == Probe::Resting && self.is_at_rest() {
+            self.probing = Probe::Rested;
+            return Ok(());
+        }
+        self.schedule(20_000, Event::Watch);
+        Ok(())
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.truth.prepared().next().is_none()
+            && self.undecided().next().is_none()
+            && *self.store.rows() == expected_tables(self)
+    }
+
+    /// Transactions that somebody was promised would be decided, and are not.
+    fn undecided(&self) -> impl Iterator<Item = usize> + '_ {
+        let open = |index: &usize| {
+            let txn = &self.history.txns[*index];
+            let truth = self.truth.txn(txn.txn.id);
+            txn.logged && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_empty())
+        };
+        (0..self.history.txns.len()).filter(open)
+    }
+
+    fn what_is_stuck(&self) -> String {
+        let mut story = format!("not at rest {} s after everything healed; ", REST_WITHIN_US / 1_000_000);
+        for (index, client) in self.clients.iter().enumerate() {
+            if client.doing == Doing::Finished {
+                continue;
+            }
+            let ids: Vec<String> = client
+                .unresolved
+                .iter()
+                .filter(|txn| !self.is_resolved(**txn))
+                .map(|txn| self.history.txns[*txn].txn.id.to_string())
+                .collect();
+            story += &format!("client {index} is {:?}, unresolved {ids:?}; ", client.doing);
+        }
+        for (shard, id) in self.truth.prepared() {
+            story += &format!("shard {shard} holds locks of {id}; ");
+        }
+        for txn in self.undecided() {
+            story += &format!("{} was logged and is not decided; ", self.history.txns[txn].txn.id);
+        }
+        if self.probing == Probe::Resting {
+            let expected = expected_tables(self);
+            for (key, row) in &expected {
+                let stored = self.store.row(key);
+                if stored != *row {
+                    story += &format!("{key:?} holds {stored:?}, committed is {row:?}; ");
+                }
+            }
+        }
+        for (slot, node) in self.nodes.iter().enumerate() {
+            for seat in node.process.iter().flat_map(|process| process.seats.iter().flatten()) {
+                let status = seat.engine.status();
+                story += &format!("\n  n{slot} {:?} {status:?}", seat.phase);
+            }
+        }
+        story
+    }
+}

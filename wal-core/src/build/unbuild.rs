@@ -1,0 +1,118 @@
+//! Back from what the engines run to what a client would have asked: for people who look into a log.
+
+use super::{Batch, Check, Columns, Mutation, RowCondition, Write};
+use crate::id::ColumnId;
+use crate::namespace::Namespace;
+use crate::row::RowKey;
+use crate::schema::{Column, Table};
+use crate::txn::{CellOp, ConditionKind, Part, WriteOp};
+use crate::value::Value;
+
+/// Parts that are not of this version of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: look at it with the namespace version that wrote it")]
+pub struct OtherVersion(String);
+
+/// The batch that these parts stand for, conditions in the order of the request. Mutations of one row
+/// that mix puts, deletes and adds come back as one mutation of each kind.
+///
+/// # Errors
+///
+/// Says which table or column the namespace does not have, or whose bytes are not of its type: the
+/// parts are then of another version of it.
+pub fn unbuild<'a>(
+    namespace: &Namespace,
+    parts: impl IntoIterator<Item = &'a Part>,
+) -> Result<Batch, OtherVersion> {
+    let mut batch = Batch::default();
+    let mut conditions: Vec<(u32, RowCondition)> = Vec::new();
+    for row in parts.into_iter().flatten() {
+        let table = namespace
+            .table(row.key.table)
+            .ok_or_else(|| OtherVersion(format!("there is no table number {}", row.key.table)))?;
+        let name = || table.full_name().to_owned();
+        let key = key_columns(table, &row.key)?;
+        for condition in &row.conditions {
+            let check = check(table, &condition.kind)?;
+            let condition_on = RowCondition { table: name(), key: key.clone(), check };
+            conditions.push((condition.index, condition_on));
+        }
+        for write in writes(table, &row.write)? {
+            batch.mutations.push(Mutation { table: name(), key: key.clone(), write });
+        }
+    }
+    conditions.sort_by_key(|(index, _)| *index);
+    batch.conditions = conditions.into_iter().map(|(_, condition)| condition).collect();
+    Ok(batch)
+}
+
+fn key_columns(table: &Table, key: &RowKey) -> Result<Columns, OtherVersion> {
+    let foreign = |error| OtherVersion(format!("{}: {error}", table.full_name()));
+    let values = table.key_values(key).map_err(foreign)?;
+    Ok(values.into_iter().map(|(name, value)| (name.to_owned(), Some(value))).collect())
+}
+
+fn column(table: &Table, id: ColumnId) -> Result<&Column, OtherVersion> {
+    let missing = || OtherVersion(format!("{} has no column number {id}", table.full_name()));
+    table.column(id).ok_or_else(missing)
+}
+
+fn decode(table: &Table, id: ColumnId, bytes: &[u8]) -> Result<Value, OtherVersion> {
+    let column = column(table, id)?;
+    Value::decode(column.ty, bytes)
+        .map_err(|error| OtherVersion(format!("{}.{}: {error}", table.full_name(), column.name)))
+}
+
+fn check(table: &Table, kind: &ConditionKind) -> Result<Check, OtherVersion> {
+    Ok(match kind {
+        ConditionKind::Exists => Check::Exists,
+        ConditionKind::NotExists => Check::NotExists,
+        ConditionKind::Version(version) => Check::Version(*version),
+        ConditionKind::Compare { column: id, op, value } => Check::Compare {
+            column: column(table, *id)?.name.clone(),
+            op: *op,
+            value: value.as_ref().map(|bytes| decode(table, *id, bytes)).transpose()?,
+        },
+        ConditionKind::In { column: id, values } => Check::In {
+            column: column(table, *id)?.name.clone(),
+            values: values
+                .iter()
+                .map(|bytes| decode(table, *id, bytes).map(Some))
+                .collect::<Result<_, _>>()?,
+        },
+    })
+}
+
+fn writes(table: &Table, write: &WriteOp) -> Result<Vec<Write>, OtherVersion> {
+    let (insert, cells) = match write {
+        WriteOp::None => return Ok(Vec::new()),
+        WriteOp::DeleteRow => return Ok(vec![Write::DeleteRow]),
+        WriteOp::Cells { insert, cells } => (*insert, cells),
+    };
+    let (mut puts, mut deletes, mut adds) = (Columns::new(), Vec::new(), Columns::new());
+    for cell in cells {
+        let name = column(table, cell.column())?.name.clone();
+        match cell {
+            CellOp::Put { column, value } => {
+                puts.push((name, Some(decode(table, *column, value)?)))
+            }
+            CellOp::Add { column, delta } => {
+                adds.push((name, Some(decode(table, *column, delta)?)))
+            }
+            CellOp::Delete { .. } => deletes.push(name),
+        }
+    }
+    let mut writes = Vec::new();
+    if insert {
+        writes.push(Write::Insert(puts));
+    } else if !puts.is_empty() {
+        writes.push(Write::Put(puts));
+    }
+    if !deletes.is_empty() {
+        writes.push(Write::DeleteColumns(deletes));
+    }
+    if !adds.is_empty() {
+        writes.push(Write::Add(adds));
+    }
+    Ok(writes)
+}
