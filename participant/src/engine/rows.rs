@@ -107,7 +107,8 @@ impl RowTable {
         self.entries.get_mut(key).expect("inserted above").pins += 1;
     }
 
-    /// Notes that `waiter` needs the row to be read; true if a read must be started.
+    /// Notes that `waiter` needs the row to be read; true if a read must be started. The read itself
+    /// keeps the row in memory too: whatever is written before its answer comes must be merged into it.
     pub(super) fn load(&mut self, key: &RowKey, waiter: Age) -> bool {
         self.pin(key);
         let entry = self.entries.get_mut(key).expect("pinned above");
@@ -118,13 +119,14 @@ impl RowTable {
             }
             None => {
                 entry.loading = Some(SmallVec::from_slice(&[waiter]));
+                entry.pins += 1;
                 true
             }
         }
     }
 
     /// The read that [`Self::load`] asked for: completes the row, tells who waited. Their pins stay.
-    pub(super) fn loaded(&mut self, key: &RowKey, stored: Row) -> SmallVec<[Age; 2]> {
+    pub(super) fn loaded(&mut self, key: &RowKey, stored: Row, owned: bool) -> SmallVec<[Age; 2]> {
         let Some(entry) = self.entries.get_mut(key) else { return SmallVec::new() };
         let Some(waiters) = entry.loading.take() else { return SmallVec::new() };
         let before = entry.row.size_bytes();
@@ -132,6 +134,7 @@ impl RowTable {
         entry.row.merge(&newer);
         entry.complete = true;
         self.bytes = self.bytes + entry.row.size_bytes() - before;
+        self.unpin(key, 1, owned);
         waiters
     }
 
