@@ -90,7 +90,9 @@ impl CellOp {
     /// The column that the operation writes.
     pub const fn column(&self) -> ColumnId {
         match self {
-            Self::Put { column, .. } | Self::Delete { column } | Self::Add { column, .. } => *column,
+            Self::Put { column, .. } | Self::Delete { column } | Self::Add { column, .. } => {
+                *column
+            }
         }
     }
 }
@@ -126,7 +128,8 @@ pub struct RowOp {
 impl RowOp {
     /// Whether the row's current content must be known before the transaction can be decided.
     pub fn needs_row(&self) -> bool {
-        !self.conditions.is_empty() || matches!(&self.write, WriteOp::Cells { cells, .. }
+        !self.conditions.is_empty()
+            || matches!(&self.write, WriteOp::Cells { cells, .. }
             if cells.iter().any(|cell| matches!(cell, CellOp::Add { .. })))
     }
 

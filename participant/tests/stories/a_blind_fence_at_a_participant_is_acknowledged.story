@@ -8,5 +8,6 @@ txn t1: 1 alice =1; 2 bob =1
 < c1: t1 known: closed: fenced
 # The home closed too, and asks until it is acknowledged.
 > closed t1: fenced
+< tell 1: acknowledge t1 by 2
 > durable
 > finished t1

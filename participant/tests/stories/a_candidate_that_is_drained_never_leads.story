@@ -5,5 +5,6 @@ shard 1
 > stand
 + 0 Epoch 1
 > drain
+< halt: resigned
 > durable
 > read on

@@ -14,5 +14,4 @@ store bob = 4 @-80
 > durable
 < tell 1: closed t1: condition 0 on bob found 4
 < tell 1: acknowledge t1 by 2
-< tell 1: closed t1: condition 0 on bob found 4
 < tell 1: acknowledge t1 by 2

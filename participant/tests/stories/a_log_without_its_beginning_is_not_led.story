@@ -11,7 +11,6 @@ txn t1: 1 alice =1
 > crash
 > replay
 > stand
-+ 0 Epoch 1
+< halt: corrupt, the log has neither its beginning nor a whole checkpoint; restore it
 > durable
 > read on
-< leading in epoch 1

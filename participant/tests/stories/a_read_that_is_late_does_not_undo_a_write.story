@@ -19,6 +19,9 @@ store alice = 4 @-80
 < c3: t2 committed at @0 by 1.2
 > flushed io2
 > single t3 from c4
-< read io3: alice
 > rows io1 as then
 + 3 CommitSingle t3 at @8: alice
+> durable
+< c4: t3 committed at @8 by 1.3
+> wait 10 ms
+< flush io3: alice = 10 @9

@@ -24,8 +24,9 @@ txn t3: 1 alice =3; 2 bob =3
 + 3 Resign
 # It has said its last word: what comes now belongs to the successor.
 > fence t3 from c4
-+ 4 Close t3: fenced
+< c4: not leading, epoch 1
 > ask t1 from c5
+< c5: not leading, epoch 1
 > wait 200 ms
 > durable
 < halt: resigned

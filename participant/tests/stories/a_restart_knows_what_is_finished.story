@@ -1,4 +1,4 @@
-# The home says "finished" only once its log says so: or it would ask for ever what others have forgotten
+# What every participant holds is logged, so that a restart need not ask for it again
 shard 1
 txn t1: 1 alice =1; 2 bob =1
 

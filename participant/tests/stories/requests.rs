@@ -46,10 +46,10 @@ pub(crate) fn parse(names: &mut Names, at: Surroundings, text: &str) -> Option<S
             }))
         }
         "commit" => {
-            let id = names.txn(txn()).id;
+            let (id, home) = (names.txn(txn()).id, names.txn(txn()).home());
             let attempt = names.attempt(id, words[2]);
             let timestamp = timestamp(after("at").expect("commit T #N at @TIME"));
-            ShardRequest::Commit { id, attempt, timestamp, applied: has("applied") }
+            ShardRequest::Commit { id, attempt, timestamp, home, applied: has("applied") }
         }
         "abort" => {
             let id = names.txn(txn()).id;
@@ -112,7 +112,7 @@ pub(crate) fn text(names: &mut Names, request: &ShardRequest) -> String {
             let whole = if p.whole.is_some() { " with the whole" } else { "" };
             format!("prepare {name} {attempt} in epoch {}{whole}", p.expected_epoch)
         }
-        ShardRequest::Commit { id, attempt, timestamp, applied: a } => {
+        ShardRequest::Commit { id, attempt, timestamp, applied: a, .. } => {
             let (name, attempt) = named(names, *id, *attempt);
             format!("commit {name} {attempt} at {}{}", at_text(*timestamp), applied(*a))
         }

@@ -276,7 +276,8 @@ impl World {
             false => vec![named],
         };
         for id in outstanding {
-            let io = self.io.get(&id).unwrap_or_else(|| panic!("{name} is not outstanding")).clone();
+            let io =
+                self.io.get(&id).unwrap_or_else(|| panic!("{name} is not outstanding")).clone();
             if let Some(event) = answer(self, id, &io) {
                 self.io.remove(&id);
                 if let ShardEvent::FlushFailed { io: id } = event {
