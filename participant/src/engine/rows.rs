@@ -116,7 +116,8 @@ impl RowTable {
         self.entries.get_mut(key).expect("inserted above").pins += 1;
     }
 
-    /// Notes that `waiter` needs the row to be read; true if a read must be started.
+    /// Notes that `waiter` needs the row to be read; true if a read must be started. The read itself
+    /// keeps the row in memory too: whatever is written before its answer comes must be merged into it.
     pub(super) fn load(&mut self, key: &RowKey, waiter: Age) -> bool {
         self.pin(key);
         let entry = self.entries.get_mut(key).expect("pinned above");
@@ -126,13 +127,19 @@ impl RowTable {
                 false
             }
             None => {
+<<<<<<< HEAD
                 let waiters = SmallVec::from_slice(&[waiter]);
                 entry.loading = Some(Loading { io: None, waiters });
+=======
+                entry.loading = Some(SmallVec::from_slice(&[waiter]));
+                entry.pins += 1;
+>>>>>>> stories
                 true
             }
         }
     }
 
+<<<<<<< HEAD
     /// The read that [`Self::load`] asked for was started.
     pub(super) fn load_started(&mut self, key: &RowKey, io: IoId) {
         if let Some(loading) = self.entries.get_mut(key).and_then(|entry| entry.loading.as_mut()) {
@@ -143,6 +150,10 @@ impl RowTable {
     /// The read has ended: completes the row, tells who waited. Their pins stay. The answer of an
     /// older read is not this row's.
     pub(super) fn loaded(&mut self, key: &RowKey, io: IoId, stored: Row) -> SmallVec<[Age; 2]> {
+=======
+    /// The read that [`Self::load`] asked for: completes the row, tells who waited. Their pins stay.
+    pub(super) fn loaded(&mut self, key: &RowKey, stored: Row, owned: bool) -> SmallVec<[Age; 2]> {
+>>>>>>> stories
         let Some(entry) = self.entries.get_mut(key) else { return SmallVec::new() };
         let Some(Loading { waiters, .. }) = entry.loading.take_if(|loading| loading.io == Some(io))
         else {
@@ -153,6 +164,7 @@ impl RowTable {
         entry.row.merge(&newer);
         entry.complete = true;
         self.bytes = self.bytes + entry.row.size_bytes() - before;
+        self.unpin(key, 1, owned);
         waiters
     }
 
