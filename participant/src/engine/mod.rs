@@ -299,7 +299,6 @@ impl<R: Rules> ShardEngine<R> {
         if !self.to_read.is_empty() {
             let keys = std::mem::take(&mut self.to_read);
             let io = self.next_io();
-            keys.iter().for_each(|key| self.rows.load_started(key, io));
             self.reads.insert(io, keys.clone());
             out.push(ShardCommand::ReadRows { io, keys });
         }

@@ -224,14 +224,9 @@ impl World {
         let barred = truth.is_some_and(|truth| truth.is_barred(entry.txn.home(), &participants));
         let closed = truth.map_or(&[][..], |truth| truth.closed.as_slice());
         ensure!(
-<<<<<<< HEAD
             barred && (closed.contains(reason) || entry.twin.is_some()),
-            Answer, "{id} is said to be aborted ({reason:?}); the logs say {truth:?}"
-=======
-            closed.contains(reason) || (!closed.is_empty() && entry.twin.is_some()),
             Answer,
             "{id} is said to be aborted ({reason:?}); the logs say {truth:?}"
->>>>>>> stories
         );
         if let Some(Verdict::Aborted(first)) = &entry.verdict
             && first != reason

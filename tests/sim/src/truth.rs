@@ -300,7 +300,13 @@ impl Truth {
         Ok(())
     }
 
-    fn on_close(&mut self, shard: ShardId, id: TxnId, knows: bool, reason: AbortReason) -> Result<(), Failure> {
+    fn on_close(
+        &mut self,
+        shard: ShardId,
+        id: TxnId,
+        knows: bool,
+        reason: AbortReason,
+    ) -> Result<(), Failure> {
         let txn = self.txns.entry(id).or_default();
         let takes_part = txn.committed.as_ref().is_some_and(|committed| {
             committed.adds.iter().any(|(participant, _)| *participant == shard)
@@ -336,16 +342,11 @@ impl TxnTruth {
         let participants: Vec<ShardId> = committed.adds.iter().map(|(shard, _)| *shard).collect();
         let home = participants[id.home_index(participants.len())];
         ensure!(
-<<<<<<< HEAD
             !self.is_barred(home, &participants),
-            Log, "{id} commits ({committed:?}) after it was closed: {:?} by {:?}", self.closed, self.closers
-=======
-            closer.is_none(),
             Log,
             "{id} commits ({committed:?}) after it was closed: {:?} by {:?}",
             self.closed,
             self.closers
->>>>>>> stories
         );
         ensure!(
             self.committed.is_none(),
