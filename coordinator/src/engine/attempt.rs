@@ -220,7 +220,7 @@ impl Drive {
         };
         let timestamp = timestamp.into_iter().max().expect("there are participants");
         self.tell_committed(timestamp, context);
-        self.committed(timestamp, epoch, context)
+        self.committed(timestamp, self.home_epoch(), context)
     }
 
     fn tell_committed<R: Rules>(&self, timestamp: Timestamp, context: &mut Context<'_, R>) {
