@@ -87,7 +87,7 @@ fn list(options: &Options, printed: &mut Vec<Value>) {
                 "rule": rule.name(), "section": rule.section(), "sentence": rule.sentence(), "configuration": by,
             }));
         } else {
-            println!("{:<26} §{:<4} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
+            println!("{:<26} {:<6} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
         }
     }
 }
