@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use coordinator::service::{ControlError, Drain, ServiceLimits, router};
+use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::cli::ServeArgs;
 use crate::compose::System;
@@ -84,7 +83,7 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let limits = ServiceLimits::default();
     let (router, drain) = router(system.backend.clone(), system.control.clone(), limits).await;
     let (close, closing) = oneshot::channel::<()>();
-    let incoming = TcpListenerStream::new(ports.grpc);
+    let incoming = connections(ports.grpc);
     let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
         let _ = closing.await; // a sender that is gone closes too
     }));
