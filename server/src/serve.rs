@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use coordinator::service::{ControlError, Drain, ServiceLimits, router};
+use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tonic::transport::server::TcpIncoming;
 
 use crate::cli::ServeArgs;
 use crate::compose::System;
@@ -84,8 +83,7 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let limits = ServiceLimits::default();
     let (router, drain) = router(system.backend.clone(), system.control.clone(), limits).await;
     let (close, closing) = oneshot::channel::<()>();
-    // Answers are small and wait for nothing: without this the kernel holds them back for 40 ms.
-    let incoming = TcpIncoming::from(ports.grpc).with_nodelay(Some(true));
+    let incoming = connections(ports.grpc);
     let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
         let _ = closing.await; // a sender that is gone closes too
     }));

@@ -112,12 +112,12 @@ fn every_verb_prints_data_and_ends_with_its_code() {
         .json(4, &["namespace", "change", text(&example("bank.toml")), "--expected-version", "9"]);
     assert_eq!(server.json(0, &["status"]).as_array().map(Vec::len), Some(16));
 
-    // Without the accounts the transfer's condition fails; with them it commits.
+    // Without the accounts both conditions of the transfer fail, each on its own shard: either may be
+    // the one that is told. With them it commits.
     let aborted = server.json(4, &["submit", text(&transfer)]);
-    assert_eq!(
-        (&aborted["outcome"], &aborted["reason"]["condition_failed"]),
-        (&"aborted".into(), &0.into())
-    );
+    assert_eq!(aborted["outcome"], "aborted");
+    let failed = aborted["reason"]["condition_failed"].as_u64().expect("which condition");
+    assert!(failed < 2, "{aborted}");
     let plan = server.json(0, &["submit", text(&accounts), "--dry-run"]);
     assert_eq!((&plan["valid"], &plan["rows"]), (&true.into(), &2.into()));
     server.json(0, &["submit", text(&accounts), "--wait", "applied"]);
