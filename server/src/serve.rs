@@ -90,8 +90,10 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     readiness.set(true);
     tracing::info!(%address, %http, "serving");
 
+    let mut failed = None;
     tokio::select! {
         () = signals.next() => {}
+        why = failure(&system) => failed = Some(why),
         ended = &mut serving => {
             ended.context("the gRPC server was cut off")?.context("the gRPC server stopped")?;
         }
@@ -102,7 +104,19 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
         () = stopping => tracing::info!("stopped"),
         () = signals.next() => anyhow::bail!("stopped at once by a second signal"),
     }
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Comes back when a namespace has failed: a server that cannot commit is better restarted than left
+/// standing, for a restart finds the truth.
+async fn failure(system: &System) -> String {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    loop {
+        if let Some(why) = system.failure() {
+            return why;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// NOT_SERVING first, then what is in work, then the connections, then the engines.
