@@ -380,3 +380,6 @@ fn whole(prepare: &Prepare) -> Arc<Transaction> {
         parts,
     })
 }
+
+#[cfg(test)]
+mod tests;

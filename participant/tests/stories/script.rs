@@ -82,6 +82,11 @@ impl Story {
         Ok(())
     }
 
+    /// Whether the story tells exactly this.
+    pub(crate) fn is(&self, outputs: &[Vec<String>]) -> bool {
+        self.steps.iter().zip(outputs).all(|(step, output)| step.expected == *output)
+    }
+
     fn write(&self, outputs: &[Vec<String>]) {
         let text = fs::read_to_string(&self.path).expect("a story can be read");
         let mut outputs = outputs.iter();
