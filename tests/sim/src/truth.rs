@@ -28,7 +28,6 @@ struct ShardTruth {
     accepted: Vec<bool>,
     prepared: BTreeMap<TxnId, (Attempt, Arc<Part>)>,
     locks: BTreeMap<RowKey, Lock>,
-    closed: BTreeMap<TxnId, ()>,
 }
 
 /// One participant's promise.
@@ -156,10 +155,6 @@ impl Truth {
     fn on_prepare(&mut self, at_us: u64, shard: ShardId, prepare: Prepare) -> Result<(), Failure> {
         let id = prepare.id;
         let here = &mut self.shards[shard.0 as usize];
-        ensure!(
-            !here.closed.contains_key(&id),
-            Log, "shard {shard} prepares {id}, which it closed before"
-        );
         if let Some((attempt, _)) = here.prepared.get(&id) {
             ensure!(false, Log, "shard {shard} prepares {id} again while {attempt:?} is undecided");
         }
@@ -276,9 +271,6 @@ impl Truth {
             txn.closed.push(reason);
         }
         let here = &mut self.shards[shard.0 as usize];
-        if knows {
-            here.closed.insert(id, ());
-        }
         here.free(id);
         Ok(())
     }
