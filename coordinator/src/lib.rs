@@ -4,3 +4,4 @@ pub mod api;
 pub mod engine;
 pub mod interface;
 pub mod runtime;
+pub mod service;

@@ -185,6 +185,14 @@ pub enum FoundValue {
     },
     /// The column's value in CQL's binary form; `None` is null.
     Column(Option<Bytes>),
+    /// A column and its value. Whoever asks for the outcome later, without the transaction at hand, can
+    /// only from this be told the column's name and the value's type: write this one.
+    NamedColumn {
+        /// Which column.
+        column: ColumnId,
+        /// Its value in CQL's binary form; `None` is null.
+        value: Option<Bytes>,
+    },
 }
 
 /// Why a transaction was closed: final, and the same for everybody who asks.

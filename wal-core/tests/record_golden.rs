@@ -85,6 +85,8 @@ fn closes() -> Vec<(&'static str, Body)> {
     let version = RowVersion(3);
     let row = FoundValue::Row { exists: false, version };
     let column = FoundValue::Column(Some(Bytes::from_static(b"f")));
+    let named =
+        FoundValue::NamedColumn { column: ColumnId(8), value: Some(Bytes::from_static(b"f")) };
     let failed = |found| AbortReason::ConditionFailed { index: 1, key: key("k"), found };
     vec![
         ("close-row", close(failed(row))),
@@ -95,6 +97,7 @@ fn closes() -> Vec<(&'static str, Body)> {
         ("close-schema", close(AbortReason::Schema { what: "no table t".into() })),
         ("close-fenced", close(AbortReason::Fenced)),
         ("close-reused", close(AbortReason::IdReused)),
+        ("close-named", close(failed(named))),
     ]
 }
 

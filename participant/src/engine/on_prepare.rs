@@ -7,7 +7,7 @@ use wal_core::{Attempt, Millis, Now, Transaction, TxnId};
 
 use super::admit::{Asked, Checked, Waiter};
 use super::{Role, Rule, Rules, ShardCommand, ShardEngine};
-use crate::message::{Known, NoReason, Origin, PrepareRequest, ShardReply, Vote};
+use crate::message::{Known, NoReason, Origin, Outcome, PrepareRequest, ShardReply, Vote};
 
 impl<R: Rules> ShardEngine<R> {
     pub(super) fn on_prepare(
@@ -19,6 +19,7 @@ impl<R: Rules> ShardEngine<R> {
     ) {
         let (id, attempt) = (prepare.id, prepare.attempt);
         if let Some(vote) = self.known_vote(id, prepare.fingerprint) {
+            self.close_with_participants(now, &prepare, out);
             return self.reply_proved(origin, ShardReply::Voted { id, attempt, vote });
         }
         if let Some(prepared) = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref())
@@ -46,6 +47,25 @@ impl<R: Rules> ShardEngine<R> {
         }
         let age = (prepare.start, id);
         self.consider(now, age, Waiter::new(Asked::Prepare(prepare), origin, now), out);
+    }
+
+    /// A fence that named no participants closed here what turns out to have some. Whoever hears of this
+    /// close may say "aborted": it must be kept, and told, until the home has closed too.
+    fn close_with_participants(
+        &mut self,
+        now: Now,
+        prepare: &PrepareRequest,
+        out: &mut Vec<ShardCommand>,
+    ) {
+        let Some(entry) = self.ledger.entry(prepare.id) else { return };
+        if !entry.participants.is_empty() {
+            return;
+        }
+        if let Some(Outcome::Closed(reason)) = self.ledger.outcome(prepare.id) {
+            let fingerprint = Some(prepare.fingerprint);
+            self.close(now, prepare.id, fingerprint, &prepare.participants, reason, out);
+            self.settle(prepare.id);
+        }
     }
 
     /// The same attempt again while it waits for locks: both senders are told.
@@ -133,7 +153,7 @@ impl<R: Rules> ShardEngine<R> {
                     self.close(now, id, fingerprint, &prepare.participants, *reason, out);
                     self.settle(id);
                 } else {
-                    let outcome = crate::message::Outcome::Closed(*reason);
+                    let outcome = Outcome::Closed(*reason);
                     for origin in origins {
                         let vote = Vote::Decided(outcome.clone());
                         self.reply(*origin, ShardReply::Voted { id, attempt, vote });

@@ -1,7 +1,8 @@
 //! A transaction of one shard: one record, deduplicated by its id.
 //!
 //! Gateways A and B send the same transaction, because the client retried; gateway C sends other content
-//! under the same id. Requests repeat. The shard may fail over with the record in flight.
+//! under the same id. Requests repeat. The shard may fail over with the record in flight. When its floor has
+//! passed the id's time it may forget the outcome: nobody else has a part in it.
 
 use crate::check::{Goal, Machine};
 use crate::invariant::Broken;
@@ -29,6 +30,11 @@ pub struct State {
     told: [bool; 2],
     exists: bool,
     failovers: u8,
+    /// The floor has passed the id's time.
+    floor: bool,
+    /// The outcome was forgotten.
+    forgotten: bool,
+    too_old: bool,
 }
 
 /// One thing that may happen.
@@ -38,11 +44,14 @@ pub enum Step {
     Request(Content),
     Durable,
     FailOver { kept: bool },
+    Floor,
+    Forget,
 }
 
 impl Single {
     fn on_request(&self, s: &mut State, content: Content) -> Option<()> {
-        let logged = s.log.first().copied().filter(|_| self.rules.has(Rule::DuplicateById));
+        let remembers = self.rules.has(Rule::DuplicateById) && !s.forgotten;
+        let logged = s.log.first().copied().filter(|_| remembers);
         let flying = s.appending.first().copied().filter(|_| self.rules.has(Rule::DuplicateJoins));
         let found = logged.or(flying);
         let other = found.is_some_and(|found| found != content);
@@ -50,9 +59,19 @@ impl Single {
             Some(_) if other && self.rules.has(Rule::FingerprintChecked) => s.exists = true,
             Some(_) if logged.is_some() => s.told[content as usize] = true,
             Some(_) => return None,
+            None if s.floor && self.rules.has(Rule::PrepareObeysFloor) => s.too_old = true,
             None if s.appending.len() + s.log.len() < 3 => s.appending.push(content),
             None => return None,
         }
+        Some(())
+    }
+
+    fn on_forget(&self, s: &mut State) -> Option<()> {
+        let may = s.floor || !self.rules.has(Rule::KeptUntilFloor);
+        if s.log.is_empty() || s.forgotten || !may {
+            return None;
+        }
+        s.forgotten = true;
         Some(())
     }
 
@@ -88,6 +107,7 @@ impl Machine for Single {
     fn steps(&self, _: &State, steps: &mut Vec<Step>) {
         steps.extend([Step::Request(0), Step::Request(1), Step::Durable]);
         steps.extend([true, false].map(|kept| Step::FailOver { kept }));
+        steps.extend([Step::Floor, Step::Forget]);
     }
 
     fn apply(&self, before: &State, step: &Step) -> Option<State> {
@@ -96,6 +116,11 @@ impl Machine for Single {
             Step::Request(content) => self.on_request(&mut state, content),
             Step::Durable => Self::on_durable(&mut state),
             Step::FailOver { kept } => Self::on_fail_over(&mut state, kept),
+            Step::Floor => {
+                state.floor = true;
+                Some(())
+            }
+            Step::Forget => self.on_forget(&mut state),
         }?;
         Some(state)
     }
@@ -124,9 +149,14 @@ impl Machine for Single {
                     "a request with content {content} arrives and is answered \"committed\" from memory"
                 )
             }
+            Step::Request(content) if after.too_old != before.too_old => {
+                format!("a request with content {content} is answered TOO_OLD")
+            }
             Step::Request(content) => {
                 format!("a request with content {content} is answered ALREADY_EXISTS")
             }
+            Step::Floor => "the floor passes the id's time".into(),
+            Step::Forget => "the shard forgets the outcome".into(),
             Step::Durable => "CommitSingle(t) is durable: the client is told \"committed\"".into(),
             Step::FailOver { kept: true } => {
                 "the shard fails over; the record in flight is in the log".into()
@@ -141,6 +171,7 @@ impl Machine for Single {
         vec![
             ("a retry is told \"committed\"", |_, state| state.told[0] && state.failovers > 0),
             ("other content is answered ALREADY_EXISTS", |_, state| state.exists),
+            ("a late retry is answered TOO_OLD", |_, state| state.forgotten && state.too_old),
         ]
     }
 }

@@ -220,9 +220,11 @@ impl World {
         let entry = &self.history.txns[txn];
         let id = entry.txn.id;
         let truth = self.truth.txn(id);
+        let participants: Vec<_> = entry.txn.participants().collect();
+        let barred = truth.is_some_and(|truth| truth.is_barred(entry.txn.home(), &participants));
         let closed = truth.map_or(&[][..], |truth| truth.closed.as_slice());
         ensure!(
-            closed.contains(reason) || (!closed.is_empty() && entry.twin.is_some()),
+            barred && (closed.contains(reason) || entry.twin.is_some()),
             Answer,
             "{id} is said to be aborted ({reason:?}); the logs say {truth:?}"
         );

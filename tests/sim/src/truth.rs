@@ -58,9 +58,9 @@ pub(crate) struct TxnTruth {
     pub(crate) committed: Option<Committed>,
     /// Why it was closed: participants that close at the same time may each have a reason of their own.
     pub(crate) closed: Vec<AbortReason>,
-    /// Which shards closed it. A fence without a locator closes it on every shard, also on those that
-    /// have no part in it.
-    closers: Vec<ShardId>,
+    /// Which shards closed it, and whether they knew its participants. A fence without a locator closes
+    /// blindly on every shard: only the home's blind close bars it for good.
+    closers: Vec<(ShardId, bool)>,
     /// The home durably holds the whole.
     pub(crate) held: bool,
     promises: Vec<Promise>,
@@ -154,7 +154,9 @@ impl Truth {
             }
             Body::Abort { id, attempt } => self.on_abort(shard, id, attempt),
             Body::Refuse { id, attempt } => self.on_refuse(shard, id, attempt),
-            Body::Close { id, reason, .. } => self.on_close(shard, id, reason),
+            Body::Close { id, participants, reason, .. } => {
+                self.on_close(shard, id, !participants.is_empty(), reason)
+            }
         }
     }
 
@@ -298,7 +300,13 @@ impl Truth {
         Ok(())
     }
 
-    fn on_close(&mut self, shard: ShardId, id: TxnId, reason: AbortReason) -> Result<(), Failure> {
+    fn on_close(
+        &mut self,
+        shard: ShardId,
+        id: TxnId,
+        knows: bool,
+        reason: AbortReason,
+    ) -> Result<(), Failure> {
         let txn = self.txns.entry(id).or_default();
         let takes_part = txn.committed.as_ref().is_some_and(|committed| {
             committed.adds.iter().any(|(participant, _)| *participant == shard)
@@ -309,22 +317,32 @@ impl Truth {
             "shard {shard} closes {id} ({reason:?}), which is committed: {:?}",
             txn.committed
         );
-        txn.closers.push(shard);
+        txn.closers.push((shard, knows));
         if !txn.closed.contains(&reason) {
             txn.closed.push(reason);
         }
         let here = &mut self.shards[shard.0 as usize];
-        here.closed.insert(id, ());
+        if knows {
+            here.closed.insert(id, ());
+        }
         here.free(id);
         Ok(())
     }
 }
 
 impl TxnTruth {
+    /// Whether a participant has closed it for good.
+    pub(crate) fn is_barred(&self, home: ShardId, participants: &[ShardId]) -> bool {
+        self.closers
+            .iter()
+            .any(|(shard, knows)| *shard == home || (*knows && participants.contains(shard)))
+    }
+
     fn commit(&mut self, id: TxnId, committed: Committed) -> Result<(), Failure> {
-        let closer = committed.adds.iter().find(|(shard, _)| self.closers.contains(shard));
+        let participants: Vec<ShardId> = committed.adds.iter().map(|(shard, _)| *shard).collect();
+        let home = participants[id.home_index(participants.len())];
         ensure!(
-            closer.is_none(),
+            !self.is_barred(home, &participants),
             Log,
             "{id} commits ({committed:?}) after it was closed: {:?} by {:?}",
             self.closed,

@@ -289,7 +289,7 @@ impl Piece for Transaction {
     }
 }
 
-/// 1 row (exists, version), 2 column (optional value).
+/// 1 row (exists, version), 2 column (optional value), 3 named column (column, optional value).
 impl Piece for FoundValue {
     fn write(&self, out: &mut Writer<'_>) {
         match self {
@@ -302,6 +302,11 @@ impl Piece for FoundValue {
                 out.byte(2);
                 out.piece(value);
             }
+            Self::NamedColumn { column, value } => {
+                out.byte(3);
+                out.piece(column);
+                out.piece(value);
+            }
         }
     }
 
@@ -309,6 +314,7 @@ impl Piece for FoundValue {
         Ok(match input.byte()? {
             1 => Self::Row { exists: input.piece()?, version: input.piece()? },
             2 => Self::Column(input.piece()?),
+            3 => Self::NamedColumn { column: input.piece()?, value: input.piece()? },
             _ => return Err(input.damaged("an unknown kind of found value")),
         })
     }

@@ -129,26 +129,27 @@ impl Commit {
         Some(())
     }
 
-    /// The home closes because a client asked it to fence.
-    pub(super) fn on_fence(&self, state: &mut State) -> Option<()> {
-        if self.below_floor_and_unvouched(state) {
+    /// A client asks for the transaction to be fenced: at the home, or, without a locator, at every shard.
+    pub(super) fn on_fence(&self, state: &mut State, shard: usize) -> Option<()> {
+        if self.below_floor_and_unvouched(state, shard) && self.rules.has(Rule::FenceObeysFloor) {
             return None;
         }
-        self.close(state, HOME)
+        self.close(state, shard)
     }
 
     /// The home hears of a `Close` elsewhere and closes too, durably.
     pub(super) fn on_close_told(&self, state: &mut State, shard: usize) -> Option<()> {
         let told = shard != HOME && state.shards[shard].outcome == Outcome::Close;
-        if !told || self.below_floor_and_unvouched(state) {
+        if !told || self.below_floor_and_unvouched(state, HOME) {
             return None;
         }
         self.close(state, HOME)
     }
 
-    /// An old id about which the home knows nothing is `TOO_OLD`: it is not closed again.
-    fn below_floor_and_unvouched(&self, state: &State) -> bool {
-        state.shards[HOME].floor >= ID_TIME && !state.home.intent
+    /// An old id about which a shard knows nothing is `TOO_OLD`: it is not closed again.
+    fn below_floor_and_unvouched(&self, state: &State, shard: usize) -> bool {
+        let vouched = shard == HOME && state.home.intent;
+        state.shards[shard].floor >= ID_TIME && !vouched
     }
 
     fn end(&self, state: &mut State, shard: usize, outcome: Outcome) {

@@ -88,7 +88,7 @@ pub enum Step {
     DeposedAcknowledges(usize),
     Commit { attempt: usize, shard: usize },
     Abort { attempt: usize, shard: usize },
-    Fence,
+    Fence(usize),
     CloseTold(usize),
     Open,
     TellAborted,
@@ -133,7 +133,7 @@ impl Commit {
         steps.extend([true, false].map(|kept| Step::FailOver { shard, kept }));
         steps.extend([true, false].map(|up| Step::Floor { shard, up }));
         steps.extend([Step::Acknowledge(shard), Step::DeposedAcknowledges(shard)]);
-        steps.push(Step::Finished(shard));
+        steps.extend([Step::Finished(shard), Step::Fence(shard)]);
         steps.extend([Step::AskFinished(shard), Step::Forget(shard)]);
     }
 }
@@ -161,7 +161,7 @@ impl Machine for Commit {
         for shard in 0..self.bounds.shards {
             self.steps_of_shard(shard, steps);
         }
-        steps.extend([Step::Open, Step::Fence, Step::TellAborted, Step::Finish]);
+        steps.extend([Step::Open, Step::TellAborted, Step::Finish]);
     }
 
     fn apply(&self, before: &State, step: &Step) -> Option<State> {
@@ -187,7 +187,7 @@ impl Machine for Commit {
             Step::DeposedAcknowledges(shard) => self.on_deposed_acknowledges(state, shard),
             Step::Commit { attempt, shard } => self.on_commit(state, attempt, shard),
             Step::Abort { attempt, shard } => self.on_abort(state, attempt, shard),
-            Step::Fence => self.on_fence(state),
+            Step::Fence(shard) => self.on_fence(state, shard),
             Step::CloseTold(shard) => self.on_close_told(state, shard),
             Step::Open => self.on_open(state),
             Step::TellAborted => self.on_tell_aborted(state),

@@ -85,10 +85,10 @@ impl Commit {
                     name(attempt)
                 )
             }
-            Step::Fence => {
-                "home is asked to fence and appends Close; the client may be told \"aborted\""
-                    .into()
-            }
+            Step::Fence(shard) => format!(
+                "{} is asked to fence and appends Close; the client may be told \"aborted\"",
+                shard_name(shard)
+            ),
             Step::CloseTold(shard) => {
                 format!("home hears of {}'s Close and appends Close too", shard_name(shard))
             }
@@ -102,6 +102,9 @@ impl Commit {
                     shard_name(shard),
                     after.shards[shard].floor
                 )
+            }
+            Step::Acknowledge(HOME) => {
+                "home counts itself among those that have the outcome".into()
             }
             Step::Acknowledge(shard) => {
                 format!("{} acknowledges the outcome to the home", shard_name(shard))

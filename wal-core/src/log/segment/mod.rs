@@ -34,7 +34,8 @@
 //! afterwards, it would be cut as a torn tail. To close this gap a *mark*, an empty block, is written and synced
 //! when the log has been idle for 100 ms, when it is closed, and when it is opened. So the gap is
 //! open only for damage to the last block of a log that lost its power, or was killed, within 100 ms of
-//! writing it. Open, too, is the loss of whole blocks that a disk acknowledged and did not keep: no log on one disk can see that.
+//! writing it. Open, too, is the loss of whole blocks that a disk acknowledged and did not keep: no log on
+//! one disk can see that.
 //!
 //! At opening the last block is written again and synced before it is believed: an earlier process may
 //! have ended between writing and syncing it, or after a sync that failed.

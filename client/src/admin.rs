@@ -1,0 +1,139 @@
+//! Administration.
+
+use handfast_proto::v1;
+use tonic::{Code, Response, Status};
+
+use crate::client::Client;
+use crate::failure::{Failure, Meaning};
+
+/// Why an administrator's call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// The request, or a definition, is wrong. Correct it.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It exists already, or somebody changed it meanwhile, or the change is refused. Look, then decide.
+    #[error("{0}")]
+    Conflict(String),
+    /// The server is away or overloaded. A change may or may not have been made: look first.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The server refused for a reason of its own.
+    #[error("{1}")]
+    Refused(Code, String),
+}
+
+impl From<Status> for AdminError {
+    fn from(status: Status) -> Self {
+        let Failure { meaning, code, message, .. } = Failure::from(status);
+        match (code, meaning) {
+            (_, Meaning::NotDone | Meaning::InDoubt) => Self::Unavailable(message),
+            (Code::InvalidArgument, _) => Self::Invalid(message),
+            (Code::NotFound, _) => Self::NotFound(message),
+            (Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition, _) => {
+                Self::Conflict(message)
+            }
+            (code, Meaning::Final) => Self::Refused(code, message),
+        }
+    }
+}
+
+/// The administrator's calls. Each is tried once: changes are not safe to repeat blindly.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Client {
+    /// The administrator's calls.
+    pub fn admin(&self) -> Admin {
+        Admin { client: self.clone() }
+    }
+}
+
+/// The namespace of an answer.
+fn namespace(found: Option<v1::Namespace>) -> Result<v1::Namespace, AdminError> {
+    found.ok_or_else(|| AdminError::Unavailable(Failure::malformed("it has no namespace").message))
+}
+
+impl Admin {
+    async fn call<T, R, F: Future<Output = Result<Response<R>, Status>>>(
+        &self,
+        message: T,
+        call: impl FnOnce(
+            handfast_proto::v1::handfast_admin_client::HandfastAdminClient<
+                tonic::transport::Channel,
+            >,
+            tonic::Request<T>,
+        ) -> F,
+    ) -> Result<R, AdminError> {
+        let request = Client::request(self.client.options.wait, message);
+        Ok(call(self.client.servers.admin(), request).await?.into_inner())
+    }
+
+    /// Creates a namespace from its TOML definition. It serves when this answers.
+    pub async fn create_namespace(&self, definition: &str) -> Result<v1::Namespace, AdminError> {
+        let message = v1::CreateNamespaceRequest { definition: definition.to_owned() };
+        let created = self.call(message, async |mut admin, it| admin.create_namespace(it).await);
+        namespace(created.await?.namespace)
+    }
+
+    /// What a definition would make, and whether its namespace exists. Changes nothing.
+    pub async fn validate_namespace(
+        &self,
+        definition: &str,
+    ) -> Result<(v1::Namespace, bool), AdminError> {
+        let message = v1::ValidateNamespaceRequest { definition: definition.to_owned() };
+        let valid = self.call(message, async |mut admin, it| admin.validate_namespace(it).await);
+        let valid = valid.await?;
+        Ok((namespace(valid.namespace)?, valid.exists))
+    }
+
+    /// All namespaces, by name.
+    pub async fn list_namespaces(&self) -> Result<Vec<v1::Namespace>, AdminError> {
+        let message = v1::ListNamespacesRequest {};
+        let all = self.call(message, async |mut admin, it| admin.list_namespaces(it).await);
+        Ok(all.await?.namespaces)
+    }
+
+    /// One namespace.
+    pub async fn describe_namespace(&self, name: &str) -> Result<v1::Namespace, AdminError> {
+        let message = v1::DescribeNamespaceRequest { name: name.to_owned() };
+        let found = self.call(message, async |mut admin, it| admin.describe_namespace(it).await);
+        namespace(found.await?.namespace)
+    }
+
+    /// Makes a new version of a namespace, if its current one is `expected_version`.
+    pub async fn change_namespace(
+        &self,
+        definition: &str,
+        expected_version: u32,
+    ) -> Result<v1::Namespace, AdminError> {
+        let definition = definition.to_owned();
+        let message = v1::ChangeNamespaceRequest { definition, expected_version };
+        let changed = self.call(message, async |mut admin, it| admin.change_namespace(it).await);
+        namespace(changed.await?.namespace)
+    }
+
+    /// The shards of a namespace, and how they are.
+    pub async fn status(&self, namespace: &str) -> Result<v1::GetStatusResponse, AdminError> {
+        let message = v1::GetStatusRequest { namespace: namespace.to_owned() };
+        self.call(message, async |mut admin, it| admin.get_status(it).await).await
+    }
+
+    /// Transactions of a namespace that are durable and undecided, oldest first.
+    pub async fn list_unresolved(
+        &self,
+        namespace: &str,
+        min_age_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<v1::Unresolved>, AdminError> {
+        let namespace = namespace.to_owned();
+        let message = v1::ListUnresolvedRequest { namespace, min_age_ms, limit };
+        let found = self.call(message, async |mut admin, it| admin.list_unresolved(it).await);
+        Ok(found.await?.transactions)
+    }
+}

@@ -1,0 +1,102 @@
+//! Waiting for the engine's answers without ever making the engine wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use wal_core::namespace::Namespace;
+
+use super::backend::{Backend, Refused};
+use crate::api::{Call, CallAnswer};
+use crate::runtime::Answers;
+
+/// Takes the answer of one call.
+struct Single(Mutex<Option<oneshot::Sender<CallAnswer>>>);
+
+impl Answers for Single {
+    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+        if let Some((_, answer)) = answers.pop()
+            && let Some(waiter) = lock(&self.0).take()
+        {
+            let _ = waiter.send(answer); // nobody waits any more: the call was forgotten meanwhile
+        }
+    }
+}
+
+/// Takes the answers of many calls until their stream comes to fetch them, all at once. Bounded by the
+/// stream's window: there is at most one answer for each call in flight.
+#[derive(Default)]
+pub(super) struct Inbox {
+    answers: Mutex<Vec<(u64, CallAnswer)>>,
+    arrived: Notify,
+}
+
+impl Inbox {
+    /// Waits until there may be answers.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Everything that arrived, in order; `into` gives its room for what arrives next.
+    pub(super) fn take(&self, into: &mut Vec<(u64, CallAnswer)>) {
+        into.clear();
+        std::mem::swap(&mut *lock(&self.answers), into);
+    }
+}
+
+impl Answers for Inbox {
+    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+        let waiting = {
+            let mut arrived = lock(&self.answers);
+            let waiting = !arrived.is_empty();
+            arrived.append(answers);
+            waiting
+        };
+        // What joins answers that wait already needs no wake: it rides with them.
+        if !waiting {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+/// A panic elsewhere cannot leave these values half-changed, so a poisoned lock is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets a call when its waiter goes away, whatever the reason.
+struct Waiting<'a> {
+    backend: &'a dyn Backend,
+    namespace: &'a Namespace,
+    call: u64,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.backend.forget(self.namespace, self.call);
+        }
+    }
+}
+
+/// Asks the engine and waits; `None` if the wait ended first (or the engine went away), which says
+/// nothing about what becomes of the call.
+pub(super) async fn ask(
+    backend: &dyn Backend,
+    namespace: &Namespace,
+    call: Call,
+    wait: Duration,
+) -> Result<Option<CallAnswer>, Refused> {
+    let (sender, receiver) = oneshot::channel();
+    let sink = Arc::new(Single(Mutex::new(Some(sender))));
+    let call = backend.call(namespace, vec![(call, 0)], sink)?;
+    let mut waiting = Waiting { backend, namespace, call, answered: false };
+    match tokio::time::timeout(wait, receiver).await {
+        Ok(Ok(answer)) => {
+            waiting.answered = true;
+            Ok(Some(answer))
+        }
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}

@@ -1,0 +1,203 @@
+//! The data service.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use handfast_proto::v1;
+use handfast_proto::v1::handfast_server::Handfast;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use wal_core::namespace::Namespace;
+use wal_core::{ShardId, TxnId};
+
+use super::calls::ask;
+use super::errors::ServiceError;
+use super::metrics::ServiceMetrics;
+use super::shared::Shared;
+use super::submission::{NamespaceCache, Submission, parse_id};
+use super::wait::{deadline, wait};
+use super::{convert, explain, outcome, stream};
+use crate::api::{Call, CallAnswer, Level, OutcomeQuery, ReadAnswer};
+
+/// Serves `handfast.v1.Handfast`.
+#[derive(Clone)]
+pub(super) struct DataService {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// A transaction that is asked about.
+struct Asked {
+    namespace: Arc<Namespace>,
+    id: TxnId,
+    home: Option<ShardId>,
+}
+
+impl DataService {
+    /// Counts a failure on its way out.
+    fn fail(&self, error: impl Into<ServiceError>) -> Status {
+        let error = error.into();
+        self.shared.metrics.refused(&error);
+        error.into()
+    }
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<v1::Outcome, ServiceError> {
+        let shared = &*self.shared;
+        let _room = shared.enter()?;
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let mut cache = NamespaceCache::default();
+        let Submission { namespace, txn, level } =
+            Submission::check(shared, &mut cache, request.transaction, request.level)?;
+        let wait = wait(&namespace, request.wait_ms, deadline);
+        tracing::debug!(id = %txn.id, shards = txn.parts.len(), ?level, "submit");
+        let call = Call::Submit { txn: Arc::clone(&txn), level };
+        let answer = ask(&*shared.backend, &namespace, call, wait).await?;
+        outcome::of_submission(&shared.metrics, &namespace, &txn, answer)
+    }
+
+    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Vec<v1::Row>, ServiceError> {
+        let shared = &*self.shared;
+        let _room = shared.enter()?;
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let namespace = shared.namespace(&request.namespace, "namespace")?;
+        let wait = wait(&namespace, request.wait_ms, deadline);
+        let keys = convert::keys_to_read(&namespace, request.rows)?;
+        let call = Call::Read { keys: keys.clone() };
+        match ask(&*shared.backend, &namespace, call, wait).await? {
+            Some(CallAnswer::Read(ReadAnswer::Rows(rows))) => {
+                let named = keys.iter().zip(&rows);
+                Ok(named.map(|((_, key), row)| super::names::row(&namespace, key, row)).collect())
+            }
+            Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms })) => {
+                Err(ServiceError::Overloaded { what: "the queue of reads", retry_after_ms })
+            }
+            Some(CallAnswer::Read(ReadAnswer::Unavailable { shard })) => {
+                Err(ServiceError::ShardUnavailable { shard })
+            }
+            Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_)) => {
+                Err(outcome::mismatch("a read"))
+            }
+            None => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
+        }
+    }
+
+    /// Finds out which transaction is meant.
+    fn locate(&self, locator: Option<v1::Locator>) -> Result<Asked, ServiceError> {
+        let locator = locator.ok_or_else(|| ServiceError::invalid("locator", "it is missing"))?;
+        let namespace = self.shared.namespace(&locator.namespace, "locator.namespace")?;
+        let id = parse_id(&locator.id, "locator.id")?;
+        let home = locator.home_shard.map(|home| convert::shard(&namespace, home)).transpose()?;
+        Ok(Asked { namespace, id, home })
+    }
+
+    async fn question(
+        &self,
+        asked: &Asked,
+        fence: bool,
+        level: Option<Level>,
+        wait: std::time::Duration,
+    ) -> Result<v1::Outcome, ServiceError> {
+        let Asked { namespace, id, home } = asked;
+        let query = OutcomeQuery { id: *id, home: *home, fence, wait: level };
+        let answer = ask(&*self.shared.backend, namespace, Call::Outcome(query), wait).await?;
+        outcome::of_question(namespace, *id, *home, answer)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<v1::ExplainResponse, ServiceError> {
+        let _room = self.shared.enter()?;
+        let deadline = deadline(request.metadata());
+        let asked = self.locate(request.into_inner().locator)?;
+        let wait = wait(&asked.namespace, 0, deadline);
+        let events = explain::events(&self.shared, &asked.namespace, asked.id).await?;
+        // Events without an outcome (below the floor, say) are worth more than an error.
+        let outcome = self.question(&asked, false, None, wait).await.ok();
+        Ok(v1::ExplainResponse { outcome, events })
+    }
+}
+
+#[tonic::async_trait]
+impl Handfast for DataService {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let start = Instant::now();
+        let outcome = Self::submit(self, request).await.map_err(|error| self.fail(error))?;
+        ServiceMetrics::took(&self.shared.metrics.submit, start.elapsed());
+        Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome) }))
+    }
+
+    type SubmitStreamStream = ReceiverStream<Result<v1::SubmitStreamResponse, Status>>;
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<v1::SubmitStreamRequest>>,
+    ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        let responses = stream::start(Arc::clone(&self.shared), request.into_inner())
+            .map_err(|error| self.fail(error))?;
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn read(
+        &self,
+        request: Request<v1::ReadRequest>,
+    ) -> Result<Response<v1::ReadResponse>, Status> {
+        let start = Instant::now();
+        let rows = Self::read(self, request).await.map_err(|error| self.fail(error))?;
+        ServiceMetrics::took(&self.shared.metrics.read, start.elapsed());
+        Ok(Response::new(v1::ReadResponse { rows }))
+    }
+
+    async fn get_outcome(
+        &self,
+        request: Request<v1::GetOutcomeRequest>,
+    ) -> Result<Response<v1::GetOutcomeResponse>, Status> {
+        let start = Instant::now();
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let answered = async {
+            let _room = self.shared.enter()?;
+            let asked = self.locate(request.locator)?;
+            let wait = wait(&asked.namespace, request.wait_ms, deadline);
+            self.question(&asked, request.fence, None, wait).await
+        };
+        let outcome = answered.await.map_err(|error| self.fail(error))?;
+        ServiceMetrics::took(&self.shared.metrics.outcome, start.elapsed());
+        Ok(Response::new(v1::GetOutcomeResponse { outcome: Some(outcome) }))
+    }
+
+    async fn wait_for(
+        &self,
+        request: Request<v1::WaitForRequest>,
+    ) -> Result<Response<v1::WaitForResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let answered = async {
+            let _room = self.shared.enter()?;
+            let asked = self.locate(request.locator)?;
+            let wait = wait(&asked.namespace, request.wait_ms, deadline);
+            let level = match convert::level(&asked.namespace, request.level)? {
+                Level::Logged => None,
+                level @ (Level::Committed | Level::Applied) => Some(level),
+            };
+            self.question(&asked, false, level, wait).await
+        };
+        let outcome = answered.await.map_err(|error| self.fail(error))?;
+        Ok(Response::new(v1::WaitForResponse { outcome: Some(outcome) }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        let response = Self::explain(self, request).await.map_err(|error| self.fail(error))?;
+        Ok(Response::new(response))
+    }
+}

@@ -1,0 +1,308 @@
+//! The one place where errors become gRPC statuses with `google.rpc` details.
+//!
+//! `ErrorInfo` always, with a reason that never changes; `BadRequest` where the request is at fault;
+//! `RetryInfo` wherever sending the same again can help; `ResourceInfo` where something is not there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use handfast_proto::{ERROR_DOMAIN, reason};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt, pb};
+use wal_core::limits::MAX_ID_AHEAD_MS;
+use wal_core::{Millis, ShardId, TxnId};
+
+use super::backend::{BackendError, Refused};
+use super::control::ControlError;
+
+/// When to try again after a shard was found without a leader: about a takeover of an embedded shard.
+const RETRY_UNAVAILABLE_MS: u64 = 200;
+/// When to try again after a server said that it stops: about a restart.
+const RETRY_SHUTDOWN_MS: u64 = 1_000;
+
+/// A field of a request that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path in the request, such as `transaction.mutations[2].put.columns[0].value`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub description: String,
+}
+
+impl Violation {
+    /// A violation at `field`.
+    pub fn new(field: impl Into<String>, description: impl ToString) -> Self {
+        Self { field: field.into(), description: description.to_string() }
+    }
+}
+
+/// Everything that a call can fail with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// The request is wrong: correct it.
+    #[error("{}", describe(.0))]
+    Invalid(Vec<Violation>),
+    /// There is no such namespace: create it.
+    #[error("namespace {name:?} does not exist; create it, or list those that do")]
+    NamespaceNotFound {
+        /// Its name.
+        name: String,
+    },
+    /// The logs that are left say nothing of the transaction.
+    #[error("no record of transaction {id} is left in the log; ask for its outcome instead")]
+    TransactionNotFound {
+        /// Which.
+        id: TxnId,
+    },
+    /// The id was used for other content: draw a new one.
+    #[error("transaction id {id} was already used for other content; draw a new id")]
+    IdReused {
+        /// Which.
+        id: TxnId,
+    },
+    /// The outcome may have been forgotten.
+    #[error(
+        "transaction id {id} is too old: outcomes up to {floor} ms since 1970 may have been \
+         forgotten, so it may or may not be committed; look at the rows it writes"
+    )]
+    TooOld {
+        /// Which.
+        id: TxnId,
+        /// The floor.
+        floor: Millis,
+    },
+    /// The id's time is too far ahead of the server's clock.
+    #[error(
+        "transaction id {id} is from more than {} minutes in the future; set the client's clock",
+        MAX_ID_AHEAD_MS / 60_000
+    )]
+    FromFuture {
+        /// Which.
+        id: TxnId,
+    },
+    /// No room; nothing was logged.
+    #[error("overloaded: {what} is full; nothing was logged, try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// What is full.
+        what: &'static str,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// A shard is not led; nothing was logged.
+    #[error("shard {shard} has no leader just now; nothing was logged, try again")]
+    ShardUnavailable {
+        /// Which.
+        shard: ShardId,
+    },
+    /// A read waited too long.
+    #[error("the rows were not free of undecided transactions within {waited_ms} ms; read again")]
+    ReadTimedOut {
+        /// How long it waited.
+        waited_ms: u64,
+    },
+    /// The server stops.
+    #[error("the server is shutting down; send the same to another one, or later")]
+    ShuttingDown,
+    /// A namespace definition is wrong.
+    #[error("{0}")]
+    InvalidDefinition(String),
+    /// The namespace exists already.
+    #[error("namespace {name:?} exists already; change it instead")]
+    NamespaceExists {
+        /// Its name.
+        name: String,
+    },
+    /// The change is not possible.
+    #[error("{0}")]
+    ChangeRefused(String),
+    /// Somebody changed the namespace meanwhile.
+    #[error(
+        "namespace {name:?} is at version {found}, not {expected}: somebody changed it meanwhile; \
+         describe it, and change it again with the version found"
+    )]
+    VersionConflict {
+        /// Its name.
+        name: String,
+        /// The version that the caller expected.
+        expected: u32,
+        /// The version found.
+        found: u32,
+    },
+    /// Something broke inside.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+fn describe(violations: &[Violation]) -> String {
+    match violations {
+        [] => "the request is invalid".to_owned(),
+        [only] => format!("{}: {}", only.field, only.description),
+        [first, rest @ ..] => {
+            format!("{}: {} (and {} more)", first.field, first.description, rest.len())
+        }
+    }
+}
+
+impl ServiceError {
+    /// A request with one wrong field.
+    pub fn invalid(field: impl Into<String>, description: impl ToString) -> Self {
+        Self::Invalid(vec![Violation::new(field, description)])
+    }
+
+    /// The gRPC code and the stable reason.
+    pub const fn code_and_reason(&self) -> (Code, &'static str) {
+        match self {
+            Self::Invalid(_) => (Code::InvalidArgument, reason::INVALID_REQUEST),
+            Self::NamespaceNotFound { .. } => (Code::NotFound, reason::NAMESPACE_NOT_FOUND),
+            Self::TransactionNotFound { .. } => (Code::NotFound, reason::TRANSACTION_NOT_FOUND),
+            Self::IdReused { .. } => (Code::AlreadyExists, reason::ID_REUSED),
+            Self::TooOld { .. } => (Code::FailedPrecondition, reason::ID_TOO_OLD),
+            Self::FromFuture { .. } => (Code::InvalidArgument, reason::ID_FROM_FUTURE),
+            Self::Overloaded { .. } => (Code::ResourceExhausted, reason::OVERLOADED),
+            Self::ShardUnavailable { .. } => (Code::Unavailable, reason::SHARD_UNAVAILABLE),
+            Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
+            Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
+            Self::InvalidDefinition(_) => (Code::InvalidArgument, reason::INVALID_DEFINITION),
+            Self::NamespaceExists { .. } => (Code::AlreadyExists, reason::NAMESPACE_EXISTS),
+            Self::ChangeRefused(_) => (Code::FailedPrecondition, reason::CHANGE_REFUSED),
+            Self::VersionConflict { .. } => (Code::Aborted, reason::NAMESPACE_VERSION_CONFLICT),
+            Self::Internal(_) => (Code::Internal, reason::INTERNAL),
+        }
+    }
+
+    /// When sending the same again can help.
+    const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::ShardUnavailable { .. } | Self::ReadTimedOut { .. } => Some(RETRY_UNAVAILABLE_MS),
+            Self::ShuttingDown => Some(RETRY_SHUTDOWN_MS),
+            Self::Invalid(_)
+            | Self::NamespaceNotFound { .. }
+            | Self::TransactionNotFound { .. }
+            | Self::IdReused { .. }
+            | Self::TooOld { .. }
+            | Self::FromFuture { .. }
+            | Self::InvalidDefinition(_)
+            | Self::NamespaceExists { .. }
+            | Self::ChangeRefused(_)
+            | Self::VersionConflict { .. }
+            | Self::Internal(_) => None,
+        }
+    }
+
+    /// Facts for programs: the metadata of `ErrorInfo`.
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::NamespaceNotFound { name } | Self::NamespaceExists { name } => {
+                vec![("namespace", name.clone())]
+            }
+            Self::TransactionNotFound { id } | Self::IdReused { id } | Self::FromFuture { id } => {
+                vec![("id", id.to_string())]
+            }
+            Self::TooOld { id, floor } => {
+                vec![("id", id.to_string()), ("floor_ms", floor.to_string())]
+            }
+            Self::Overloaded { what, .. } => vec![("full", (*what).to_owned())],
+            Self::ShardUnavailable { shard } => vec![("shard", shard.to_string())],
+            Self::VersionConflict { name, expected, found } => vec![
+                ("namespace", name.clone()),
+                ("expected_version", expected.to_string()),
+                ("version", found.to_string()),
+            ],
+            Self::Invalid(_)
+            | Self::ReadTimedOut { .. }
+            | Self::ShuttingDown
+            | Self::InvalidDefinition(_)
+            | Self::ChangeRefused(_)
+            | Self::Internal(_) => Vec::new(),
+        }
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        let metadata = self.metadata().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let metadata: HashMap<String, String> = metadata.collect();
+        details.set_error_info(self.code_and_reason().1, ERROR_DOMAIN, metadata);
+        if let Some(ms) = self.retry_after_ms() {
+            details.set_retry_info(Some(Duration::from_millis(ms)));
+        }
+        match self {
+            Self::Invalid(violations) => {
+                for violation in violations {
+                    details.add_bad_request_violation(&violation.field, &violation.description);
+                }
+            }
+            Self::InvalidDefinition(why) => {
+                details.add_bad_request_violation("definition", why);
+            }
+            Self::FromFuture { .. } => {
+                details.add_bad_request_violation("transaction.id", self.to_string());
+            }
+            Self::NamespaceNotFound { name } => {
+                details.set_resource_info("namespace", name, "", "it does not exist");
+            }
+            Self::TransactionNotFound { id } => {
+                details.set_resource_info("transaction", id.to_string(), "", "no record is left");
+            }
+            Self::IdReused { .. }
+            | Self::TooOld { .. }
+            | Self::Overloaded { .. }
+            | Self::ShardUnavailable { .. }
+            | Self::ReadTimedOut { .. }
+            | Self::ShuttingDown
+            | Self::NamespaceExists { .. }
+            | Self::ChangeRefused(_)
+            | Self::VersionConflict { .. }
+            | Self::Internal(_) => {}
+        }
+        details
+    }
+
+    /// The same as a message, for the answers of a stream.
+    pub fn to_rpc_status(&self) -> pb::Status {
+        let status = Status::from(self.clone());
+        prost::Message::decode(status.details()).expect("the details are a status encoded here")
+    }
+}
+
+impl From<ServiceError> for Status {
+    fn from(error: ServiceError) -> Self {
+        let code = error.code_and_reason().0;
+        Self::with_error_details(code, error.to_string(), error.details())
+    }
+}
+
+impl From<Refused> for ServiceError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Overloaded { what, retry_after_ms } => {
+                Self::Overloaded { what, retry_after_ms }
+            }
+            Refused::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+impl From<BackendError> for ServiceError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Unavailable { shard } => Self::ShardUnavailable { shard },
+            BackendError::Broken(why) => Self::Internal(why),
+        }
+    }
+}
+
+impl From<ControlError> for ServiceError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::InvalidDefinition(why) => Self::InvalidDefinition(why),
+            ControlError::NotFound { name } => Self::NamespaceNotFound { name },
+            ControlError::Exists { name } => Self::NamespaceExists { name },
+            ControlError::ChangeRefused(why) => Self::ChangeRefused(why),
+            ControlError::VersionConflict { name, expected, found } => {
+                Self::VersionConflict { name, expected, found }
+            }
+            ControlError::Broken(why) => Self::Internal(why),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The client-facing service: `handfast.v1` over gRPC.
+//!
+//! Everything that a client could get wrong is found here, before anything reaches an engine: the
+//! request is validated, its rows are hashed and routed, and errors become statuses with details in one
+//! file, [`errors`]. The protocol itself is not here. The service sees the running system as a
+//! [`Backend`] and the control plane as [`Control`].
+//!
+//! ```text
+//! wire ──convert──▶ Transaction ──Backend::call──▶ engine
+//! wire ◀──outcome── CallAnswer  ◀────Answers────── engine
+//! ```
+
+mod admin;
+mod backend;
+mod calls;
+mod control;
+mod convert;
+mod data;
+pub mod errors;
+mod explain;
+mod metrics;
+mod names;
+mod outcome;
+mod router;
+mod shared;
+mod stream;
+mod submission;
+#[cfg(test)]
+mod tests;
+pub mod values;
+mod wait;
+
+pub use backend::{Backend, BackendError, LoggedRecord, Refused};
+pub use control::{Control, ControlError, Definition};
+pub use router::{Drain, connections, router};
+pub use shared::ServiceLimits;
+pub use wait::MAX_WAIT;

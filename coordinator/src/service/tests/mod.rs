@@ -1,0 +1,7 @@
+//! The service over real connections, in front of a scripted engine.
+
+mod admin;
+mod fake;
+mod questions;
+mod stream;
+mod submit;

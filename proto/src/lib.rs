@@ -1,0 +1,55 @@
+//! The wire contract of Handfast: messages, clients and servers of the services `handfast.v1.Handfast`
+//! and `handfast.v1.HandfastAdmin`, generated from `proto/handfast/v1/*.proto`, whose comments are the
+//! reference. `bytes` fields are slices of the message that they came in ([`bytes::Bytes`]).
+
+/// Version 1.
+pub mod v1 {
+    #![allow(unreachable_pub, missing_docs, clippy::all)]
+    tonic::include_proto!("handfast.v1");
+}
+
+mod display;
+mod value;
+
+/// The encoded `FileDescriptorSet` of every message and service, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/handfast.v1.bin"));
+
+/// The domain of every `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "handfast";
+
+/// The address that a server listens on and a client looks at if it is told nothing else.
+pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:7420";
+
+/// The stable reasons of `google.rpc.ErrorInfo`.
+pub mod reason {
+    /// A field is wrong.
+    pub const INVALID_REQUEST: &str = "INVALID_REQUEST";
+    /// The id's time is too far ahead of the server's clock.
+    pub const ID_FROM_FUTURE: &str = "ID_FROM_FUTURE";
+    /// The id was used for other content.
+    pub const ID_REUSED: &str = "ID_REUSED";
+    /// The id's outcome may have been forgotten.
+    pub const ID_TOO_OLD: &str = "ID_TOO_OLD";
+    /// There is no such namespace.
+    pub const NAMESPACE_NOT_FOUND: &str = "NAMESPACE_NOT_FOUND";
+    /// The log says nothing of the transaction.
+    pub const TRANSACTION_NOT_FOUND: &str = "TRANSACTION_NOT_FOUND";
+    /// A queue is full; nothing was logged.
+    pub const OVERLOADED: &str = "OVERLOADED";
+    /// A shard has no leader.
+    pub const SHARD_UNAVAILABLE: &str = "SHARD_UNAVAILABLE";
+    /// A read waited too long for undecided transactions.
+    pub const READ_TIMED_OUT: &str = "READ_TIMED_OUT";
+    /// The server stops.
+    pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+    /// A namespace definition is wrong.
+    pub const INVALID_DEFINITION: &str = "INVALID_DEFINITION";
+    /// The namespace exists.
+    pub const NAMESPACE_EXISTS: &str = "NAMESPACE_EXISTS";
+    /// The change is not possible on live data.
+    pub const CHANGE_REFUSED: &str = "CHANGE_REFUSED";
+    /// The namespace was changed meanwhile.
+    pub const NAMESPACE_VERSION_CONFLICT: &str = "NAMESPACE_VERSION_CONFLICT";
+    /// Something broke inside the server.
+    pub const INTERNAL: &str = "INTERNAL";
+}

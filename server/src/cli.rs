@@ -1,0 +1,370 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use handfast_client::Uuid;
+use handfast_proto::DEFAULT_ENDPOINT;
+
+use crate::bench::BenchArgs;
+
+/// Batches of writes and conditions over many tables and partitions, committed as a whole or not at all.
+#[derive(Debug, Parser)]
+#[command(name = "handfast", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict (aborted, already exists), 5 try again
+(unavailable, overloaded, unknown).
+
+Examples:
+  handfast demo                                        see it work, in a temporary folder
+  handfast serve --data ./data --namespace bank.toml   run a server
+  handfast submit --namespace bank transfer.json       commit a batch")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// How to print data [default: table to a terminal, json otherwise]
+    #[arg(short = 'o', long, global = true, value_enum, env = "HANDFAST_OUTPUT")]
+    pub(crate) output: Option<Format>,
+    /// Servers to talk to: the first that answers, then the next when it fails
+    #[arg(
+        long, global = true, env = "HANDFAST_ENDPOINT", value_delimiter = ',',
+        default_value = DEFAULT_ENDPOINT, value_name = "URL"
+    )]
+    pub(crate) endpoint: Vec<String>,
+    /// How long to go on trying, such as 500ms, 30s, 5m
+    #[arg(long, global = true, default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// What to log on stderr: error, warn, info, debug, trace, or a filter such as coordinator=debug
+    #[arg(
+        long,
+        global = true,
+        env = "HANDFAST_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    pub(crate) log: String,
+    /// How to log
+    #[arg(long, global = true, env = "HANDFAST_LOG_FORMAT", value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One JSON value
+    Json,
+    /// One JSON value a line
+    Jsonl,
+}
+
+/// How logs are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON value a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server
+    Serve(ServeArgs),
+    /// Watch transactions commit, fail, and survive kill -9, in a temporary folder
+    Demo(DemoArgs),
+    /// Commit a batch from a JSON file or stdin
+    Submit(SubmitArgs),
+    /// Read rows at one point of the serial order
+    Read(ReadArgs),
+    /// Say what became of a transaction
+    Outcome(OutcomeArgs),
+    /// Tell the life of a transaction, from the logs of its shards
+    Explain(ExplainArgs),
+    /// Look at transactions
+    #[command(subcommand)]
+    Txn(Txn),
+    /// Create, validate, list, describe and change namespaces
+    #[command(subcommand)]
+    Namespace(NamespaceVerb),
+    /// Show the shards of a namespace, who leads them, and how they are
+    Status(StatusArgs),
+    /// Measure
+    Bench(BenchArgs),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  handfast completions bash > /etc/bash_completion.d/handfast"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    #[command(after_help = "Example:\n  handfast version -o json")]
+    Version,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Stops on SIGTERM or SIGINT: says NOT_SERVING, finishes what is in work, exits 0. A second signal stops
+it at once; what was acknowledged is safe either way.
+
+Examples:
+  handfast serve --data ./data
+  handfast serve --data ./data --namespace examples/bank.toml --listen 0.0.0.0:7420")]
+pub(crate) struct ServeArgs {
+    /// Folder for the log, the tables and the control database; created if absent
+    #[arg(long, env = "HANDFAST_DATA", default_value = "handfast-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Address for gRPC
+    #[arg(long, env = "HANDFAST_LISTEN", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Address for /metrics, /livez, /readyz and /version
+    #[arg(long, env = "HANDFAST_HTTP", default_value = "127.0.0.1:7421", value_name = "ADDRESS")]
+    pub(crate) http: std::net::SocketAddr,
+    /// Namespace file to create at start if there is no namespace of its name; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) namespace: Vec<PathBuf>,
+    /// How long to go on with what is in work after a signal to stop
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) drain: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Exits 0 only if everything that it claims was seen to hold.
+
+Examples:
+  handfast demo
+  handfast demo --keep        afterwards, leave the server running to play with")]
+pub(crate) struct DemoArgs {
+    /// Leave the server running afterwards, until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The batch is JSON with `mutations` and `conditions`; an `id` in it, or --id, makes the command safe to
+repeat. Aborted exits 4, an outcome that is not known yet 5.
+
+Examples:
+  handfast submit --namespace bank examples/transfer.json
+  handfast submit --namespace bank - < examples/transfer.json
+  handfast submit --namespace bank transfer.json --wait applied --id 0198c0de-0000-7000-8000-000000000001
+  handfast submit --namespace bank transfer.json --dry-run")]
+pub(crate) struct SubmitArgs {
+    /// The batch; - is stdin
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// The transaction's id, a UUID of version 7 [default: the batch's own, or a new one]
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<Uuid>,
+    /// What to wait for
+    #[arg(long, value_enum, default_value = "committed")]
+    pub(crate) wait: Wait,
+    /// Check the batch and print where it would go; submit nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Durable: it will be driven to an outcome
+    Logged,
+    /// Decided
+    Committed,
+    /// Visible in every table store
+    Applied,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Rows are JSON: {\"table\": …, \"key\": {…}}, or TABLE and one value for each part of the key.
+
+Examples:
+  handfast read --namespace bank accounts alice
+  handfast read --namespace bank --row '{\"table\":\"accounts\",\"key\":{\"id\":\"alice\"}}' \\
+                --row '{\"table\":\"accounts\",\"key\":{\"id\":\"bob\"}}'")]
+pub(crate) struct ReadArgs {
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// The table, then the values of the row's key
+    #[arg(value_name = "TABLE KEY…", required_unless_present = "row")]
+    pub(crate) target: Vec<String>,
+    /// A row as JSON; may be repeated, all are read at one point
+    #[arg(long, value_name = "JSON")]
+    pub(crate) row: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  handfast outcome 0198c0de-0000-7000-8000-000000000001 --namespace bank
+  handfast outcome 0198c0de-0000-7000-8000-000000000001 --namespace bank --wait applied
+  handfast outcome 0198c0de-0000-7000-8000-000000000001 --namespace bank --fence")]
+pub(crate) struct OutcomeArgs {
+    /// The transaction's id
+    pub(crate) id: Uuid,
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Its home shard, if known: then only that is asked
+    #[arg(long)]
+    pub(crate) home: Option<u32>,
+    /// Bar it from ever committing, unless it has committed already
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) fence: bool,
+    /// Wait for this, as long as --timeout
+    #[arg(long, value_enum)]
+    pub(crate) wait: Option<Wait>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Example:
+  handfast explain 0198c0de-0000-7000-8000-000000000001 --namespace bank")]
+pub(crate) struct ExplainArgs {
+    /// The transaction's id
+    pub(crate) id: Uuid,
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Txn {
+    /// List transactions
+    #[command(after_help = "\
+Examples:
+  handfast txn list --unresolved --namespace bank
+  handfast txn list --unresolved --namespace bank --min-age 10s -o jsonl")]
+    List(TxnListArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TxnListArgs {
+    /// Those that are durable and undecided (the only list so far)
+    #[arg(long, required = true)]
+    pub(crate) unresolved: bool,
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Only those at least so old
+    #[arg(long, default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) min_age: Duration,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NamespaceVerb {
+    /// Create a namespace from its file
+    #[command(after_help = "Example:\n  handfast namespace create examples/bank.toml")]
+    Create {
+        /// The definition; - is stdin
+        file: PathBuf,
+    },
+    /// Check a file, and whether its namespace may be changed so; change nothing
+    #[command(after_help = "Example:\n  handfast namespace validate examples/bank.toml")]
+    Validate {
+        /// The definition; - is stdin
+        file: PathBuf,
+    },
+    /// List all namespaces
+    #[command(after_help = "Example:\n  handfast namespace list -o jsonl")]
+    List,
+    /// Show one namespace
+    #[command(after_help = "\
+Examples:
+  handfast namespace describe bank
+  handfast namespace describe bank --definition > bank.toml")]
+    Describe {
+        /// Its name
+        name: String,
+        /// Print its file as it was given, and nothing else
+        #[arg(long)]
+        definition: bool,
+    },
+    /// Make a new version of a namespace
+    #[command(after_help = "Example:\n  handfast namespace change bank.toml --expected-version 3")]
+    Change {
+        /// The whole new definition; - is stdin
+        file: PathBuf,
+        /// The version that the change was made from
+        #[arg(long)]
+        expected_version: u32,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  handfast status bank")]
+pub(crate) struct StatusArgs {
+    /// The namespace
+    #[arg(env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+}
+
+/// Prints a completion script.
+pub(crate) fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "handfast", &mut std::io::stdout());
+}
+
+/// A duration as people write it: a number and ms, s, m or h.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 =
+        number.parse().map_err(|_| "write a number and a unit, such as 500ms or 30s".to_owned())?;
+    let ms = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err(format!("unknown unit {unit:?}: use ms, s, m or h")),
+    };
+    ms.map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        Cli::command().debug_assert();
+        fn check(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(check);
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{} has no example", command.get_name());
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "5", "s", "5d", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

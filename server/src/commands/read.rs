@@ -1,0 +1,66 @@
+//! `handfast read`.
+
+use handfast_client::Key;
+use serde_json::{Map, Value as Json, json};
+use wal_core::build::Columns;
+use wal_core::json::{key_to_json, parse, parse_key};
+use wal_core::namespace::Namespace;
+use wal_core::value::Value;
+
+use super::{connect, namespace, render, wire};
+use crate::cli::{Global, ReadArgs};
+use crate::exit::Failure;
+use crate::output;
+
+/// Reads rows at one point and prints them.
+pub(crate) async fn run(global: &Global, args: ReadArgs) -> Result<(), Failure> {
+    let client = connect(global).await?;
+    let namespace = namespace(&client, &args.namespace).await?;
+    let mut rows: Vec<(String, Columns)> = Vec::new();
+    if let [table, key @ ..] = args.target.as_slice() {
+        rows.push((table.clone(), typed_key(&namespace, table, key)?));
+    }
+    for row in &args.row {
+        let json = parse(row).map_err(Failure::usage)?;
+        rows.push(parse_key(&namespace, &json).map_err(Failure::usage)?);
+    }
+    let mut asked = Vec::with_capacity(rows.len());
+    for (table, key) in &rows {
+        asked.push((table.clone(), Key::from(wire::row(&namespace, table, key.clone())?.key)));
+    }
+    let found = client.read(&args.namespace, asked).await?;
+    let printed = rows.iter().zip(found).map(|((table, key), row)| {
+        let columns = row.columns.iter().map(|(name, it)| (name.clone(), render::value(it)));
+        let columns: Map<String, Json> = columns.collect();
+        json!({
+            "table": table,
+            "key": key_to_json(table, key)["key"],
+            "exists": row.exists,
+            "columns": columns,
+            "version": render::hex(&row.version.0),
+        })
+    });
+    output::many(global, &["table", "key", "exists", "columns", "version"], printed.collect())
+}
+
+/// A key written as one text for each part.
+fn typed_key(namespace: &Namespace, table: &str, key: &[String]) -> Result<Columns, Failure> {
+    let found = namespace.table_named(table).map_err(Failure::usage)?;
+    let columns: Vec<_> = found.partition_key().chain(found.clustering_key()).collect();
+    if columns.len() != key.len() {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let (names, got) = (names.join(", "), key.len());
+        return Err(Failure::usage(format!("the key of {table} is ({names}), got {got} values")));
+    }
+    let part = |(column, text): (&&wal_core::schema::Column, &String)| {
+        // As JSON has it: text for most types; numbers and booleans as they are.
+        let plain = Json::from(text.as_str());
+        let value = Value::from_json(column.ty, &plain).or_else(|error| {
+            let literal = serde_json::from_str(text).map_err(|_| error.clone())?;
+            Value::from_json(column.ty, &literal)
+        });
+        let value = value.map_err(|error| Failure::usage(format!("{}: {error}", column.name)))?;
+        Ok((column.name.clone(), Some(value)))
+    };
+    columns.iter().zip(key).map(part).collect()
+}

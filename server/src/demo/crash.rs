@@ -1,0 +1,184 @@
+//! The middle of the demo: a hundred clients, `kill -9`, a restart, and every doubt resolved.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use handfast_client::{Client, Outcome, SubmitError};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use tokio::task::JoinSet;
+
+use super::bank::{self, Transfer};
+use super::process::Server;
+use super::say;
+
+/// Clients that transfer at the same time.
+const CLIENTS: usize = 100;
+/// Answers after which the server is killed: all clients are busy then.
+const KILL_AFTER: usize = 500;
+/// How long these answers may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a transfer ended before the server was started again.
+struct Sent {
+    transfer: Transfer,
+    /// `None` if the client was left in the dark.
+    outcome: Option<Outcome>,
+}
+
+/// Kills the server under load and finds out what became of every transfer.
+pub(super) async fn survives(server: &mut Server) -> anyhow::Result<Vec<(Transfer, Outcome)>> {
+    say::title("A hundred concurrent transfers, and kill -9 in the middle");
+    let sent = load_and_kill(server).await?;
+    let dark = sent.iter().filter(|sent| sent.outcome.is_none()).count();
+    let answered = sent.len() - dark;
+    say::line(format!(
+        "killed after {answered} answers; {dark} clients do not know what became of theirs"
+    ));
+    ensure!(dark > 0, "the server was killed, yet every client was answered");
+    let took = server.restart().await?;
+    let id = server.process_id();
+    say::line(format!(
+        "process {id} serves the same files, {} ms after it was started",
+        took.as_millis()
+    ));
+
+    say::title("Every answer still holds, every doubt is resolved");
+    let client = server.client().await?;
+    let mut ended = Vec::with_capacity(sent.len());
+    let progress = progress(sent.len());
+    let mut tally = Tally::default();
+    for (number, Sent { transfer, outcome }) in sent.into_iter().enumerate() {
+        let outcome = match outcome {
+            Some(before) => still_holds(&client, &transfer, before).await?,
+            None => resolve(&client, &transfer, number, &mut tally).await?,
+        };
+        ended.push((transfer, outcome));
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    say::line(format!("all {answered} answers are given again, to the microsecond"));
+    let Tally { had_committed, committed_now, aborted, barred } = tally;
+    say::line(format!(
+        "of {dark} in doubt: {had_committed} had committed before the kill, {committed_now} committed \
+         when sent again under their ids, {aborted} were aborted by a condition, {barred} were barred \
+         for ever"
+    ));
+    let total = bank::total(&client).await?;
+    ensure!(total == bank::TOTAL, "the accounts hold {total} together, not {}", bank::TOTAL);
+    Ok(ended)
+}
+
+/// Lets the clients loose and kills the server while all of them are busy.
+async fn load_and_kill(server: &mut Server) -> anyhow::Result<Vec<Sent>> {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    let client = server.impatient_client().await?;
+    for _ in 0..CLIENTS {
+        clients.spawn(transfer_until_the_end(client.clone(), Arc::clone(&answers)));
+    }
+    let enough = async {
+        while answers.load(Ordering::Relaxed) < KILL_AFTER {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, enough).await.is_err() {
+        bail!("{KILL_AFTER} transfers were not answered in {} s", PATIENCE.as_secs());
+    }
+    server.kill().await?;
+    let mut sent = Vec::new();
+    while let Some(ended) = clients.join_next().await {
+        sent.extend(ended??);
+    }
+    Ok(sent)
+}
+
+/// One client: a transfer after the other, until one is not answered.
+async fn transfer_until_the_end(
+    client: Client,
+    answers: Arc<AtomicUsize>,
+) -> anyhow::Result<Vec<Sent>> {
+    let mut sent = Vec::new();
+    loop {
+        let transfer = Transfer::random();
+        match client.submit(&transfer.transaction).await {
+            Ok(Outcome::Unknown(_)) | Err(SubmitError::Unavailable { .. }) => {
+                sent.push(Sent { transfer, outcome: None });
+                return Ok(sent);
+            }
+            Ok(outcome) => {
+                answers.fetch_add(1, Ordering::Relaxed);
+                sent.push(Sent { transfer, outcome: Some(outcome) });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// An answer given before the kill must be given again after it.
+async fn still_holds(
+    client: &Client,
+    transfer: &Transfer,
+    before: Outcome,
+) -> anyhow::Result<Outcome> {
+    let now = client.submit(&transfer.transaction).await?;
+    let same = match (&before, &now) {
+        (Outcome::Committed(before), Outcome::Committed(now)) => {
+            before.timestamp_us == now.timestamp_us
+        }
+        (Outcome::Aborted(before), Outcome::Aborted(now)) => before.reason == now.reason,
+        _ => false,
+    };
+    ensure!(same, "answered {before:?} before the kill, and {now:?} after it");
+    Ok(now)
+}
+
+/// What became of the transfers in doubt.
+#[derive(Default)]
+struct Tally {
+    had_committed: usize,
+    committed_now: usize,
+    aborted: usize,
+    barred: usize,
+}
+
+/// Resolves a doubt: asks; if nobody knows, sends the same again, or bars it for ever, by turns.
+async fn resolve(
+    client: &Client,
+    transfer: &Transfer,
+    number: usize,
+    tally: &mut Tally,
+) -> anyhow::Result<Outcome> {
+    let locator = transfer.transaction.locator();
+    let asked = client.outcome(&locator).await?;
+    let (outcome, count) = match asked {
+        Outcome::Committed(_) => (asked, &mut tally.had_committed),
+        Outcome::Aborted(_) => (asked, &mut tally.aborted),
+        Outcome::Unknown(_) if number.is_multiple_of(2) => {
+            let barred = client.fence(&locator).await?;
+            // It may have been on its way all the same: then it has committed, and that is final.
+            let count = match barred {
+                Outcome::Committed(_) => &mut tally.had_committed,
+                Outcome::Aborted(_) | Outcome::Unknown(_) => &mut tally.barred,
+            };
+            (barred, count)
+        }
+        Outcome::Unknown(_) => {
+            let again = client.submit(&transfer.transaction).await?;
+            let count = match again {
+                Outcome::Committed(_) => &mut tally.committed_now,
+                Outcome::Aborted(_) | Outcome::Unknown(_) => &mut tally.aborted,
+            };
+            (again, count)
+        }
+    };
+    *count += 1;
+    ensure!(!matches!(outcome, Outcome::Unknown(_)), "{locator} is still unknown: {outcome:?}");
+    Ok(outcome)
+}
+
+/// Progress on stderr, if somebody watches.
+fn progress(length: usize) -> ProgressBar {
+    ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr())
+}

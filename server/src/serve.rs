@@ -1,0 +1,158 @@
+//! The server: bind, open, serve, drain.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::cli::ServeArgs;
+use crate::compose::System;
+use crate::exit::Failure;
+use crate::http::{Readiness, routes, start_metrics};
+
+/// How long connections may take to close once everything is answered.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ports that this process holds.
+struct Ports {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+/// `handfast serve`.
+pub(crate) async fn command(args: ServeArgs) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let ports = Ports {
+        grpc: bind(args.listen, "--listen").await?,
+        http: bind(args.http, "--http").await?,
+    };
+    serve(&args, ports, signals).await.map_err(Failure::from)
+}
+
+/// Takes a port, or says who has it and what to do.
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {} of {} is taken by another program, perhaps another handfast serve; stop that, \
+             or choose another port with {flag}",
+            address.port(),
+            address.ip()
+        ),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag}"),
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::Result<()> {
+    let (address, http) = (ports.grpc.local_addr()?, ports.http.local_addr()?);
+    let readiness = Readiness::default();
+    let operators = routes(readiness.clone(), start_metrics()?);
+    tokio::spawn(async move { axum::serve(ports.http, operators).await });
+    tracing::info!(data = %args.data.display(), "opening");
+    let system = System::open(&args.data, address.to_string()).await?;
+    create_missing(&system, &args.namespace).await?;
+
+    let limits = ServiceLimits::default();
+    let (router, drain) = router(system.backend.clone(), system.control.clone(), limits).await;
+    let (close, closing) = oneshot::channel::<()>();
+    let incoming = connections(ports.grpc);
+    let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
+        let _ = closing.await; // a sender that is gone closes too
+    }));
+    readiness.set(true);
+    tracing::info!(%address, %http, "serving");
+
+    let mut failed = None;
+    tokio::select! {
+        () = signals.next() => {}
+        why = failure(&system) => failed = Some(why),
+        ended = &mut serving => {
+            ended.context("the gRPC server was cut off")?.context("the gRPC server stopped")?;
+        }
+    }
+    readiness.set(false);
+    let stopping = stop(args.drain, system, drain, close, serving);
+    tokio::select! {
+        () = stopping => tracing::info!("stopped"),
+        () = signals.next() => anyhow::bail!("stopped at once by a second signal"),
+    }
+    failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Comes back when a namespace has failed: a server that cannot commit is better restarted than left
+/// standing, for a restart finds the truth.
+async fn failure(system: &System) -> String {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    loop {
+        if let Some(why) = system.failure() {
+            return why;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// NOT_SERVING first, then what is in work, then the connections, then the engines.
+async fn stop(
+    patience: Duration,
+    system: System,
+    drain: Drain,
+    close: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+) {
+    let end = Instant::now() + patience;
+    tracing::info!(?patience, "draining");
+    drain.begin().await;
+    if tokio::time::timeout_at(end, drain.finished()).await.is_err() {
+        tracing::warn!(?patience, "calls are still in work; their outcomes can be asked for later");
+    }
+    let _ = close.send(()); // a server that is gone is closed
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, serving).await; // the rest is cut off at exit
+    let left = end.saturating_duration_since(Instant::now()).max(CLOSE_PATIENCE);
+    let stopped = tokio::task::spawn_blocking(move || system.stop(left)).await;
+    if let Err(error) = stopped {
+        tracing::error!(%error, "the engines did not stop in order; the log has everything");
+    }
+}
+
+/// Creates the namespaces of files whose name is not there yet. One that is keeps what it has.
+async fn create_missing(system: &System, files: &[PathBuf]) -> anyhow::Result<()> {
+    for file in files {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the namespace file {shown}"))?;
+        match system.control.create(&text).await {
+            Ok(created) => tracing::info!(namespace = created.namespace.name(), "created"),
+            Err(ControlError::Exists { name }) => tracing::info!(namespace = name, "exists"),
+            Err(error) => anyhow::bail!("{shown}: {error}"),
+        }
+    }
+    Ok(())
+}
