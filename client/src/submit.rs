@@ -49,7 +49,8 @@ pub(crate) fn given_up(
     in_doubt: bool,
     transaction: &Transaction,
 ) -> Result<Outcome, SubmitError> {
-    let speaks_of_the_id = [reason::ID_REUSED, reason::ID_TOO_OLD].contains(&failure.reason.as_str());
+    let speaks_of_the_id =
+        [reason::ID_REUSED, reason::ID_TOO_OLD].contains(&failure.reason.as_str());
     if in_doubt && !speaks_of_the_id {
         tracing::debug!(id = %transaction.id(), reason = failure.message, "outcome unknown");
         return Ok(Outcome::unknown(transaction.locator()));

@@ -153,11 +153,8 @@ impl Row {
 
     /// Memory that the row takes, roughly.
     pub fn size_bytes(&self) -> usize {
-        let cells: usize = self
-            .cells
-            .iter()
-            .map(|cell| 48 + cell.value.as_ref().map_or(0, Bytes::len))
-            .sum();
+        let cells: usize =
+            self.cells.iter().map(|cell| 48 + cell.value.as_ref().map_or(0, Bytes::len)).sum();
         48 + cells
     }
 }

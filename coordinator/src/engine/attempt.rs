@@ -220,7 +220,7 @@ impl Drive {
         };
         let timestamp = timestamp.into_iter().max().expect("there are participants");
         self.tell_committed(timestamp, context);
-        self.committed(timestamp, epoch, context)
+        self.committed(timestamp, self.home_epoch(), context)
     }
 
     fn tell_committed<R: Rules>(&self, timestamp: Timestamp, context: &mut Context<'_, R>) {
@@ -314,6 +314,8 @@ impl Drive {
                         context.send(participant.shard, request);
                     }
                 }
+                // Another participant's epoch says nothing of the home's.
+                let epoch = if shard == self.txn.home() { epoch } else { Epoch(0) };
                 self.committed(timestamp, epoch, context)
             }
             Outcome::Closed(reason) => {

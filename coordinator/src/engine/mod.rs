@@ -302,26 +302,26 @@ impl<R: Rules> CommitEngine<R> {
     ) {
         // The conversation may be over: late answers change nothing.
         let Some(conversation) = self.conversations.get_mut(&token) else { return };
+        let before = out.len();
         let mut context = Context { now, token, routes: &mut self.routes, rules: self.rules, out };
-        let (next, call) = match conversation {
-            Conversation::Single(single) => {
-                (single.on_reply(shard, reply, &mut context), single.call)
-            }
-            Conversation::Drive(drive) => (drive.on_reply(shard, reply, &mut context), drive.call),
-            Conversation::Recovery(recovery) => {
-                (recovery.on_reply(shard, reply, &mut context), None)
-            }
-            Conversation::Reading(reading) => {
-                (reading.on_reply(shard, reply, &mut context), Some(reading.call))
-            }
-            Conversation::Inquiry(inquiry) => {
-                (inquiry.on_reply(shard, reply, &mut context), Some(inquiry.call))
-            }
+        let next = match conversation {
+            Conversation::Single(single) => single.on_reply(shard, reply, &mut context),
+            Conversation::Drive(drive) => drive.on_reply(shard, reply, &mut context),
+            Conversation::Recovery(recovery) => recovery.on_reply(shard, reply, &mut context),
+            Conversation::Reading(reading) => reading.on_reply(shard, reply, &mut context),
+            Conversation::Inquiry(inquiry) => inquiry.on_reply(shard, reply, &mut context),
         };
         if next == Next::Done {
             self.conversations.swap_remove(&token);
-            if let Some(call) = call {
-                self.calls.swap_remove(&call);
+        }
+        self.forget_answered(&out[before..]);
+    }
+
+    /// An answered call is over, though its transaction may be talked about further.
+    fn forget_answered(&mut self, commands: &[CommitCommand]) {
+        for command in commands {
+            if let CommitCommand::Answer { call, .. } = command {
+                self.calls.swap_remove(call);
             }
         }
     }
@@ -334,6 +334,7 @@ impl<R: Rules> CommitEngine<R> {
         self.last_sweep_us = now.mono_us;
         let resend_us = self.config.resend_after_us;
         let give_up_us = self.config.give_up_after_us;
+        let before = out.len();
         let mut over = Vec::new();
         for (token, conversation) in &mut self.conversations {
             let mut context =
@@ -354,6 +355,7 @@ impl<R: Rules> CommitEngine<R> {
         for token in over {
             self.conversations.swap_remove(&token);
         }
+        self.forget_answered(&out[before..]);
     }
 }
 
@@ -372,3 +374,6 @@ fn overloaded(what: &Call) -> CallAnswer {
 const fn age_us(now: Now, since_us: u64) -> u64 {
     now.mono_us.saturating_sub(since_us)
 }
+
+#[cfg(test)]
+mod tests;

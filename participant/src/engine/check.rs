@@ -140,3 +140,6 @@ fn cell_at(op: &CellOp, timestamp: Timestamp, adds: &mut std::slice::Iter<'_, By
     let timestamp = if value.is_some() { timestamp.of_put() } else { timestamp.of_delete() };
     Cell { column, timestamp, value }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,8 +34,6 @@ struct Pending {
 pub(super) struct Checkpointer {
     /// While looking for a start: the newest epoch of any record seen.
     pub(super) newest_epoch_seen: wal_core::Epoch,
-    /// The sequence of the `Resign` record, once it is written.
-    pub(super) resign: Option<Sequence>,
     /// Rows whose read failed.
     pub(super) reread: Vec<RowKey>,
     syncing: Option<IoId>,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use wal_core::record::{self, Body, Record, Verdict};
-use wal_core::{Nonce, Now, Position, Sequence};
+use wal_core::{Epoch, Nonce, Now, Position, Sequence};
 
 use super::{HaltReason, Leadership, Role, Rule, Rules, ShardCommand, ShardEngine};
 
@@ -47,8 +47,13 @@ impl<R: Rules> ShardEngine<R> {
         bytes: Bytes,
         out: &mut Vec<ShardCommand>,
     ) {
-        if matches!(self.role, Role::Leading | Role::Draining | Role::Waiting { .. }) {
-            return;
+        match self.role {
+            Role::Searching | Role::Following | Role::Standing { .. } => {}
+            Role::Waiting { .. }
+            | Role::Leading
+            | Role::Draining
+            | Role::Resigning { .. }
+            | Role::Halted => return,
         }
         // A copy of its own: what is remembered of a record must not keep a whole log block alive.
         let (record, hash) = match record::decode(Bytes::copy_from_slice(&bytes)) {
@@ -58,7 +63,9 @@ impl<R: Rules> ShardEngine<R> {
                 return self.halt(HaltReason::Corrupt(why), out);
             }
         };
-        if self.checkpointer.is_restoring() && !matches!(record.body, Body::Checkpoint { .. }) {
+        let is_chunk = matches!(record.body, Body::Checkpoint { .. });
+        // What does not count (a deposed leader's late record, say) does not interrupt a checkpoint.
+        if self.checkpointer.is_restoring() && !is_chunk && self.would_accept(&record, hash) {
             self.checkpointer.give_up_restore();
             self.role = Role::Searching;
         }
@@ -68,6 +75,10 @@ impl<R: Rules> ShardEngine<R> {
         if self.accept(&record, hash) {
             self.take_in(now, record, out);
         }
+    }
+
+    fn would_accept(&self, record: &Record, hash: u64) -> bool {
+        self.acceptor.clone().judge(record, hash) == Verdict::Accepted
     }
 
     fn accept(&mut self, record: &Record, hash: u64) -> bool {
@@ -128,9 +139,22 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Everything that was in the log was fed: stand.
-    pub(super) fn on_stand(&mut self, now: Now, owner: Nonce, address: String) {
+    pub(super) fn on_stand(
+        &mut self,
+        now: Now,
+        owner: Nonce,
+        address: String,
+        out: &mut Vec<ShardCommand>,
+    ) {
         if !matches!(self.role, Role::Searching | Role::Following) {
             return;
+        }
+        let found_none = self.role == Role::Searching || self.checkpointer.is_restoring();
+        if found_none && self.checkpointer.newest_epoch_seen > Epoch(0) {
+            // Not an empty log: to lead it from nothing would be to forget everything.
+            let why =
+                "the log has neither its beginning nor a whole checkpoint; restore it".to_owned();
+            return self.halt(HaltReason::Corrupt(why), out);
         }
         let body = Body::Epoch { log: self.config.log, owner, address, wall_us: now.wall_us };
         let previous = self.acceptor.hash;
@@ -199,23 +223,25 @@ impl<R: Rules> ShardEngine<R> {
         position: Position,
         out: &mut Vec<ShardCommand>,
     ) {
-        if !matches!(self.role, Role::Leading | Role::Draining | Role::Waiting { .. }) {
-            return; // a candidate reads its own record back
+        match self.role {
+            Role::Waiting { .. } | Role::Leading | Role::Draining | Role::Resigning { .. } => {}
+            // A candidate reads its own record back.
+            Role::Searching | Role::Following | Role::Standing { .. } | Role::Halted => return,
         }
         self.lease.accepted(last);
         self.durable = self.durable.max(last);
         self.checkpoint_appended(first, last, position, out);
-        if self.role == Role::Draining && self.checkpointer.resign == Some(self.durable) {
+        if matches!(self.role, Role::Resigning { last } if last <= self.durable) {
             self.halt(HaltReason::Resigned, out);
         }
     }
 
-    pub(super) fn on_drain(&mut self) {
+    pub(super) fn on_drain(&mut self, out: &mut Vec<ShardCommand>) {
         match self.role {
             Role::Leading => self.role = Role::Draining,
-            Role::Draining | Role::Halted => {}
+            Role::Draining | Role::Resigning { .. } | Role::Halted => {}
             Role::Searching | Role::Following | Role::Standing { .. } | Role::Waiting { .. } => {
-                self.role = Role::Halted;
+                self.halt(HaltReason::Resigned, out);
             }
         }
     }
@@ -226,9 +252,9 @@ impl<R: Rules> ShardEngine<R> {
             || !self.waiting.is_empty()
             || self.outbox.len() > 0
             || !self.applier.is_idle();
-        if self.role == Role::Draining && self.checkpointer.resign.is_none() && !busy {
+        if self.role == Role::Draining && !busy {
             self.write(now, Body::Resign, out);
-            self.checkpointer.resign = Some(self.chain.tail());
+            self.role = Role::Resigning { last: self.chain.tail() };
         }
     }
 }

@@ -86,6 +86,8 @@ enum Role {
     Leading,
     /// Leads what it has, takes nothing new, and will resign.
     Draining,
+    /// Wrote its `Resign`: nothing may follow it in the log, and no answer, for no lease is waited for.
+    Resigning { last: Sequence },
     /// Said its last word.
     Halted,
 }
@@ -172,7 +174,7 @@ impl<R: Rules> ShardEngine<R> {
         }
         match event {
             ShardEvent::Logged { position, record } => self.on_logged(now, position, record, out),
-            ShardEvent::Stand { owner, address } => self.on_stand(now, owner, address),
+            ShardEvent::Stand { owner, address } => self.on_stand(now, owner, address, out),
             ShardEvent::Appended { epoch, first, last, position } => {
                 if epoch == self.acceptor.epoch {
                     self.on_appended(first, last, position, out);
@@ -186,7 +188,7 @@ impl<R: Rules> ShardEngine<R> {
             ShardEvent::FlushFailed { io } => self.on_flush_failed(io),
             ShardEvent::Synced { io } => self.on_synced(now, io, out),
             ShardEvent::Tick => self.on_tick(now, out),
-            ShardEvent::Drain => self.on_drain(),
+            ShardEvent::Drain => self.on_drain(out),
         }
         self.finish_step(now, out);
     }
@@ -297,7 +299,6 @@ impl<R: Rules> ShardEngine<R> {
         if !self.to_read.is_empty() {
             let keys = std::mem::take(&mut self.to_read);
             let io = self.next_io();
-            keys.iter().for_each(|key| self.rows.load_started(key, io));
             self.reads.insert(io, keys.clone());
             out.push(ShardCommand::ReadRows { io, keys });
         }

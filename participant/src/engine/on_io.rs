@@ -12,7 +12,8 @@ impl<R: Rules> ShardEngine<R> {
     pub(super) fn on_rows_read(&mut self, io: IoId, rows: Vec<Row>) {
         let Some(keys) = self.reads.remove(&io) else { return };
         for (key, row) in keys.iter().zip(rows) {
-            let waiters = self.rows.loaded(key, io, row);
+            let owned = self.schema.is_owned(key.table);
+            let waiters = self.rows.loaded(key, row, owned);
             self.wake.extend(waiters);
         }
     }

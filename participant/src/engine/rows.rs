@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
 use wal_core::{Row, RowKey, Sequence};
 
-use super::interface::IoId;
 use super::locks::Age;
 
 const LAST_WRITE_SLOTS: usize = 4096;
@@ -22,16 +21,8 @@ struct Entry {
     pins: u32,
     /// Whether it was used since the clock hand last passed.
     used: bool,
-    /// The read that is wanted or under way, if one is.
-    loading: Option<Loading>,
-}
-
-#[derive(Debug, Default)]
-struct Loading {
-    /// The newest read that was started. An older one may have seen the row before commits that were
-    /// applied and evicted since.
-    io: Option<IoId>,
-    waiters: SmallVec<[Age; 2]>,
+    /// Who waits for the read that is under way, if one is.
+    loading: Option<SmallVec<[Age; 2]>>,
 }
 
 /// The rows of one shard that are in memory.
@@ -116,43 +107,34 @@ impl RowTable {
         self.entries.get_mut(key).expect("inserted above").pins += 1;
     }
 
-    /// Notes that `waiter` needs the row to be read; true if a read must be started.
+    /// Notes that `waiter` needs the row to be read; true if a read must be started. The read itself
+    /// keeps the row in memory too: whatever is written before its answer comes must be merged into it.
     pub(super) fn load(&mut self, key: &RowKey, waiter: Age) -> bool {
         self.pin(key);
         let entry = self.entries.get_mut(key).expect("pinned above");
         match &mut entry.loading {
-            Some(loading) => {
-                loading.waiters.push(waiter);
+            Some(waiters) => {
+                waiters.push(waiter);
                 false
             }
             None => {
-                let waiters = SmallVec::from_slice(&[waiter]);
-                entry.loading = Some(Loading { io: None, waiters });
+                entry.loading = Some(SmallVec::from_slice(&[waiter]));
+                entry.pins += 1;
                 true
             }
         }
     }
 
-    /// The read that [`Self::load`] asked for was started.
-    pub(super) fn load_started(&mut self, key: &RowKey, io: IoId) {
-        if let Some(loading) = self.entries.get_mut(key).and_then(|entry| entry.loading.as_mut()) {
-            loading.io = Some(io);
-        }
-    }
-
-    /// The read has ended: completes the row, tells who waited. Their pins stay. The answer of an
-    /// older read is not this row's.
-    pub(super) fn loaded(&mut self, key: &RowKey, io: IoId, stored: Row) -> SmallVec<[Age; 2]> {
+    /// The read that [`Self::load`] asked for: completes the row, tells who waited. Their pins stay.
+    pub(super) fn loaded(&mut self, key: &RowKey, stored: Row, owned: bool) -> SmallVec<[Age; 2]> {
         let Some(entry) = self.entries.get_mut(key) else { return SmallVec::new() };
-        let Some(Loading { waiters, .. }) = entry.loading.take_if(|loading| loading.io == Some(io))
-        else {
-            return SmallVec::new();
-        };
+        let Some(waiters) = entry.loading.take() else { return SmallVec::new() };
         let before = entry.row.size_bytes();
         let newer = std::mem::replace(&mut entry.row, stored);
         entry.row.merge(&newer);
         entry.complete = true;
         self.bytes = self.bytes + entry.row.size_bytes() - before;
+        self.unpin(key, 1, owned);
         waiters
     }
 
@@ -205,3 +187,6 @@ fn compact(key: &RowKey) -> RowKey {
         clustering: Bytes::copy_from_slice(&key.clustering),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ pub struct Counters {
 pub struct ShardStatus {
     /// Which.
     pub shard: ShardId,
-    /// In a word: searching, following, standing, waiting, leading, draining, halted.
+    /// In a word: searching, following, standing, waiting, leading, draining,
+    /// resigning, halted.
     pub role: &'static str,
     /// The newest epoch accepted.
     pub epoch: Epoch,
@@ -103,6 +104,7 @@ impl<R: Rules> ShardEngine<R> {
                 Role::Waiting { .. } => "waiting",
                 Role::Leading => "leading",
                 Role::Draining => "draining",
+                Role::Resigning { .. } => "resigning",
                 Role::Halted => "halted",
             },
             epoch: self.acceptor.epoch,

@@ -15,13 +15,25 @@ use crate::world::World;
 
 impl World {
     /// A commit engine answers a call.
-    pub(crate) fn on_answered(&mut self, slot: usize, call: u64, answer: CallAnswer) -> Result<(), Failure> {
+    pub(crate) fn on_answered(
+        &mut self,
+        slot: usize,
+        call: u64,
+        answer: CallAnswer,
+    ) -> Result<(), Failure> {
         self.count(names::answer(&answer));
         self.mix(xxh3_64(format!("{answer:?}").as_bytes()));
         let Some(pending) = self.calls.get_mut(&call) else {
-            return Err(Failure::new(Check::Answer, format!("node {slot} answers call {call}, which nobody made")));
+            return Err(Failure::new(
+                Check::Answer,
+                format!("node {slot} answers call {call}, which nobody made"),
+            ));
         };
-        ensure!(!pending.answered, Answer, "node {slot} answers call {call} twice, now with {answer:?}");
+        ensure!(
+            !pending.answered,
+            Answer,
+            "node {slot} answers call {call} twice, now with {answer:?}"
+        );
         pending.answered = true;
         let client = pending.client;
         let sent_us = pending.sent_us;
@@ -32,7 +44,13 @@ impl World {
             }
             (About::Read { keys }, CallAnswer::Read(answer)) => match answer {
                 ReadAnswer::Rows(rows) => {
-                    ensure!(rows.len() == keys.len(), Answer, "{} rows for {} keys", rows.len(), keys.len());
+                    ensure!(
+                        rows.len() == keys.len(),
+                        Answer,
+                        "{} rows for {} keys",
+                        rows.len(),
+                        keys.len()
+                    );
                     self.history.reads.push(ReadHistory {
                         from_us: sent_us,
                         to_us: self.now_us,
@@ -57,7 +75,12 @@ impl World {
         Ok(())
     }
 
-    fn check_submitted(&mut self, txn: usize, level: Level, answer: &Answer) -> Result<(), Failure> {
+    fn check_submitted(
+        &mut self,
+        txn: usize,
+        level: Level,
+        answer: &Answer,
+    ) -> Result<(), Failure> {
         match answer {
             Answer::Logged(receipt) => {
                 ensure!(level == Level::Logged, Answer, "logged is answered at level {level:?}");
@@ -66,7 +89,9 @@ impl World {
             Answer::Committed { receipt, timestamp, applied } => {
                 ensure!(
                     level < Level::Applied || *applied,
-                    Answer, "{} is answered at level applied, not yet applied", receipt.id
+                    Answer,
+                    "{} is answered at level applied, not yet applied",
+                    receipt.id
                 );
                 self.check_committed(txn, receipt, *timestamp, *applied)
             }
@@ -81,12 +106,19 @@ impl World {
         }
     }
 
-    fn check_outcome(&mut self, txn: usize, wait: Option<Level>, answer: &OutcomeAnswer) -> Result<(), Failure> {
+    fn check_outcome(
+        &mut self,
+        txn: usize,
+        wait: Option<Level>,
+        answer: &OutcomeAnswer,
+    ) -> Result<(), Failure> {
         match answer {
             OutcomeAnswer::Committed { receipt, timestamp, applied } => {
                 ensure!(
                     wait != Some(Level::Applied) || *applied,
-                    Answer, "{}: waited until it is applied, and it is not", receipt.id
+                    Answer,
+                    "{}: waited until it is applied, and it is not",
+                    receipt.id
                 );
                 // By id alone nobody can tell the contents apart.
                 let winner = self.committed_of(txn);
@@ -100,7 +132,11 @@ impl World {
             OutcomeAnswer::Open => {
                 let id = self.history.txns[txn].txn.id;
                 let held = self.truth.txn(id).is_some_and(|truth| truth.held);
-                ensure!(held, Answer, "{id} is said to be open, but its home holds nothing durable");
+                ensure!(
+                    held,
+                    Answer,
+                    "{id} is said to be open, but its home holds nothing durable"
+                );
                 if self.history.txns[txn].twin.is_none() {
                     self.history.txns[txn].logged = true;
                 }
@@ -127,7 +163,9 @@ impl World {
         ensure!(held, Answer, "{id} is said to be logged, but its home holds nothing durable");
         ensure!(
             receipt.id == id && receipt.home == entry.txn.home(),
-            Answer, "{id}: the receipt is {receipt:?}, the home {}", entry.txn.home()
+            Answer,
+            "{id}: the receipt is {receipt:?}, the home {}",
+            entry.txn.home()
         );
         if entry.twin.is_none() {
             self.history.txns[txn].logged = true;
@@ -135,21 +173,31 @@ impl World {
         Ok(())
     }
 
-    fn check_committed(&mut self, txn: usize, receipt: &Receipt, timestamp: Timestamp, applied: bool) -> Result<(), Failure> {
+    fn check_committed(
+        &mut self,
+        txn: usize,
+        receipt: &Receipt,
+        timestamp: Timestamp,
+        applied: bool,
+    ) -> Result<(), Failure> {
         let entry = &self.history.txns[txn];
         let id = entry.txn.id;
         let truth = self.truth.txn(id);
         let Some(committed) = truth.and_then(|truth| truth.committed.as_ref()) else {
-            let story = format!("{id} is said to be committed at {timestamp}; the logs say {truth:?}");
+            let story =
+                format!("{id} is said to be committed at {timestamp}; the logs say {truth:?}");
             return Err(Failure::new(Check::Answer, story));
         };
         ensure!(
             committed.timestamp == timestamp && committed.fingerprint == entry.txn.fingerprint,
-            Answer, "{id} is said to be committed at {timestamp}; the logs say {committed:?}"
+            Answer,
+            "{id} is said to be committed at {timestamp}; the logs say {committed:?}"
         );
         ensure!(
             receipt.id == id && receipt.home == entry.txn.home(),
-            Answer, "{id}: the receipt is {receipt:?}, the home {}", entry.txn.home()
+            Answer,
+            "{id}: the receipt is {receipt:?}, the home {}",
+            entry.txn.home()
         );
         if applied {
             for mutation in mutations_of(&entry.txn, committed) {
@@ -158,7 +206,10 @@ impl World {
                 merged.merge(&mutation.delta);
                 ensure!(
                     merged == stored,
-                    Answer, "{id} is said to be applied; {:?} lacks {:?}", mutation.key, mutation.delta
+                    Answer,
+                    "{id} is said to be applied; {:?} lacks {:?}",
+                    mutation.key,
+                    mutation.delta
                 );
             }
         }
@@ -174,7 +225,8 @@ impl World {
         let closed = truth.map_or(&[][..], |truth| truth.closed.as_slice());
         ensure!(
             barred && (closed.contains(reason) || entry.twin.is_some()),
-            Answer, "{id} is said to be aborted ({reason:?}); the logs say {truth:?}"
+            Answer,
+            "{id} is said to be aborted ({reason:?}); the logs say {truth:?}"
         );
         if let Some(Verdict::Aborted(first)) = &entry.verdict
             && first != reason

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use participant::engine::ShardEvent;
+use wal_core::Position;
 use wal_core::log::ShardBatch;
 use wal_core::record::Verdict;
-use wal_core::Position;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::failure::{Failure, ensure};
@@ -32,8 +32,13 @@ impl World {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         seat.producer.submit(append, &batch);
         trace!(
-            self, "n{} s{} appends #{append}: epoch {}, {} records from {}",
-            id.slot, id.shard, batch.epoch, batch.ends.len(), batch.first
+            self,
+            "n{} s{} appends #{append}: epoch {}, {} records from {}",
+            id.slot,
+            id.shard,
+            batch.epoch,
+            batch.ends.len(),
+            batch.first
         );
         match self.plan.flavour {
             Flavour::Embedded => self.append_to_disk(id, append, batch),
@@ -83,7 +88,13 @@ impl World {
     }
 
     /// A batch reaches the broker.
-    pub(crate) fn on_land(&mut self, seat: SeatId, append: u64, batch: &Arc<ShardBatch>, silent: bool) -> Result<(), Failure> {
+    pub(crate) fn on_land(
+        &mut self,
+        seat: SeatId,
+        append: u64,
+        batch: &Arc<ShardBatch>,
+        silent: bool,
+    ) -> Result<(), Failure> {
         let until = self.broker.shard(seat.shard).unavailable_until;
         if until > self.now_us {
             let batch = Arc::clone(batch);
@@ -104,7 +115,13 @@ impl World {
     }
 
     /// The first `count` records of a batch are in the log from now on.
-    pub(crate) fn land(&mut self, seat: SeatId, append: u64, batch: &ShardBatch, count: usize) -> Result<u64, Failure> {
+    pub(crate) fn land(
+        &mut self,
+        seat: SeatId,
+        append: u64,
+        batch: &ShardBatch,
+        count: usize,
+    ) -> Result<u64, Failure> {
         let shard = batch.shard;
         ensure!(shard == seat.shard, Simulator, "a batch of shard {shard} came from {seat:?}");
         let offset = self.broker.shard(shard).end();
@@ -117,13 +134,21 @@ impl World {
             }
         }
         trace!(
-            self, "log s{shard}: #{append} of n{} lands at {offset}: epoch {}, seq {}.., {count} records, {ignored} ignored",
-            seat.slot, batch.epoch, batch.first
+            self,
+            "log s{shard}: #{append} of n{} lands at {offset}: epoch {}, seq {}.., {count} records, {ignored} ignored",
+            seat.slot,
+            batch.epoch,
+            batch.first
         );
         Ok(offset)
     }
 
-    pub(crate) fn on_acknowledged(&mut self, id: SeatId, append: u64, offset: u64) -> Result<(), Failure> {
+    pub(crate) fn on_acknowledged(
+        &mut self,
+        id: SeatId,
+        append: u64,
+        offset: u64,
+    ) -> Result<(), Failure> {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         if seat.producer.on_acknowledged(append, offset) == Acknowledged::MustReadBack {
             let delay = 1 + self.rng.below(self.plan.log_us);
@@ -132,7 +157,12 @@ impl World {
         self.complete(id)
     }
 
-    pub(crate) fn on_read_back(&mut self, id: SeatId, append: u64, offset: u64) -> Result<(), Failure> {
+    pub(crate) fn on_read_back(
+        &mut self,
+        id: SeatId,
+        append: u64,
+        offset: u64,
+    ) -> Result<(), Failure> {
         if self.cuts.contains(&Cut::Log { slot: id.slot }) {
             self.schedule(20_000, Event::ReadBack { seat: id, append, offset });
             return Ok(());
@@ -140,7 +170,9 @@ impl World {
         let is_winner = self.truth.accepted(id.shard, offset);
         let log = self.broker.shard(id.shard);
         let Some(process) = &mut self.nodes[id.slot].process else { return Ok(()) };
-        let Some(seat) = process.seat(id.shard).filter(|seat| seat.uid == id.uid) else { return Ok(()) };
+        let Some(seat) = process.seat(id.shard).filter(|seat| seat.uid == id.uid) else {
+            return Ok(());
+        };
         seat.producer.read_back(append, offset, log, is_winner);
         self.count("read back");
         self.complete(id)
@@ -168,7 +200,8 @@ impl World {
                     for (index, seq) in (batch.first.0..=batch.last.0).enumerate() {
                         ensure!(
                             self.truth.accepted(id.shard, offset + index as u64),
-                            Simulator, "the adapter of {id:?} vouches for record {seq} at {offset}"
+                            Simulator,
+                            "the adapter of {id:?} vouches for record {seq} at {offset}"
                         );
                     }
                     ShardEvent::Appended {
@@ -213,7 +246,12 @@ impl World {
         self.schedule(delay, Event::DiskSynced { slot, process: number, covers });
     }
 
-    pub(crate) fn on_disk_synced(&mut self, slot: usize, number: u64, covers: usize) -> Result<(), Failure> {
+    pub(crate) fn on_disk_synced(
+        &mut self,
+        slot: usize,
+        number: u64,
+        covers: usize,
+    ) -> Result<(), Failure> {
         if !self.is_alive(slot, number) {
             return Ok(());
         }
@@ -267,4 +305,3 @@ impl World {
         Ok(())
     }
 }
-

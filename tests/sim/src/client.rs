@@ -79,7 +79,10 @@ impl World {
             // The gateway sees that the client is gone, wherever the call went.
             for slot in 0..self.plan.slots {
                 let delay = self.rng.below(self.plan.network_us * 4);
-                self.schedule(delay, Event::Deliver { slot, message: Box::new(Message::Forget { call }) });
+                self.schedule(
+                    delay,
+                    Event::Deliver { slot, message: Box::new(Message::Forget { call }) },
+                );
             }
             self.on_lost_patience(client);
             return Ok(());
@@ -132,7 +135,8 @@ impl World {
     fn submit_twin(&mut self, client: usize, index: usize, kind: Kind) {
         let fingerprint = self.rng.next_u128();
         let original = &self.history.txns[index].txn;
-        let twin = Transaction { fingerprint: wal_core::Fingerprint(fingerprint), ..(**original).clone() };
+        let twin =
+            Transaction { fingerprint: wal_core::Fingerprint(fingerprint), ..(**original).clone() };
         let twin = self.history.add(twin, kind, Some(index));
         self.send_submission(client, twin, Level::Committed);
         self.clients[client].unresolved.push(twin);
@@ -242,7 +246,8 @@ impl World {
     fn on_lost_patience(&mut self, client: usize) {
         match self.clients[client].doing.clone() {
             Doing::Submitting { txn, level, tries } => {
-                if tries > 0 && (self.probing == Probe::Running || self.fires(Fault::ClientRetries)) {
+                if tries > 0 && (self.probing == Probe::Running || self.fires(Fault::ClientRetries))
+                {
                     return self.submit(client, txn, level, tries - 1);
                 }
                 if self.rng.coin() {
@@ -257,7 +262,12 @@ impl World {
     }
 
     /// A client hears an answer.
-    pub(crate) fn on_answer(&mut self, client: usize, call: u64, answer: CallAnswer) -> Result<(), Failure> {
+    pub(crate) fn on_answer(
+        &mut self,
+        client: usize,
+        call: u64,
+        answer: CallAnswer,
+    ) -> Result<(), Failure> {
         if self.clients[client].call != Some(call) {
             return Ok(());
         }
@@ -286,7 +296,9 @@ impl World {
                     self.probe_again(client, txn);
                     self.think(client);
                 }
-                OutcomeAnswer::Open | OutcomeAnswer::Unknown | OutcomeAnswer::Unavailable { .. } => {
+                OutcomeAnswer::Open
+                | OutcomeAnswer::Unknown
+                | OutcomeAnswer::Unavailable { .. } => {
                     self.leave_for_later(client, txn);
                 }
             },
@@ -298,7 +310,14 @@ impl World {
         Ok(())
     }
 
-    fn on_submitted(&mut self, client: usize, txn: usize, level: Level, tries: u32, answer: &Answer) {
+    fn on_submitted(
+        &mut self,
+        client: usize,
+        txn: usize,
+        level: Level,
+        tries: u32,
+        answer: &Answer,
+    ) {
         match answer {
             Answer::Logged(_) => {
                 if self.rng.coin() {
@@ -341,10 +360,8 @@ impl World {
         self.probing = Probe::Running;
         let probes = self.workload.probes();
         let client = &mut self.clients[0];
-        client.probe_reads = probes
-            .iter()
-            .map(|ops| ops.iter().map(|op| op.key.clone()).collect())
-            .collect();
+        client.probe_reads =
+            probes.iter().map(|ops| ops.iter().map(|op| op.key.clone()).collect()).collect();
         client.probes = probes;
         self.think(0);
     }
@@ -374,7 +391,8 @@ impl World {
     /// A write at the end whose id was too old, or that its own client fenced, is made again, under a new one.
     fn probe_again(&mut self, client: usize, txn: usize) {
         let entry = &mut self.history.txns[txn];
-        let barred = matches!(entry.verdict, Some(Verdict::TooOld | Verdict::Aborted(AbortReason::Fenced)));
+        let barred =
+            matches!(entry.verdict, Some(Verdict::TooOld | Verdict::Aborted(AbortReason::Fenced)));
         if entry.probe && barred {
             entry.probe = false;
             let parts = entry.txn.parts.iter();

@@ -8,7 +8,11 @@ use participant::engine::{EngineSchema, Rule, ShardConfig, ShardEngine, Without}
 pub(crate) type Shard = ShardEngine<Without>;
 pub(crate) type Commit = CommitEngine<Without>;
 
-pub(crate) fn shard(config: ShardConfig, schema: Arc<EngineSchema>, planted: Option<Rule>) -> Shard {
+pub(crate) fn shard(
+    config: ShardConfig,
+    schema: Arc<EngineSchema>,
+    planted: Option<Rule>,
+) -> Shard {
     ShardEngine::with_rules(config, schema, Without(planted))
 }
 

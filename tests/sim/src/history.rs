@@ -93,7 +93,12 @@ impl History {
     }
 
     /// Notes what somebody was told; what was told before must not change.
-    pub(crate) fn tell(&mut self, index: usize, at_us: u64, verdict: Verdict) -> Result<(), Failure> {
+    pub(crate) fn tell(
+        &mut self,
+        index: usize,
+        at_us: u64,
+        verdict: Verdict,
+    ) -> Result<(), Failure> {
         let txn = &mut self.txns[index];
         let final_now = matches!(verdict, Verdict::Committed(_) | Verdict::Aborted(_));
         match (&txn.verdict, &verdict) {

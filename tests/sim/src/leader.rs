@@ -225,7 +225,12 @@ impl World {
         self.schedule(there, Event::ReadRows { seat, io, keys });
     }
 
-    pub(crate) fn on_read_rows(&mut self, seat: SeatId, io: IoId, keys: &[RowKey]) -> Result<(), Failure> {
+    pub(crate) fn on_read_rows(
+        &mut self,
+        seat: SeatId,
+        io: IoId,
+        keys: &[RowKey],
+    ) -> Result<(), Failure> {
         let rows = keys.iter().map(|key| self.store.read(key, &mut self.rng)).collect();
         let mut back = 1 + self.rng.below(self.plan.store_us);
         if self.fires(Fault::ReadSlow) {
@@ -261,7 +266,10 @@ impl World {
             // Rows reach their replicas each in its own time; all before the answer.
             let cut = self.rng.index(all + 1);
             let second = there + self.rng.below(back - there);
-            self.schedule(there, Event::Apply { mutations: Arc::clone(&mutations), from: 0, to: cut });
+            self.schedule(
+                there,
+                Event::Apply { mutations: Arc::clone(&mutations), from: 0, to: cut },
+            );
             self.schedule(second, Event::Apply { mutations, from: cut, to: all });
             self.schedule(back, Event::Flushed { seat, io, fine: true });
         }

@@ -57,13 +57,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let without = arguments.without.iter().map(|name| fault(name)).collect::<Result<_, _>>()?;
-    let mut base = Options {
-        seed: 0,
-        txns: arguments.txns,
-        trace: arguments.trace,
-        without,
-        planted: None,
-    };
+    let mut base =
+        Options { seed: 0, txns: arguments.txns, trace: arguments.trace, without, planted: None };
     if let Some(name) = &arguments.plant
         && name != "all"
     {
@@ -181,7 +176,8 @@ fn run_many(arguments: &Arguments, base: &Options, threads: usize) -> bool {
         println!("\nseed {seed} FAILED {failure}\n  again: {}", command(&smaller));
     }
     // Few worlds need not show every kind of event.
-    let covered = summary.seeds < 1_000 || (summary.faults.never().is_empty() && summary.never().is_empty());
+    let covered =
+        summary.seeds < 1_000 || (summary.faults.never().is_empty() && summary.never().is_empty());
     if !covered {
         println!("\nnever happened: {:?} {:?}", summary.faults.never(), summary.never());
     }

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 use wal_core::{
-    Cell, CellOp, CompareOp, ConditionKind, Row, RowMutation, RowOp, Timestamp, Transaction, WriteOp,
+    Cell, CellOp, CompareOp, ConditionKind, Row, RowMutation, RowOp, Timestamp, Transaction,
+    WriteOp,
 };
 
 use crate::truth::Committed;

@@ -14,10 +14,18 @@ use crate::world::{World, trace};
 
 impl World {
     /// Sends a request to the node that is known to lead a shard.
-    pub(crate) fn request(&mut self, slot: usize, origin: Origin, shard: ShardId, request: ShardRequest) {
+    pub(crate) fn request(
+        &mut self,
+        slot: usize,
+        origin: Origin,
+        shard: ShardId,
+        request: ShardRequest,
+    ) {
         self.count(names::request(&request));
         match self.route(slot, shard) {
-            Some((_, to)) => self.send_message(slot, to, Message::Request { origin, shard, request }),
+            Some((_, to)) => {
+                self.send_message(slot, to, Message::Request { origin, shard, request })
+            }
             None => self.reply(slot, origin, shard, ShardReply::NotLeading { epoch: Epoch(0) }),
         }
     }
@@ -79,13 +87,21 @@ impl World {
                 }
                 Ok(())
             }
-            Message::Call { call, what } => self.step_commit(slot, CommitEvent::Call { call, what }),
+            Message::Call { call, what } => {
+                self.step_commit(slot, CommitEvent::Call { call, what })
+            }
             Message::Forget { call } => self.step_commit(slot, CommitEvent::Forget { call }),
         }
     }
 
     /// A request arrives for a shard that may be led here.
-    fn on_request(&mut self, slot: usize, origin: Origin, shard: ShardId, request: ShardRequest) -> Result<(), Failure> {
+    fn on_request(
+        &mut self,
+        slot: usize,
+        origin: Origin,
+        shard: ShardId,
+        request: ShardRequest,
+    ) -> Result<(), Failure> {
         match self.seat_id(slot, shard) {
             Some(seat) => self.step_shard(seat, ShardEvent::Request { origin, request }),
             None => {
@@ -102,7 +118,13 @@ impl World {
     }
 
     /// A node hears who leads a shard.
-    pub(crate) fn learn_route(&mut self, slot: usize, shard: ShardId, epoch: Epoch, leader: usize) -> Result<(), Failure> {
+    pub(crate) fn learn_route(
+        &mut self,
+        slot: usize,
+        shard: ShardId,
+        epoch: Epoch,
+        leader: usize,
+    ) -> Result<(), Failure> {
         let now_us = self.now_us;
         let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
         let known = &mut process.routes[shard.0 as usize];
@@ -201,8 +223,11 @@ impl World {
             .zip(&process.seats)
             .filter_map(|(shard, seat)| {
                 let seat = seat.as_ref()?;
-                matches!(seat.phase, Phase::Leading(_))
-                    .then_some(SeatId { slot, shard: ShardId(shard), uid: seat.uid })
+                matches!(seat.phase, Phase::Leading(_)).then_some(SeatId {
+                    slot,
+                    shard: ShardId(shard),
+                    uid: seat.uid,
+                })
             })
             .collect()
     }

@@ -40,10 +40,9 @@ impl World {
         };
         trace!(self, "n{slot} starts as process {number}");
         self.nodes[slot].process = Some(process);
-        for event in [
-            Event::Tick { slot, process: number },
-            Event::Placement { slot, process: number },
-        ] {
+        for event in
+            [Event::Tick { slot, process: number }, Event::Placement { slot, process: number }]
+        {
             let delay = self.rng.below(10_000);
             self.schedule(delay, event);
         }
@@ -64,7 +63,12 @@ impl World {
     }
 
     /// A node learns who should lead a shard.
-    pub(crate) fn on_placed(&mut self, slot: usize, shard: ShardId, leader: usize) -> Result<(), Failure> {
+    pub(crate) fn on_placed(
+        &mut self,
+        slot: usize,
+        shard: ShardId,
+        leader: usize,
+    ) -> Result<(), Failure> {
         let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
         process.placed[shard.0 as usize] = leader;
         let Some(seat) = self.seat_id(slot, shard) else { return Ok(()) };

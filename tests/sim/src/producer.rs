@@ -109,10 +109,7 @@ impl Producer {
                 return;
             }
             let Ok((record, hash)) = decode(log.records[offset as usize].clone()) else { return };
-            let mut acceptor = Acceptor {
-                epoch: Epoch(epoch.0 - 1),
-                ..Acceptor::default()
-            };
+            let mut acceptor = Acceptor { epoch: Epoch(epoch.0 - 1), ..Acceptor::default() };
             acceptor.judge(&record, hash);
             self.epoch = epoch;
             self.base = Some(offset);

@@ -38,13 +38,15 @@ impl World {
         let open = |index: &usize| {
             let txn = &self.history.txns[*index];
             let truth = self.truth.txn(txn.txn.id);
-            txn.logged && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_empty())
+            txn.logged
+                && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_empty())
         };
         (0..self.history.txns.len()).filter(open)
     }
 
     fn what_is_stuck(&self) -> String {
-        let mut story = format!("not at rest {} s after everything healed; ", REST_WITHIN_US / 1_000_000);
+        let mut story =
+            format!("not at rest {} s after everything healed; ", REST_WITHIN_US / 1_000_000);
         for (index, client) in self.clients.iter().enumerate() {
             if client.doing == Doing::Finished {
                 continue;

@@ -236,9 +236,8 @@ pub fn run_seeds(
 
 /// Looks for a smaller world that fails in the same way: fewer transactions, fewer kinds of faults.
 pub fn shrink(options: &Options, check: Check) -> Options {
-    let fails = |options: &Options| {
-        run_seed(options).failure.is_some_and(|failure| failure.check == check)
-    };
+    let fails =
+        |options: &Options| run_seed(options).failure.is_some_and(|failure| failure.check == check);
     let mut best = Options { trace: false, ..options.clone() };
     for fault in Fault::ALL {
         let mut fewer = best.clone();

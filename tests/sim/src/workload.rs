@@ -6,8 +6,8 @@ use bytes::Bytes;
 use participant::engine::{EngineSchema, TableTypes};
 use wal_core::value::ColumnType;
 use wal_core::{
-    CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Row, RowKey, RowOp, ShardId,
-    TableId, Transaction, TxnId, WriteOp,
+    CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Row, RowKey, RowOp,
+    ShardId, TableId, Transaction, TxnId, WriteOp,
 };
 
 use crate::plan::Plan;
@@ -88,7 +88,8 @@ pub(crate) fn as_number(value: &[u8]) -> i64 {
 
 /// The types of both tables, for the shard engine.
 pub(crate) fn schema(plan: &Plan) -> Arc<EngineSchema> {
-    let table = |columns: usize, owned| TableTypes { columns: vec![ColumnType::BigInt; columns], owned };
+    let table =
+        |columns: usize, owned| TableTypes { columns: vec![ColumnType::BigInt; columns], owned };
     Arc::new(EngineSchema { tables: vec![table(3, plan.owned[0]), table(4, plan.owned[1])] })
 }
 
@@ -177,7 +178,12 @@ impl Workload {
     }
 
     /// What a transaction of this kind does. `seen` are rows read before, for `Versioned`.
-    pub(crate) fn draw_ops(&mut self, rng: &mut Rng, kind: Kind, seen: &[(RowKey, Row)]) -> Vec<RowOp> {
+    pub(crate) fn draw_ops(
+        &mut self,
+        rng: &mut Rng,
+        kind: Kind,
+        seen: &[(RowKey, Row)],
+    ) -> Vec<RowOp> {
         let mut draft = Draft::default();
         match kind {
             Kind::Blind => {
@@ -229,11 +235,8 @@ impl Workload {
                         insert: true,
                         cells: vec![CellOp::Put { column: BALANCE, value: number(OPENING) }],
                     };
-                    let closed = ConditionKind::Compare {
-                        column: BALANCE,
-                        op: CompareOp::Eq,
-                        value: None,
-                    };
+                    let closed =
+                        ConditionKind::Compare { column: BALANCE, op: CompareOp::Eq, value: None };
                     draft.row(key, [closed], open);
                 }
             }

@@ -174,7 +174,8 @@ impl World {
                 failure = Some(Failure::new(Check::Simulator, "nothing is left to happen"));
                 break;
             };
-            let event = self.slab[index as usize].take().expect("every queued index holds an event");
+            let event =
+                self.slab[index as usize].take().expect("every queued index holds an event");
             self.free.push(index);
             self.now_us = at;
             if let Some(slot) = event.node() {
@@ -255,7 +256,8 @@ impl World {
 
     /// Adds to the hash over everything that happened.
     pub(crate) fn mix(&mut self, value: u64) {
-        self.trace_hash = (self.trace_hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+        self.trace_hash =
+            (self.trace_hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
     /// Whether a fault strikes on this occasion.
@@ -299,18 +301,28 @@ impl World {
             Event::Heartbeat { slot, process } => self.on_heartbeat_due(slot, process),
             Event::Deliver { slot, message } => self.on_message(slot, *message),
             Event::ToCommit { slot, process, event } => {
-                if self.is_alive(slot, process) { self.step_commit(slot, *event) } else { Ok(()) }
+                if self.is_alive(slot, process) {
+                    self.step_commit(slot, *event)
+                } else {
+                    Ok(())
+                }
             }
             Event::Answer { client, call, answer } => self.on_answer(client, call, *answer),
             Event::Client { client, turn } => self.on_client_turn(client, turn),
             Event::Poll { seat } => self.on_poll(seat),
             Event::Take { seat } => self.on_take(seat),
-            Event::Land { seat, append, batch, silent } => self.on_land(seat, append, &batch, silent),
-            Event::Acknowledged { seat, append, offset } => self.on_acknowledged(seat, append, offset),
+            Event::Land { seat, append, batch, silent } => {
+                self.on_land(seat, append, &batch, silent)
+            }
+            Event::Acknowledged { seat, append, offset } => {
+                self.on_acknowledged(seat, append, offset)
+            }
             Event::ReadBack { seat, append, offset } => self.on_read_back(seat, append, offset),
             Event::Refused { seat, append } => self.on_refused(seat, append),
             Event::AppendTimeout { seat, append } => self.on_append_timeout(seat, append),
-            Event::DiskSynced { slot, process, covers } => self.on_disk_synced(slot, process, covers),
+            Event::DiskSynced { slot, process, covers } => {
+                self.on_disk_synced(slot, process, covers)
+            }
             Event::ReadRows { seat, io, keys } => self.on_read_rows(seat, io, &keys),
             Event::RowsRead { seat, io, rows } => {
                 let event = match rows {
@@ -324,7 +336,8 @@ impl World {
                 Ok(())
             }
             Event::Flushed { seat, io, fine } => {
-                let event = if fine { ShardEvent::Flushed { io } } else { ShardEvent::FlushFailed { io } };
+                let event =
+                    if fine { ShardEvent::Flushed { io } } else { ShardEvent::FlushFailed { io } };
                 self.step_shard(seat, event)
             }
             Event::Synced { seat, io, mark } => {

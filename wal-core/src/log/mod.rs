@@ -92,7 +92,9 @@ pub type Visit<'a> = &'a mut dyn FnMut(ShardId, Position, Bytes) -> Result<(), L
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Another process owns the log.
-    #[error("the log is in use by another process: {what}; stop that server, or choose another data folder")]
+    #[error(
+        "the log is in use by another process: {what}; stop that server, or choose another data folder"
+    )]
     Locked {
         /// What is locked.
         what: String,
@@ -104,7 +106,9 @@ pub enum LogError {
         what: String,
     },
     /// The log was written in a format that this version does not read.
-    #[error("the log has format {found}, this version reads {expected}; use the version that wrote it")]
+    #[error(
+        "the log has format {found}, this version reads {expected}; use the version that wrote it"
+    )]
     Format {
         /// The format found.
         found: u32,
