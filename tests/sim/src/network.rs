@@ -141,7 +141,7 @@ impl World {
         // A leader that hears of a later epoch has been deposed, and may notice.
         let Some(seat) = self.seat_id(slot, shard) else { return Ok(()) };
         let older = matches!(self.seat(seat).map(|seat| seat.phase), Some(Phase::Leading(mine)) if mine < epoch);
-        if older && (self.healed_at.is_some() || self.rng.coin()) {
+        if older && (self.healed_at.is_some() || self.rng.chance(30_000)) {
             self.count("deposed by hearsay");
             self.vacate(seat);
         }
