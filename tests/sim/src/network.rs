@@ -126,6 +126,15 @@ impl World {
         leader: usize,
     ) -> Result<(), Failure> {
         let now_us = self.now_us;
+        if leader != slot
+            && self.route(slot, shard).is_some_and(|(known, _)| epoch > known)
+            && self.fires(Fault::StaleRoute)
+        {
+            if let Some(process) = &mut self.nodes[slot].process {
+                process.heard_us[shard.0 as usize] = now_us;
+            }
+            return Ok(());
+        }
         let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
         let known = &mut process.routes[shard.0 as usize];
         let newer = known.is_none_or(|(known, _)| epoch > known);
