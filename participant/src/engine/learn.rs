@@ -11,7 +11,7 @@ use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, Tx
 
 use super::ledger::{Open, Prepared};
 use super::locks::{LockSet, want};
-use super::{Rule, Rules, ShardEngine, check};
+use super::{Role, Rule, Rules, ShardEngine, check};
 use crate::message::Outcome;
 
 impl<R: Rules> ShardEngine<R> {
@@ -174,7 +174,7 @@ impl<R: Rules> ShardEngine<R> {
         }
     }
 
-    fn learn_floor(&mut self, floor: Millis) {
+    pub(super) fn learn_floor(&mut self, floor: Millis) {
         if self.rules.holds(Rule::OutcomesAreRemembered) {
             self.ledger.raise_floor(floor);
         } else {
@@ -183,6 +183,10 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn raise_timestamp(&mut self, timestamp: Timestamp) {
+        let replays = self.role == Role::Following;
+        if replays && !self.rules.holds(Rule::LastTimestampSurvivesRestart) {
+            return;
+        }
         self.last_timestamp = self.last_timestamp.max(timestamp);
     }
 

@@ -3,7 +3,7 @@
 use wal_core::record::Body;
 use wal_core::{Attempt, Millis, Nonce, Now, TxnId};
 
-use super::{Role, Rules, ShardCommand, ShardEngine};
+use super::{Role, Rule, Rules, ShardCommand, ShardEngine};
 use crate::message::{Outcome, ShardRequest};
 
 /// How long an older transaction waits before it wounds a younger one that is prepared: most are
@@ -217,7 +217,11 @@ impl<R: Rules> ShardEngine<R> {
             }
         }
         if floor > self.ledger.floor {
-            self.write(now, Body::Floor { floor }, out);
+            if self.rules.holds(Rule::FloorIsDurable) {
+                self.write(now, Body::Floor { floor }, out);
+            } else {
+                self.learn_floor(floor);
+            }
         }
     }
 }
