@@ -286,7 +286,9 @@ pub(crate) fn reason_text(reason: &AbortReason) -> String {
             let found = match found {
                 FoundValue::Row { exists: true, .. } => "a row".to_owned(),
                 FoundValue::Row { exists: false, .. } => "no row".to_owned(),
-                FoundValue::Column(value) => bigint_text(value.as_ref()),
+                FoundValue::Column(value) | FoundValue::NamedColumn { value, .. } => {
+                    bigint_text(value.as_ref())
+                }
             };
             format!("condition {index} on {} found {found}", key_name(key))
         }
