@@ -185,3 +185,62 @@ fn the_exit_codes_are_those_of_the_program() {
         assert!(said.contains(&format!("{} {}", row[0], row[1])), "{row:?} is not in:\n{said}");
     }
 }
+
+/// What stands in backquotes, fenced blocks left out.
+fn quoted(page: &str) -> Vec<String> {
+    let page = Page::open(page);
+    let mut fenced = false;
+    let mut found = Vec::new();
+    for line in page.text().lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Words joined by a sign, at least so many.
+fn is_joined(text: &str, sign: char, least: usize) -> bool {
+    let word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    text.split(sign).count() >= least && text.split(sign).all(word)
+}
+
+#[test]
+fn the_evidence_that_is_named_exists() {
+    let sources = rust_files("");
+    let stories = folder_of("", ".story");
+    let rules = read("tests/model/src/rule.rs");
+    let crates: BTreeSet<String> = folder_of("", "Cargo.toml")
+        .into_iter()
+        .filter_map(|path| {
+            let manifest: toml::Table = read(path).parse().expect("a manifest");
+            Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+        })
+        .collect();
+    let mut missing = Vec::new();
+    for page in ["ARCHITECTURE.md", "docs/guarantees.md"] {
+        for name in quoted(page) {
+            let exists = if is_joined(&name, '_', 4) {
+                let story = format!("{name}.story");
+                stories.iter().any(|path| path.ends_with(&story))
+                    || sources.iter().any(|(_, text)| text.contains(&format!("fn {name}(")))
+            } else if is_joined(&name, '-', 2) {
+                crates.contains(&name) || rules.contains(&format!("\"{name}\""))
+            } else if name.ends_with(".rs") {
+                sources.iter().any(|(path, _)| path.ends_with(&name))
+            } else if let Some((_, function)) = name.rsplit_once("::") {
+                sources.iter().any(|(_, text)| text.contains(function))
+            } else {
+                true
+            };
+            if !exists {
+                missing.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "named, but not there:\n{}", missing.join("\n"));
+}
