@@ -2,6 +2,7 @@
 //! together. Everything else sees them as [`Backend`] and [`Control`].
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use coordinator::runtime::{
 use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
 use participant::engine::Leadership;
 use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
-use wal_core::log::segment::{SegmentLog, SegmentOptions};
+use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
 use wal_core::log::{IntentLog, LogError};
 use wal_core::namespace::{LogKind, Namespace};
 use wal_core::record::{Acceptor, Body, Record, Verdict, decode};
@@ -42,8 +43,10 @@ impl System {
         std::fs::create_dir_all(data).with_context(|| {
             format!("cannot create the data folder {}; choose another with --data", data.display())
         })?;
+        let lock = lock(data)?;
         let plane = ControlPlane::open(data.join("control.db")).await?;
         let embedded = Arc::new(Embedded {
+            _lock: lock,
             data: data.to_owned(),
             address,
             namespaces: RwLock::default(),
@@ -60,6 +63,15 @@ impl System {
         Ok(Self { backend: embedded.clone(), control, embedded })
     }
 
+    /// Why a namespace serves no more, if one has failed. What it acknowledged is safe.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let namespaces = self.embedded.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        namespaces.iter().find_map(|(name, served)| match served.handle.stopped()? {
+            Stopped::Failed(why) => Some(format!("namespace {name:?}: {why}")),
+            Stopped::Drained => None,
+        })
+    }
+
     /// Brings what is under way in the engines to an end, and stops them. Blocks, at most `patience`.
     pub(crate) fn stop(self, patience: Duration) {
         let end = Instant::now() + patience;
@@ -70,6 +82,33 @@ impl System {
             namespace.drain(end.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+/// Makes the data folder this process's own.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("LOCK");
+    let lock = File::create(&path).with_context(|| {
+        format!(
+            "cannot write to the data folder {}; mend its permissions, or choose another with --data",
+            data.display()
+        )
+    })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another server is using the data folder {}; stop it, or choose another with --data",
+            data.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// Tells every group commit of a namespace's log to the metrics.
+fn observe_syncs(name: &str) -> Observer {
+    let seconds = metrics::histogram!("handfast_log_sync_seconds", "namespace" => name.to_owned());
+    Arc::new(move |synced| seconds.record(synced.took.as_secs_f64()))
 }
 
 /// A namespace that is served.
@@ -85,6 +124,8 @@ struct Embedded {
     /// Never held across anything that blocks.
     namespaces: RwLock<BTreeMap<String, Served>>,
     running: Mutex<Vec<Running>>,
+    /// Held until the process ends, however it ends.
+    _lock: File,
 }
 
 impl Embedded {
@@ -101,6 +142,7 @@ impl Serve for Embedded {
             LogKind::Embedded => {
                 let options = SegmentOptions {
                     segment_bytes: namespace.log().segment_bytes,
+                    observer: Some(observe_syncs(namespace.name())),
                     ..SegmentOptions::default()
                 };
                 let opened = SegmentLog::open(&folder.join("log"), &options);

@@ -80,7 +80,12 @@ impl<R: Rules> ShardEngine<R> {
             ));
         }
         if self.ledger.outcome(id).is_some() && self.rules.holds(Rule::IdsDeduplicate) {
-            return Err(format!("transaction {id} is prepared after it was decided"));
+            if id.time() > self.ledger.floor {
+                return Err(format!("transaction {id} is prepared after it was decided"));
+            }
+            // Its writer had been told that everybody held the outcome, which no record says, and had
+            // forgotten it. (A deposed home drove this attempt: it will never commit.)
+            self.ledger.forget(id);
         }
         if self.ledger.entry(id).is_some_and(|entry| entry.prepared.is_some()) {
             return Err(format!("transaction {id} is prepared twice"));

@@ -86,9 +86,11 @@ impl Producer {
     pub(crate) fn on_acknowledged(&mut self, append: u64, offset: u64) -> Acknowledged {
         let base = self.base;
         let epoch = self.epoch;
+        let read_to = self.reader.as_ref().map_or(0, |(_, next)| *next);
         let Some(batch) = self.find(append) else { return Acknowledged::Settled };
         let expected = base.map(|base| base + batch.first.0);
-        if batch.epoch == epoch && expected == Some(offset) {
+        // What was read back already is known; it may be the repeat of a batch that counted before.
+        if batch.epoch == epoch && expected == Some(offset) && offset >= read_to {
             batch.fate = Some(Fate::Durable(offset));
             return Acknowledged::Settled;
         }
