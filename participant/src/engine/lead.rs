@@ -132,6 +132,7 @@ impl<R: Rules> ShardEngine<R> {
         if matches!(record.body, Body::Resign) {
             self.resigned = true;
         }
+        self.learning = record.header.seq;
         // Replayed records are durable: nothing of them waits for this epoch's sequences.
         if let Err(contradiction) = self.learn(now, Sequence(0), record.body) {
             self.halt(HaltReason::Corrupt(contradiction), out);

@@ -116,7 +116,7 @@ impl<R: Rules> ShardEngine<R> {
         timestamp: Timestamp,
     ) -> Result<(), String> {
         let epoch = self.acceptor.epoch;
-        let outcome = Outcome::Committed { timestamp, epoch, seq };
+        let outcome = Outcome::Committed { timestamp, epoch, seq: self.learning };
         let held = self.ledger.decide(id, outcome, attempt, now.mono_us);
         match &held {
             Some(prepared) if prepared.attempt == attempt => {
@@ -144,7 +144,7 @@ impl<R: Rules> ShardEngine<R> {
             return Err(format!("transaction {id} is committed twice"));
         }
         let epoch = self.acceptor.epoch;
-        self.ledger.remember_single(id, fingerprint, timestamp, epoch, seq);
+        self.ledger.remember_single(id, fingerprint, timestamp, epoch, self.learning);
         self.apply_part(seq, part, timestamp, adds);
         self.raise_timestamp(timestamp);
         self.stats.committed += 1;

@@ -103,6 +103,8 @@ pub struct ShardEngine<R: Rules = Strict> {
     /// Whether the last epoch's leader resigned: its lease need not be waited for.
     resigned: bool,
     chain: Chain,
+    /// The record that is being taken in: receipts name it, also after a replay.
+    learning: Sequence,
     durable: Sequence,
     outbox: Outbox,
     lease: Lease,
@@ -145,6 +147,7 @@ impl<R: Rules> ShardEngine<R> {
             role: Role::Searching,
             acceptor: Acceptor::default(),
             resigned: true,
+            learning: Sequence(0),
             durable: Sequence(0),
             outbox: Outbox::default(),
             lease: Lease::default(),
@@ -265,6 +268,7 @@ impl<R: Rules> ShardEngine<R> {
     /// Writes a record and takes it in, as a replay would.
     fn write(&mut self, now: Now, body: Body, out: &mut Vec<ShardCommand>) {
         let seq = self.chain.write(&body);
+        self.learning = seq;
         self.stats.records += 1;
         if let Err(contradiction) = self.learn(now, seq, body) {
             self.halt(HaltReason::Corrupt(contradiction), out);

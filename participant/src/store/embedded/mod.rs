@@ -39,6 +39,9 @@ use self::purge::PurgeBefore;
 use self::recent::Recent;
 use super::{StoreError, TableStore};
 
+/// A log filter for the library below, which tells every file that it opens: that is debugging, not news.
+pub const QUIET_LOGS: &str = "fjall=warn,lsm_tree=warn";
+
 /// Where the number of the last sync is kept among the rows. Shorter than any row's key.
 const MARK_KEY: &[u8] = b"mark";
 
