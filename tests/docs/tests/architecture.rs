@@ -42,11 +42,11 @@ const NOT_IN_ENGINES: [&str; 16] = [
 
 /// Where each outside system's crate may be named.
 const ONLY_IN: [(&str, &[&str]); 6] = [
-    ("fjall", &["participant/src/store/embedded/"]),
-    ("sqlx", &["control/"]),
-    ("rusqlite", &[]),
+    ("fjall::", &["participant/src/store/embedded/"]),
+    ("sqlx::", &["control/"]),
+    ("rusqlite::", &[]),
     (
-        "tonic",
+        "tonic::",
         &[
             "proto/",
             "client/",
@@ -55,8 +55,8 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
             "server/src/control_plane.rs",
         ],
     ),
-    ("axum", &["server/src/http.rs", "server/src/serve.rs"]),
-    ("clap", &["server/src/", "tests/"]),
+    ("axum::", &["server/src/http.rs", "server/src/serve.rs"]),
+    ("clap::", &["server/src/", "tests/"]),
 ];
 
 fn names(line: &str, word: &str) -> bool {
