@@ -2,6 +2,7 @@
 //! together. Everything else sees them as [`Backend`] and [`Control`].
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use wal_core::{Position, Sequence, ShardId, TxnId};
 
 use crate::control_plane::{Namespaces, Serve};
 
+/// The file that the one server of a data folder holds locked, whether it has namespaces yet or not.
+const LOCK_FILE: &str = "server.lock";
 /// When a caller should try again after the queue of calls was full, milliseconds.
 const RETRY_AFTER_MS: u64 = 20;
 
@@ -33,6 +36,7 @@ pub(crate) struct System {
     /// What its administration calls.
     pub(crate) control: Arc<dyn Control>,
     embedded: Arc<Embedded>,
+    _lock: File,
 }
 
 impl System {
@@ -42,6 +46,7 @@ impl System {
         std::fs::create_dir_all(data).with_context(|| {
             format!("cannot create the data folder {}; choose another with --data", data.display())
         })?;
+        let lock = lock(data)?;
         let plane = ControlPlane::open(data.join("control.db")).await?;
         let embedded = Arc::new(Embedded {
             data: data.to_owned(),
@@ -57,7 +62,7 @@ impl System {
             opened.map_err(|why| anyhow::anyhow!("namespace {:?}: {why}", summary.name))?;
         }
         let control = Arc::new(Namespaces::new(plane, embedded.clone()));
-        Ok(Self { backend: embedded.clone(), control, embedded })
+        Ok(Self { backend: embedded.clone(), control, embedded, _lock: lock })
     }
 
     /// Brings what is under way in the engines to an end, and stops them. Blocks, at most `patience`.
@@ -68,6 +73,26 @@ impl System {
         );
         for mut namespace in running {
             namespace.drain(end.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+/// Takes the data folder for this process. The lock ends with the process, however that ends.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join(LOCK_FILE);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| {
+        format!("cannot write in the data folder {}; choose another with --data", data.display())
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "the data folder {} is in use by another process; stop that server, or choose another \
+             data folder with --data",
+            data.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
 }
