@@ -96,8 +96,11 @@ fn versions(world: &World) -> Result<Versions, Failure> {
         for pair in list.windows(2) {
             ensure!(
                 pair[0].at < pair[1].at,
-                Verdict, "two transactions write {key:?} at {}: {} and {}", pair[0].at,
-                world.history.txns[pair[0].txn].txn.id, world.history.txns[pair[1].txn].txn.id
+                Verdict,
+                "two transactions write {key:?} at {}: {} and {}",
+                pair[0].at,
+                world.history.txns[pair[0].txn].txn.id,
+                world.history.txns[pair[1].txn].txn.id
             );
         }
     }
@@ -121,21 +124,35 @@ impl Oracle<'_> {
         match &txn.verdict {
             Some(Verdict::Committed(at)) => ensure!(
                 committed.is_some_and(|committed| committed.timestamp == *at),
-                Answer, "{id} was said to be committed at {at}; in the end the logs say {committed:?}"
+                Answer,
+                "{id} was said to be committed at {at}; in the end the logs say {committed:?}"
             ),
             Some(Verdict::Aborted(_) | Verdict::IdReused) => ensure!(
                 committed.is_none(),
-                Answer, "{id} was answered with {:?}, and committed in the end: {committed:?}", txn.verdict
+                Answer,
+                "{id} was answered with {:?}, and committed in the end: {committed:?}",
+                txn.verdict
             ),
             Some(Verdict::TooOld) | None => {}
         }
-        let decided = truth.is_some_and(|truth| truth.committed.is_some() || !truth.closed.is_empty());
-        ensure!(decided || !txn.logged, Answer, "{id} was said to be logged, and was never decided");
-        ensure!(committed.is_some() || !txn.probe, Stuck, "{id}, a write at the end, did not commit: {:?}", txn.verdict);
+        let decided =
+            truth.is_some_and(|truth| truth.committed.is_some() || !truth.closed.is_empty());
+        ensure!(
+            decided || !txn.logged,
+            Answer,
+            "{id} was said to be logged, and was never decided"
+        );
+        ensure!(
+            committed.is_some() || !txn.probe,
+            Stuck,
+            "{id}, a write at the end, did not commit: {:?}",
+            txn.verdict
+        );
         let denied_once = txn.denied && txn.sent == 1 && txn.twin.is_none() && !txn.fenced;
         ensure!(
             !denied_once || truth.is_none_or(|truth| !truth.held && truth.committed.is_none()),
-            Answer, "{id} was denied, said not to be logged, and the logs hold it: {truth:?}"
+            Answer,
+            "{id} was denied, said not to be logged, and the logs hold it: {truth:?}"
         );
         if let Some(Verdict::Aborted(reason)) = &txn.verdict {
             self.check_reason(txn, reason)?;
@@ -144,7 +161,11 @@ impl Oracle<'_> {
     }
 
     /// The versions of a row that were current at some time between the first call and the answer.
-    fn current_during<'a>(&'a self, txn: &'a TxnHistory, key: &RowKey) -> impl Iterator<Item = Row> + 'a {
+    fn current_during<'a>(
+        &'a self,
+        txn: &'a TxnHistory,
+        key: &RowKey,
+    ) -> impl Iterator<Item = Row> + 'a {
         let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let until = txn.told_us.unwrap_or(u64::MAX);
         let writer = |version: &Version| &self.world.history.txns[version.txn];
@@ -192,8 +213,11 @@ impl Oracle<'_> {
         };
         ensure!(
             true_once || twin.is_some(),
-            Reason, "{id} ({:?}) was aborted because {reason:?}, which was not so at any time between {} and {:?} us",
-            txn.kind, txn.first_sent_us, txn.told_us
+            Reason,
+            "{id} ({:?}) was aborted because {reason:?}, which was not so at any time between {} and {:?} us",
+            txn.kind,
+            txn.first_sent_us,
+            txn.told_us
         );
         Ok(())
     }
@@ -207,7 +231,12 @@ impl Oracle<'_> {
             }
         }
         for (index, read) in world.history.reads.iter().enumerate() {
-            let name = format!("read #{index} of {} rows, {}..{} us", read.keys.len(), read.from_us, read.to_us);
+            let name = format!(
+                "read #{index} of {} rows, {}..{} us",
+                read.keys.len(),
+                read.from_us,
+                read.to_us
+            );
             let node = self.graph.node(read.from_us, Some(read.to_us), name);
             self.read_nodes.push(node);
         }
@@ -240,11 +269,18 @@ impl Oracle<'_> {
     }
 
     /// Which version of a row was read: 0 for none, else one more than its index.
-    fn place_of(&self, index: usize, read: &ReadHistory, key: &RowKey, row: &Row) -> Result<usize, Failure> {
+    fn place_of(
+        &self,
+        index: usize,
+        read: &ReadHistory,
+        key: &RowKey,
+        row: &Row,
+    ) -> Result<usize, Failure> {
         let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let absent = Row::default();
         let state = |place: usize| if place == 0 { &absent } else { &list[place - 1].row };
-        let alike: Vec<usize> = (0..=list.len()).filter(|place| seen(state(*place)) == seen(row)).collect();
+        let alike: Vec<usize> =
+            (0..=list.len()).filter(|place| seen(state(*place)) == seen(row)).collect();
         // Rows that look alike to a reader differ in their tombstones, which say when they were written.
         let exact = alike.iter().copied().find(|place| state(*place).newest() == row.newest());
         exact.or_else(|| alike.last().copied()).ok_or_else(|| {
@@ -271,7 +307,8 @@ impl Oracle<'_> {
 
     /// Does everything again, one after the other.
     fn replay(&self, order: &[usize]) -> Result<(), Failure> {
-        let txns: BTreeMap<usize, usize> = self.txn_nodes.iter().map(|(txn, node)| (*node, *txn)).collect();
+        let txns: BTreeMap<usize, usize> =
+            self.txn_nodes.iter().map(|(txn, node)| (*node, *txn)).collect();
         let reads: BTreeMap<usize, usize> =
             self.read_nodes.iter().enumerate().map(|(read, node)| (*node, read)).collect();
         let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
@@ -284,7 +321,8 @@ impl Oracle<'_> {
                     let right = rows.get(key).cloned().unwrap_or_default();
                     ensure!(
                         seen(&right) == seen(row),
-                        Read, "read #{index} found {key:?} as {row:?}; in serial order it is {right:?}"
+                        Read,
+                        "read #{index} found {key:?} as {row:?}; in serial order it is {right:?}"
                     );
                 }
             }
@@ -292,7 +330,11 @@ impl Oracle<'_> {
         Ok(())
     }
 
-    fn replay_txn(&self, txn: &TxnHistory, rows: &mut BTreeMap<RowKey, Row>) -> Result<(), Failure> {
+    fn replay_txn(
+        &self,
+        txn: &TxnHistory,
+        rows: &mut BTreeMap<RowKey, Row>,
+    ) -> Result<(), Failure> {
         let id = txn.txn.id;
         let Some(committed) = committed(self.world, txn) else { return Ok(()) };
         for (shard, part) in &txn.txn.parts {
@@ -303,8 +345,11 @@ impl Oracle<'_> {
                 for condition in &op.conditions {
                     ensure!(
                         model::holds(&condition.kind, &row),
-                        Verdict, "{id} ({:?}) committed at {} although {condition:?} does not hold of {:?}, which is {row:?}",
-                        txn.kind, committed.timestamp, op.key
+                        Verdict,
+                        "{id} ({:?}) committed at {} although {condition:?} does not hold of {:?}, which is {row:?}",
+                        txn.kind,
+                        committed.timestamp,
+                        op.key
                     );
                 }
                 for add in model::adds(op) {
@@ -312,7 +357,9 @@ impl Oracle<'_> {
                     let logged = results.next();
                     ensure!(
                         right.is_some() && right == logged.as_ref().map(|sum| as_number(sum)),
-                        Verdict, "{id} adds to {:?}, which is {row:?}: the sum is {right:?}, logged is {logged:?}", op.key
+                        Verdict,
+                        "{id} adds to {:?}, which is {row:?}: the sum is {right:?}, logged is {logged:?}",
+                        op.key
                     );
                 }
             }
@@ -330,7 +377,9 @@ impl Oracle<'_> {
             .history
             .txns
             .iter()
-            .filter(|txn| txn.kind == crate::workload::Kind::Open && committed(self.world, txn).is_some())
+            .filter(|txn| {
+                txn.kind == crate::workload::Kind::Open && committed(self.world, txn).is_some()
+            })
             .flat_map(|txn| txn.txn.parts.iter())
             .map(|(_, part)| part.len() as i64 * OPENING)
             .sum();
@@ -352,14 +401,15 @@ impl Oracle<'_> {
 fn explains(condition: &Condition, found: &FoundValue, row: &Row) -> bool {
     let same = match found {
         FoundValue::Row { exists, version } => row.exists() == *exists && row.version() == *version,
-        FoundValue::Column(value) | FoundValue::NamedColumn { value, .. } => match &condition.kind {
-            wal_core::ConditionKind::Compare { column, .. } | wal_core::ConditionKind::In { column, .. } => {
-                row.get(*column) == value.as_ref()
+        FoundValue::Column(value) | FoundValue::NamedColumn { value, .. } => {
+            match &condition.kind {
+                wal_core::ConditionKind::Compare { column, .. }
+                | wal_core::ConditionKind::In { column, .. } => row.get(*column) == value.as_ref(),
+                wal_core::ConditionKind::Exists
+                | wal_core::ConditionKind::NotExists
+                | wal_core::ConditionKind::Version(_) => false,
             }
-            wal_core::ConditionKind::Exists
-            | wal_core::ConditionKind::NotExists
-            | wal_core::ConditionKind::Version(_) => false,
-        },
+        }
     };
     same && !model::holds(&condition.kind, row)
 }
