@@ -28,11 +28,9 @@ pub(crate) async fn perform(client: &Client, workload: &dyn Workload, task: &Tas
         return Told::Done { rows, transaction: None, timestamp_us: None };
     };
     match client.submit(&transaction).await {
-        Ok(Outcome::Committed(it)) => Told::Done {
-            rows,
-            transaction: Some(transaction),
-            timestamp_us: Some(it.timestamp_us),
-        },
+        Ok(Outcome::Committed(it)) => {
+            Told::Done { rows, transaction: Some(transaction), timestamp_us: Some(it.timestamp_us) }
+        }
         Ok(Outcome::Aborted(aborted)) => {
             Told::Failed { transaction: Some(transaction), why: aborted.reason.to_string() }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::ValueEnum;
 use handfast_e2e::Server;
-use rand::rngs::StdRng;
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::history::{Event, History, Type};

@@ -101,9 +101,11 @@ mod tests {
         ]);
         let mut edn = String::new();
         value.write_edn(&mut edn);
-        let expected = "{:value [[:append 1 2] [:r 1 [1 2]]], 3 \"a \\\"quoted\\\"\\nline\", true nil}";
+        let expected =
+            "{:value [[:append 1 2] [:r 1 [1 2]]], 3 \"a \\\"quoted\\\"\\nline\", true nil}";
         assert_eq!(edn, expected);
-        let json = r#"{"value":[["append",1,2],["r",1,[1,2]]],"3":"a \"quoted\"\nline","true":null}"#;
+        let json =
+            r#"{"value":[["append",1,2],["r",1,[1,2]]],"3":"a \"quoted\"\nline","true":null}"#;
         assert_eq!(value.to_json().to_string(), json);
     }
 }

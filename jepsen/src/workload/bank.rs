@@ -36,7 +36,9 @@ impl Workload for Bank {
     }
 
     fn open(&self) -> Vec<Transaction> {
-        let open = |txn: Transaction, number| txn.insert("accounts", account(number), ("balance", OPENING));
+        let open = |txn: Transaction, number| {
+            txn.insert("accounts", account(number), ("balance", OPENING))
+        };
         vec![(0..ACCOUNTS).fold(Transaction::new(self.namespace()), open)]
     }
 
@@ -100,18 +102,23 @@ impl Workload for Bank {
             if !matches!(done.task.detail, Detail::All) {
                 continue;
             }
-            let found: Vec<Option<i64>> = done.rows.iter().map(|row| row.integer("balance")).collect();
+            let found: Vec<Option<i64>> =
+                done.rows.iter().map(|row| row.integer("balance")).collect();
             let total: i64 = found.iter().flatten().sum();
             if total != TOTAL || found.iter().any(|it| it.is_none_or(|it| it < 0)) {
                 let when = done.completed;
-                wrong.push(format!("a read at {when} ns found {found:?}, {total} together, not {TOTAL}"));
+                wrong.push(format!(
+                    "a read at {when} ns found {found:?}, {total} together, not {TOTAL}"
+                ));
             }
         }
         if let Some(end) = last.first() {
             let found: Vec<i64> =
                 end.rows.iter().map(|row| row.integer("balance").unwrap_or_default()).collect();
             if found != balances {
-                wrong.push(format!("the accounts hold {found:?}; the committed transfers make {balances:?}"));
+                wrong.push(format!(
+                    "the accounts hold {found:?}; the committed transfers make {balances:?}"
+                ));
             }
         }
         wrong.extend(rows_are_those_of_committed_transfers(ran, last));
@@ -137,7 +144,10 @@ fn rows_are_those_of_committed_transfers(ran: &[Done], last: &[Done]) -> Vec<Str
         read += 1;
         if row.exists != done.has_committed() {
             let (is, id) = (row.exists, done.transaction.as_ref().map(Transaction::id));
-            wrong.push(format!("transfer {id:?} ended as {:?}, and that its row exists is {is}", done.end));
+            wrong.push(format!(
+                "transfer {id:?} ended as {:?}, and that its row exists is {is}",
+                done.end
+            ));
         }
     }
     if read != transfers.len() {

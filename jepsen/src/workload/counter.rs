@@ -10,7 +10,12 @@ use crate::value::Value;
 pub(crate) struct Counter;
 
 fn read() -> Task {
-    Task { f: "read", detail: Detail::All, rows: vec![("counters", "hot".into())], transaction: None }
+    Task {
+        f: "read",
+        detail: Detail::All,
+        rows: vec![("counters", "hot".into())],
+        transaction: None,
+    }
 }
 
 impl Workload for Counter {
@@ -27,7 +32,9 @@ impl Workload for Counter {
         // Every other one is a transaction over several shards, or may be.
         let transaction = match rng.random_range(0..2) {
             0 => transaction,
-            _ => transaction.add("counters", format!("cold-{}", rng.random_range(0..100)), ("n", by)),
+            _ => {
+                transaction.add("counters", format!("cold-{}", rng.random_range(0..100)), ("n", by))
+            }
         };
         Task { f: "add", detail: Detail::Add(by), rows: Vec::new(), transaction: Some(transaction) }
     }
@@ -54,8 +61,10 @@ impl Workload for Counter {
             .collect();
         let mut wrong = Vec::new();
         // What was certain before a read began must be in it; what began after its end cannot be.
-        let mut certain: Vec<(u64, i64)> = adds.iter().map(|(done, by)| (done.completed, *by)).collect();
-        let mut possible: Vec<(u64, i64)> = adds.iter().map(|(done, by)| (done.invoked, *by)).collect();
+        let mut certain: Vec<(u64, i64)> =
+            adds.iter().map(|(done, by)| (done.completed, *by)).collect();
+        let mut possible: Vec<(u64, i64)> =
+            adds.iter().map(|(done, by)| (done.invoked, *by)).collect();
         for times in [&mut certain, &mut possible] {
             times.sort_unstable();
             let mut sum = 0;

@@ -1,6 +1,6 @@
 //! What clients do, and what must hold of it.
 
-mod append;
+pub(crate) mod append;
 mod bank;
 mod counter;
 mod set;

@@ -46,9 +46,11 @@ impl Workload for Set {
         let transaction = pair(element).into_iter().fold(
             Transaction::new(self.namespace()),
             |transaction, (table, key)| {
-                transaction
-                    .require(table, key.clone(), not_exists())
-                    .insert(table, key, ("note", "here"))
+                transaction.require(table, key.clone(), not_exists()).insert(
+                    table,
+                    key,
+                    ("note", "here"),
+                )
             },
         );
         let detail = Detail::Elements(vec![element]);
@@ -81,7 +83,9 @@ impl Workload for Set {
             }
         }
         let mut wrong = Vec::new();
-        for done in ran.iter().chain(last).filter(|done| done.task.f == "read" && done.has_happened()) {
+        for done in
+            ran.iter().chain(last).filter(|done| done.task.f == "read" && done.has_happened())
+        {
             let Detail::Elements(elements) = &done.task.detail else { continue };
             for (element, pair) in elements.iter().zip(done.rows.chunks(2)) {
                 wrong.extend(pair_is_wrong(*element, pair, added.get(element).copied(), done));
@@ -130,7 +134,8 @@ mod tests {
             let add = Done { task, invoked: 0, completed: 1, rows: vec![], transaction: None, end };
             let task = set.last(&[]).remove(0);
             let rows = found.map(row).to_vec();
-            let read = Done { task, invoked: 2, completed: 3, rows, transaction: None, end: End::Read };
+            let read =
+                Done { task, invoked: 2, completed: 3, rows, transaction: None, end: End::Read };
             set.check(&[add], &[read]).is_empty()
         };
         assert!(check(End::Committed(1), [true, true]) && check(End::Failed, [false, false]));
