@@ -8,7 +8,6 @@ use serde_json::{Map, Value as Json};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Nil,
-    Bool(bool),
     Int(i64),
     Text(String),
     Keyword(&'static str),
@@ -22,7 +21,6 @@ impl Value {
     pub(crate) fn write_edn(&self, out: &mut String) {
         match self {
             Self::Nil => out.push_str("nil"),
-            Self::Bool(it) => write!(out, "{it}").expect("a string takes all"),
             Self::Int(it) => write!(out, "{it}").expect("a string takes all"),
             // JSON's escapes are among EDN's.
             Self::Text(it) => out.push_str(&Json::from(it.as_str()).to_string()),
@@ -56,7 +54,6 @@ impl Value {
     pub(crate) fn to_json(&self) -> Json {
         match self {
             Self::Nil => Json::Null,
-            Self::Bool(it) => Json::Bool(*it),
             Self::Int(it) => Json::from(*it),
             Self::Text(it) => Json::from(it.as_str()),
             Self::Keyword(it) => Json::from(*it),
@@ -97,15 +94,14 @@ mod tests {
         let value = Value::Map(vec![
             (Value::Keyword("value"), both),
             (3.into(), Value::Text("a \"quoted\"\nline".to_owned())),
-            (Value::Bool(true), Value::Nil),
+            (Value::Text("x".to_owned()), Value::Nil),
         ]);
         let mut edn = String::new();
         value.write_edn(&mut edn);
         let expected =
-            "{:value [[:append 1 2] [:r 1 [1 2]]], 3 \"a \\\"quoted\\\"\\nline\", true nil}";
+            "{:value [[:append 1 2] [:r 1 [1 2]]], 3 \"a \\\"quoted\\\"\\nline\", \"x\" nil}";
         assert_eq!(edn, expected);
-        let json =
-            r#"{"value":[["append",1,2],["r",1,[1,2]]],"3":"a \"quoted\"\nline","true":null}"#;
+        let json = r#"{"value":[["append",1,2],["r",1,[1,2]]],"3":"a \"quoted\"\nline","x":null}"#;
         assert_eq!(value.to_json().to_string(), json);
     }
 }

@@ -34,7 +34,7 @@ pub struct Verdict {
     pub failed: usize,
     /// Operations whose answer was lost, all resolved unless `undecided` says otherwise.
     pub unknown: usize,
-    /// Of these, how many had committed.
+    /// Of these, how many are committed: before they were resolved, or by being sent again.
     pub unknown_committed: usize,
     /// Outcomes asked for again after the last restart.
     pub asked_again: usize,
@@ -71,7 +71,7 @@ impl Verdict {
             "read": self.read,
             "failed": self.failed,
             "unknown": self.unknown,
-            "unknown_that_had_committed": self.unknown_committed,
+            "unknown_that_are_committed": self.unknown_committed,
             "asked_again": self.asked_again,
             "anomalies": self.anomalies,
             "undecided": self.undecided,
@@ -90,7 +90,7 @@ impl fmt::Display for Verdict {
         writeln!(f, "{workload} under {fault}, seed {seed}: {word}")?;
         writeln!(
             f,
-            "  {faults} faults; {} committed, {} read, {} failed; {} unknown at first, of which {} had \
+            "  {faults} faults; {} committed, {} read, {} failed; {} unknown at first, of which {} are \
              committed; {} outcomes asked again after the last restart",
             self.committed,
             self.read,

@@ -158,11 +158,7 @@ async fn the_same_id_with_other_content_is_told_so_and_changes_nothing() -> anyh
     // With other shards too: the one that they share knows.
     let wider = other.add("accounts", "b", ("balance", 1)).add("accounts", "c", ("balance", 1));
     let answer = client.submit(&wider).await;
-    let told = match &answer {
-        Err(SubmitError::IdReused { .. }) => true,
-        Ok(Outcome::Aborted(_)) => true,
-        _ => false,
-    };
+    let told = matches!(answer, Err(SubmitError::IdReused { .. }) | Ok(Outcome::Aborted(_)));
     assert!(told, "{answer:?}");
     let rows = client.read("bank", [("accounts", "a"), ("accounts", "b")]).await?;
     assert_eq!((rows[0].integer("balance"), rows[1].exists), (Some(5), false));
