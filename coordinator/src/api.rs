@@ -24,7 +24,7 @@ pub struct Receipt {
     pub id: TxnId,
     /// Its home.
     pub home: ShardId,
-    /// The epoch in which the home logged it.
+    /// The epoch in which the home logged it, 0 where it was not learned.
     pub epoch: Epoch,
     /// The record's sequence, 0 where it was not learned.
     pub seq: Sequence,

@@ -40,6 +40,7 @@ mod script;
 mod world;
 
 use oracle::Oracle;
+use participant::engine::{Rule, Without};
 use script::{Story, stories};
 use world::World;
 
@@ -48,22 +49,45 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stories");
 #[test]
 fn every_story_goes_as_it_is_told() {
     let told = |story: &Story| {
-        let mut world = World::new(&story.setting);
-        let mut oracle = Oracle::default();
-        let mut outputs = Vec::new();
-        for step in &story.steps {
-            outputs.push(world.play(&step.input));
-            oracle.judge(&world.commands)?;
-        }
-        story.compare(&outputs)?;
-        match story.steps.iter().any(|step| step.input == "wait 31000 ms") {
-            true if world.in_flight() > 0 => {
-                Err(format!("{} are still talked about", world.in_flight()))
-            }
-            _ => Ok(()),
-        }
+        let outputs = tell(story, Without(None))?;
+        story.compare(&outputs)
     };
     report(stories(FOLDER).iter().map(|story| (story.name(), told(story))));
+}
+
+/// The rules that this engine keeps; a rule that no story needs would be a rule that nobody checks.
+const KEPT_HERE: [Rule; 4] = [
+    Rule::AttemptsHaveNonces,
+    Rule::NoAbortOnTimeout,
+    Rule::ReadConfirms,
+    Rule::RecoveryReachesAll,
+];
+
+#[test]
+fn every_rule_is_missed_by_some_story_when_it_is_taken_out() {
+    let all = stories(FOLDER);
+    for rule in KEPT_HERE {
+        let told = |story: &Story| tell(story, Without(Some(rule)));
+        let misses = |story: &Story| !told(story).is_ok_and(|outputs| story.is(&outputs));
+        assert!(all.iter().any(misses), "no story needs {rule:?}");
+    }
+}
+
+/// Plays a story as it is written.
+fn tell(story: &Story, rules: Without) -> Result<Vec<Vec<String>>, String> {
+    let mut world = World::new(&story.setting, rules);
+    let mut oracle = Oracle::default();
+    let mut outputs = Vec::new();
+    for step in &story.steps {
+        outputs.push(world.play(&step.input));
+        oracle.judge(&world.commands)?;
+    }
+    match story.steps.iter().any(|step| step.input == "wait 31000 ms") {
+        true if world.in_flight() > 0 => {
+            Err(format!("{} are still talked about", world.in_flight()))
+        }
+        _ => Ok(outputs),
+    }
 }
 
 #[test]
@@ -78,7 +102,7 @@ fn every_story_survives_answers_that_come_again() {
             ("again, asked in between", asked_in_between(&inputs)),
         ];
         bent.map(|(how, inputs): (_, Vec<String>)| {
-            let mut world = World::new(&story.setting);
+            let mut world = World::new(&story.setting, Without(None));
             let mut oracle = Oracle::default();
             let mut judge = |input: &String| {
                 world.play(input);

@@ -166,6 +166,48 @@ pub enum ShardRequest {
     },
 }
 
+impl ShardRequest {
+    /// The protocol's name of the step, for traces.
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Single { .. } => "single",
+            Self::Prepare(_) => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::Abort { .. } => "abort",
+            Self::Open { .. } => "open",
+            Self::Resolve { .. } => "resolve",
+            Self::Closed { .. } => "closed",
+            Self::Acknowledge { .. } => "acknowledge",
+            Self::Finished { .. } => "finished",
+            Self::Condemn { .. } => "condemn",
+            Self::Ask { .. } => "ask",
+            Self::Fence { .. } => "fence",
+            Self::AwaitApplied { .. } => "await_applied",
+            Self::Read { .. } => "read",
+            Self::Confirm { .. } => "confirm",
+        }
+    }
+
+    /// The transaction that it is about, if it is about one.
+    pub fn txn(&self) -> Option<TxnId> {
+        match self {
+            Self::Single { txn, .. } | Self::Open { txn, .. } => Some(txn.id),
+            Self::Prepare(prepare) => Some(prepare.id),
+            Self::Commit { id, .. }
+            | Self::Abort { id, .. }
+            | Self::Resolve { id, .. }
+            | Self::Closed { id, .. }
+            | Self::Acknowledge { id, .. }
+            | Self::Finished { id, .. }
+            | Self::Condemn { id, .. }
+            | Self::Ask { id, .. }
+            | Self::Fence { id }
+            | Self::AwaitApplied { id } => Some(*id),
+            Self::Read { .. } | Self::Confirm { .. } => None,
+        }
+    }
+}
+
 /// A participant's answer to `Prepare`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Vote {

@@ -16,7 +16,7 @@ use coordinator::runtime::{
 use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
 use participant::engine::Leadership;
 use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
-use wal_core::log::segment::{SegmentLog, SegmentOptions};
+use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
 use wal_core::log::{IntentLog, LogError};
 use wal_core::namespace::{LogKind, Namespace};
 use wal_core::record::{Acceptor, Body, Record, Verdict, decode};
@@ -24,8 +24,6 @@ use wal_core::{Position, Sequence, ShardId, TxnId};
 
 use crate::control_plane::{Namespaces, Serve};
 
-/// The file that the one server of a data folder holds locked, whether it has namespaces yet or not.
-const LOCK_FILE: &str = "server.lock";
 /// When a caller should try again after the queue of calls was full, milliseconds.
 const RETRY_AFTER_MS: u64 = 20;
 
@@ -36,7 +34,6 @@ pub(crate) struct System {
     /// What its administration calls.
     pub(crate) control: Arc<dyn Control>,
     embedded: Arc<Embedded>,
-    _lock: File,
 }
 
 impl System {
@@ -49,6 +46,7 @@ impl System {
         let lock = lock(data)?;
         let plane = ControlPlane::open(data.join("control.db")).await?;
         let embedded = Arc::new(Embedded {
+            _lock: lock,
             data: data.to_owned(),
             address,
             namespaces: RwLock::default(),
@@ -62,7 +60,16 @@ impl System {
             opened.map_err(|why| anyhow::anyhow!("namespace {:?}: {why}", summary.name))?;
         }
         let control = Arc::new(Namespaces::new(plane, embedded.clone()));
-        Ok(Self { backend: embedded.clone(), control, embedded, _lock: lock })
+        Ok(Self { backend: embedded.clone(), control, embedded })
+    }
+
+    /// Why a namespace serves no more, if one has failed. What it acknowledged is safe.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let namespaces = self.embedded.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        namespaces.iter().find_map(|(name, served)| match served.handle.stopped()? {
+            Stopped::Failed(why) => Some(format!("namespace {name:?}: {why}")),
+            Stopped::Drained => None,
+        })
     }
 
     /// Brings what is under way in the engines to an end, and stops them. Blocks, at most `patience`.
@@ -77,24 +84,31 @@ impl System {
     }
 }
 
-/// Takes the data folder for this process. The lock ends with the process, however that ends.
+/// Makes the data folder this process's own.
 fn lock(data: &Path) -> anyhow::Result<File> {
-    let path = data.join(LOCK_FILE);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| {
-        format!("cannot write in the data folder {}; choose another with --data", data.display())
+    let path = data.join("LOCK");
+    let lock = File::create(&path).with_context(|| {
+        format!(
+            "cannot write to the data folder {}; mend its permissions, or choose another with --data",
+            data.display()
+        )
     })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => anyhow::bail!(
-            "the data folder {} is in use by another process; stop that server, or choose another \
-             data folder with --data",
+            "another server is using the data folder {}; stop it, or choose another with --data",
             data.display()
         ),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+/// Tells every group commit of a namespace's log to the metrics.
+fn observe_syncs(name: &str) -> Observer {
+    let seconds = metrics::histogram!("handfast_log_sync_seconds", "namespace" => name.to_owned());
+    Arc::new(move |synced| seconds.record(synced.took.as_secs_f64()))
 }
 
 /// A namespace that is served.
@@ -110,6 +124,8 @@ struct Embedded {
     /// Never held across anything that blocks.
     namespaces: RwLock<BTreeMap<String, Served>>,
     running: Mutex<Vec<Running>>,
+    /// Held until the process ends, however it ends.
+    _lock: File,
 }
 
 impl Embedded {
@@ -126,6 +142,7 @@ impl Serve for Embedded {
             LogKind::Embedded => {
                 let options = SegmentOptions {
                     segment_bytes: namespace.log().segment_bytes,
+                    observer: Some(observe_syncs(namespace.name())),
                     ..SegmentOptions::default()
                 };
                 let opened = SegmentLog::open(&folder.join("log"), &options);

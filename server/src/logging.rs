@@ -8,7 +8,9 @@ use crate::cli::{Global, LogFormat};
 
 /// Starts logging. A filter that cannot be read is reported and left out.
 pub(crate) fn start(global: &Global) {
-    let filter = EnvFilter::try_new(&global.log).unwrap_or_else(|error| {
+    // The table store's own library tells every file that it opens: that is debugging, not news.
+    let filter = format!("fjall=warn,lsm_tree=warn,{}", global.log);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("warning: log filter {:?} is not understood: {error}", global.log);
         EnvFilter::new("info")
     });

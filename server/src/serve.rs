@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use coordinator::service::{ControlError, Drain, ServiceLimits, router};
+use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::cli::ServeArgs;
 use crate::compose::System;
@@ -84,15 +83,17 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let limits = ServiceLimits::default();
     let (router, drain) = router(system.backend.clone(), system.control.clone(), limits).await;
     let (close, closing) = oneshot::channel::<()>();
-    let incoming = TcpListenerStream::new(ports.grpc);
+    let incoming = connections(ports.grpc);
     let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
         let _ = closing.await; // a sender that is gone closes too
     }));
     readiness.set(true);
     tracing::info!(%address, %http, "serving");
 
+    let mut failed = None;
     tokio::select! {
         () = signals.next() => {}
+        why = failure(&system) => failed = Some(why),
         ended = &mut serving => {
             ended.context("the gRPC server was cut off")?.context("the gRPC server stopped")?;
         }
@@ -103,7 +104,19 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
         () = stopping => tracing::info!("stopped"),
         () = signals.next() => anyhow::bail!("stopped at once by a second signal"),
     }
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Comes back when a namespace has failed: a server that cannot commit is better restarted than left
+/// standing, for a restart finds the truth.
+async fn failure(system: &System) -> String {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    loop {
+        if let Some(why) = system.failure() {
+            return why;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// NOT_SERVING first, then what is in work, then the connections, then the engines.

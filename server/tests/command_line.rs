@@ -112,12 +112,12 @@ fn every_verb_prints_data_and_ends_with_its_code() {
         .json(4, &["namespace", "change", text(&example("bank.toml")), "--expected-version", "9"]);
     assert_eq!(server.json(0, &["status"]).as_array().map(Vec::len), Some(16));
 
-    // Without the accounts the transfer's condition fails; with them it commits.
+    // Without the accounts both conditions of the transfer fail, each on its own shard: either may be
+    // the one that is told. With them it commits.
     let aborted = server.json(4, &["submit", text(&transfer)]);
-    assert_eq!(
-        (&aborted["outcome"], &aborted["reason"]["condition_failed"]),
-        (&"aborted".into(), &0.into())
-    );
+    assert_eq!(aborted["outcome"], "aborted");
+    let failed = aborted["reason"]["condition_failed"].as_u64().expect("which condition");
+    assert!(failed < 2, "{aborted}");
     let plan = server.json(0, &["submit", text(&accounts), "--dry-run"]);
     assert_eq!((&plan["valid"], &plan["rows"]), (&true.into(), &2.into()));
     server.json(0, &["submit", text(&accounts), "--wait", "applied"]);
@@ -189,7 +189,7 @@ fn a_taken_port_and_a_taken_folder_are_said_with_what_to_do() {
     let port = said(serve(&folder.path().join("other"), server.grpc, free_port()));
     assert!(port.contains(&server.grpc.to_string()) && port.contains("--listen"), "{port}");
     let in_use = said(serve(&data, free_port(), free_port()));
-    assert!(in_use.contains("in use"), "{in_use}");
+    assert!(in_use.contains(text(&data)) && in_use.contains("--data"), "{in_use}");
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").expect("it can be written");
     let no_folder = said(serve(&file.join("data"), free_port(), free_port()));

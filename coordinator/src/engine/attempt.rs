@@ -314,6 +314,8 @@ impl Drive {
                         context.send(participant.shard, request);
                     }
                 }
+                // Another participant's epoch says nothing of the home's.
+                let epoch = if shard == self.txn.home() { epoch } else { Epoch(0) };
                 self.committed(timestamp, epoch, context)
             }
             Outcome::Closed(reason) => {

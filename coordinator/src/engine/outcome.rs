@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use participant::engine::Rules;
 use participant::message::{Known, Outcome, ShardReply, ShardRequest};
-use wal_core::{Millis, Now, ShardId, Timestamp};
+use wal_core::{Epoch, Millis, Now, Sequence, ShardId, Timestamp};
 
 use super::{Context, Next, age_us};
 use crate::api::{CallAnswer, Level, OutcomeAnswer, OutcomeQuery, Receipt};
@@ -107,6 +107,9 @@ impl Inquiry {
                     0 => shard,
                     n => participants[self.query.id.home_index(n)],
                 };
+                // Where another participant logged it says nothing of the home's log.
+                let (epoch, seq) =
+                    if shard == home { (epoch, seq) } else { (Epoch(0), Sequence(0)) };
                 let receipt = Receipt { id: self.query.id, home, epoch, seq };
                 let missing =
                     if participants.is_empty() { vec![shard] } else { participants.to_vec() };

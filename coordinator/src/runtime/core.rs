@@ -214,6 +214,9 @@ impl Core {
         while let Some(message) = self.local.pop_front() {
             match message {
                 Local::Request { shard, origin, request } => {
+                    // One span for each step of the protocol; costs a comparison while nobody listens.
+                    let _step = tracing::enabled!(tracing::Level::TRACE)
+                        .then(|| step_span(shard, &request).entered());
                     self.step_shard(now, shard, ShardEvent::Request { origin, request });
                 }
                 Local::Commit(event) => self.step_commit(now, event),
@@ -401,4 +404,9 @@ impl Core {
             log_bytes: self.shared.log.size_bytes(),
         }
     }
+}
+
+fn step_span(shard: ShardId, request: &ShardRequest) -> tracing::Span {
+    let (step, txn) = (request.step(), request.txn().map(tracing::field::display));
+    tracing::trace_span!("protocol", step, %shard, txn)
 }

@@ -32,6 +32,6 @@ mod wait;
 
 pub use backend::{Backend, BackendError, LoggedRecord, Refused};
 pub use control::{Control, ControlError, Definition};
-pub use router::{Drain, router};
+pub use router::{Drain, connections, router};
 pub use shared::ServiceLimits;
 pub use wait::MAX_WAIT;

@@ -31,4 +31,4 @@ txn t1: 1 alice -5; 2 bob +5
 > s3 from 0: t1 known: too old, floor -500
 > s3 from 1: t1 known: nothing
 > s3 from 2: t1 known: committed at @8 by 1.4, of 1 2
-< call 3: committed at @8, home 1 logged it as 1.4
+< call 3: committed at @8, home 1 logged it as 0.0

@@ -7,6 +7,7 @@ use coordinator::api::{
 };
 use coordinator::engine::{CommitConfig, CommitEngine};
 use coordinator::interface::{CommitCommand, CommitEvent};
+use participant::engine::Without;
 use wal_core::{Epoch, Now, Row, RowKey, ShardId};
 
 use super::names::{BEGIN_US, Names, at_text, key, millis_text, number, reason_text, row_text};
@@ -15,7 +16,7 @@ use super::{replies, requests};
 /// Everything.
 pub(crate) struct World {
     pub(crate) names: Names,
-    engine: CommitEngine,
+    engine: CommitEngine<Without>,
     now: Now,
     reads: BTreeMap<u64, Vec<(ShardId, RowKey)>>,
     /// The commands of the last step.
@@ -24,7 +25,7 @@ pub(crate) struct World {
 
 impl World {
     /// A world as the head of a story describes it; every shard is led in epoch 1, unless it is `unled`.
-    pub(crate) fn new(setting: &[String]) -> Self {
+    pub(crate) fn new(setting: &[String], rules: Without) -> Self {
         let mut config = CommitConfig::new(1, 7, 4);
         let mut names = Names::default();
         let mut unled = Vec::new();
@@ -38,7 +39,7 @@ impl World {
             }
         }
         let now = Now { wall_us: BEGIN_US, mono_us: 1_000_000 };
-        let engine = CommitEngine::new(config);
+        let engine = CommitEngine::with_rules(config, rules);
         let (reads, commands) = (BTreeMap::new(), Vec::new());
         let mut world = Self { names, engine, now, reads, commands };
         for shard in (0..config.shards).map(ShardId).filter(|shard| !unled.contains(shard)) {

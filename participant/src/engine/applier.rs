@@ -156,3 +156,6 @@ impl Applier {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ fn found(kind: &ConditionKind, row: &Row) -> FoundValue {
             FoundValue::Row { exists: row.exists(), version: row.version() }
         }
         ConditionKind::Compare { column, .. } | ConditionKind::In { column, .. } => {
-            FoundValue::NamedColumn { column: *column, value: row.get(*column).cloned() }
+            FoundValue::Column { column: *column, value: row.get(*column).cloned() }
         }
     }
 }
@@ -140,3 +140,6 @@ fn cell_at(op: &CellOp, timestamp: Timestamp, adds: &mut std::slice::Iter<'_, By
     let timestamp = if value.is_some() { timestamp.of_put() } else { timestamp.of_delete() };
     Cell { column, timestamp, value }
 }
+
+#[cfg(test)]
+mod tests;

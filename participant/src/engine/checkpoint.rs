@@ -178,7 +178,7 @@ impl<R: Rules> ShardEngine<R> {
         let last_timestamp: Timestamp = input.piece().map_err(wrong)?;
         self.acceptor.owner = input.piece().map_err(wrong)?;
         self.ledger.floor = floor;
-        self.last_timestamp = last_timestamp;
+        self.raise_timestamp(last_timestamp);
         for _ in 0..input.varint().map_err(wrong)? {
             let id: TxnId = input.piece().map_err(wrong)?;
             let memory = read_memory(&mut input, now).map_err(wrong)?;

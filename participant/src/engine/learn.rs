@@ -11,7 +11,7 @@ use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, Tx
 
 use super::ledger::{Open, Prepared};
 use super::locks::{LockSet, want};
-use super::{Rule, Rules, ShardEngine, check};
+use super::{Role, Rule, Rules, ShardEngine, check};
 use crate::message::Outcome;
 
 impl<R: Rules> ShardEngine<R> {
@@ -80,7 +80,12 @@ impl<R: Rules> ShardEngine<R> {
             ));
         }
         if self.ledger.outcome(id).is_some() && self.rules.holds(Rule::IdsDeduplicate) {
-            return Err(format!("transaction {id} is prepared after it was decided"));
+            if id.time() > self.ledger.floor {
+                return Err(format!("transaction {id} is prepared after it was decided"));
+            }
+            // Its writer had been told that everybody held the outcome, which no record says, and had
+            // forgotten it. (A deposed home drove this attempt: it will never commit.)
+            self.ledger.forget(id);
         }
         if self.ledger.entry(id).is_some_and(|entry| entry.prepared.is_some()) {
             return Err(format!("transaction {id} is prepared twice"));
@@ -169,7 +174,7 @@ impl<R: Rules> ShardEngine<R> {
         }
     }
 
-    fn learn_floor(&mut self, floor: Millis) {
+    pub(super) fn learn_floor(&mut self, floor: Millis) {
         if self.rules.holds(Rule::OutcomesAreRemembered) {
             self.ledger.raise_floor(floor);
         } else {
@@ -178,6 +183,10 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn raise_timestamp(&mut self, timestamp: Timestamp) {
+        let replays = self.role == Role::Following;
+        if replays && !self.rules.holds(Rule::LastTimestampSurvivesRestart) {
+            return;
+        }
         self.last_timestamp = self.last_timestamp.max(timestamp);
     }
 

@@ -246,6 +246,12 @@ impl Ledger {
         }
     }
 
+    /// Forgets everything about a decided transaction, as the floor allowed its leader to.
+    pub(super) fn forget(&mut self, id: TxnId) {
+        self.memories.remove(&id);
+        self.unfinished.remove(&id);
+    }
+
     /// Forgets an entry that only waited for its last need to end.
     pub(super) fn forget_if_done(&mut self, id: TxnId) {
         if id.time() <= self.floor
@@ -380,3 +386,6 @@ fn whole(prepare: &Prepare) -> Arc<Transaction> {
         parts,
     })
 }
+
+#[cfg(test)]
+mod tests;

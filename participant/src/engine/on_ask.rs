@@ -47,7 +47,14 @@ impl<R: Rules> ShardEngine<R> {
                         self.close(now, id, fingerprint, &participants, reason.clone(), out);
                         self.drop_all_waiting(age, id, &reason);
                     }
-                    None => self.close(now, id, None, &[], reason, out),
+                    None => {
+                        // An attempt that was given up may have named the participants.
+                        let entry = self.ledger.entry(id);
+                        let fingerprint = entry.and_then(|entry| entry.fingerprint);
+                        let participants =
+                            entry.map(|entry| entry.participants.clone()).unwrap_or_default();
+                        self.close(now, id, fingerprint, &participants, reason, out);
+                    }
                 }
                 self.settle(id);
             }

@@ -52,3 +52,6 @@ impl Outbox {
         self.queue.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,3 +187,6 @@ fn compact(key: &RowKey) -> RowKey {
         clustering: Bytes::copy_from_slice(&key.clustering),
     }
 }
+
+#[cfg(test)]
+mod tests;

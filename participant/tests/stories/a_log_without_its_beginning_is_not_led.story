@@ -7,7 +7,7 @@ txn t1: 1 alice =1
 > durable
 < flush io1: alice = 1 @1
 < c1: t1 committed at @0 by 1.1
-> lose the beginning of the log
+> lose record 1
 > crash
 > replay
 > stand

@@ -29,7 +29,7 @@ txn t2: 1 bob note=1200000
 + 5 Checkpoint chunk 1, the last
 > durable
 < checkpointed at p5, trim below p3
-> lose the last record
+> lose record 6
 > restart
 + 0 Epoch 2
 < leading in epoch 2

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use participant::engine::{HaltReason, ShardCommand, ShardEngine, ShardEvent};
+use participant::engine::{HaltReason, ShardCommand, ShardEvent};
 use participant::message::{Known, Origin, Outcome, Resolution, ShardReply, ShardRequest, Vote};
 use wal_core::{AbortReason, Attempt, Timestamp, TxnId};
 
@@ -120,7 +120,7 @@ impl Oracle {
 }
 
 /// What a successor would answer.
-fn request(world: &World, request: ShardRequest) -> Result<(ShardReply, ShardEngine), String> {
+fn request(world: &World, request: ShardRequest) -> Result<ShardReply, String> {
     let (mut engine, mut out) = world.disk.successor(world.now);
     out.clear();
     let event = ShardEvent::Request { origin: Origin::default(), request };
@@ -130,18 +130,18 @@ fn request(world: &World, request: ShardRequest) -> Result<(ShardReply, ShardEng
         _ => None,
     });
     let status = engine.status().role;
-    Ok((reply.ok_or_else(|| format!("a {status} successor has no durable answer"))?, engine))
+    reply.ok_or_else(|| format!("a {status} successor has no durable answer"))
 }
 
 fn ask(world: &World, id: TxnId) -> Result<Known, String> {
-    match request(world, ShardRequest::Ask { id, wait: false })?.0 {
+    match request(world, ShardRequest::Ask { id, wait: false })? {
         ShardReply::Known { known, .. } => Ok(known),
         reply => Err(format!("a successor answers {reply:?}")),
     }
 }
 
 fn promised(world: &World, id: TxnId, attempt: Attempt, proposal: Timestamp) -> Result<(), String> {
-    match request(world, ShardRequest::Resolve { id, attempt })?.0 {
+    match request(world, ShardRequest::Resolve { id, attempt })? {
         ShardReply::Resolved { resolution: Resolution::Prepared { proposal: kept }, .. }
             if kept == proposal =>
         {
@@ -155,9 +155,9 @@ fn promised(world: &World, id: TxnId, attempt: Attempt, proposal: Timestamp) -> 
 /// Refused needs no further record: there is one, or the floor.
 fn refused(world: &World, id: TxnId, attempt: Attempt) -> Result<(), String> {
     match request(world, ShardRequest::Resolve { id, attempt }) {
-        Ok((ShardReply::Resolved { resolution: Resolution::Refused, .. }, _)) => Ok(()),
-        Ok((ShardReply::Resolved { resolution: Resolution::Decided { .. }, .. }, _)) => Ok(()),
-        Ok((reply, _)) => Err(format!("{id} was refused, a successor answers {reply:?}")),
+        Ok(ShardReply::Resolved { resolution: Resolution::Refused, .. }) => Ok(()),
+        Ok(ShardReply::Resolved { resolution: Resolution::Decided { .. }, .. }) => Ok(()),
+        Ok(reply) => Err(format!("{id} was refused, a successor answers {reply:?}")),
         Err(_) => Err(format!("{id} was refused, a successor must refuse it anew")),
     }
 }

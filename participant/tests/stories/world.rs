@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use participant::engine::{
-    IoId, Leadership, ShardCommand, ShardConfig, ShardEngine, ShardEvent, ShardLimits,
+    IoId, Leadership, ShardCommand, ShardConfig, ShardEngine, ShardEvent, ShardLimits, Without,
 };
 use participant::message::{Origin, ShardRequest};
 use wal_core::log::ShardBatch;
@@ -20,6 +20,7 @@ use super::requests::{self, Surroundings};
 #[derive(Clone)]
 pub(crate) struct Disk {
     pub(crate) config: ShardConfig,
+    rules: Without,
     log: Vec<(Position, Bytes)>,
     next: u64,
     trim: Position,
@@ -39,7 +40,7 @@ enum Io {
 pub(crate) struct World {
     pub(crate) names: Names,
     pub(crate) disk: Disk,
-    pub(crate) engine: ShardEngine,
+    pub(crate) engine: ShardEngine<Without>,
     pub(crate) now: Now,
     in_flight: Vec<ShardBatch>,
     io: BTreeMap<IoId, Io>,
@@ -54,7 +55,7 @@ pub(crate) struct World {
 
 impl World {
     /// A world as the head of a story describes it; its engine leads, unless it is `cold`.
-    pub(crate) fn new(setting: &[String]) -> Self {
+    pub(crate) fn new(setting: &[String], rules: Without) -> Self {
         let config = ShardConfig {
             shard: ShardId(1),
             log: Nonce(7),
@@ -63,6 +64,7 @@ impl World {
         };
         let mut disk = Disk {
             config,
+            rules,
             log: Vec::new(),
             next: 1,
             trim: Position(0),
@@ -137,11 +139,9 @@ impl World {
             ["rival", "resigns"] => self.rival_resigns(),
             ["restart"] => self.restart(Position(0), text),
             ["restart", "from", "hint"] => self.restart(self.disk.hint.unwrap_or_default(), text),
-            ["lose", "the", "last", "record"] => {
-                self.disk.log.pop();
-            }
-            ["lose", "the", "beginning", "of", "the", "log"] => {
-                self.disk.log.remove(0);
+            ["lose", "record", position] => {
+                let lost = Position(number(position));
+                self.disk.log.retain(|(position, _)| *position != lost);
             }
             _ => self.request(input, text),
         }
@@ -334,13 +334,15 @@ impl World {
 }
 
 impl Disk {
-    pub(crate) fn engine(&self) -> ShardEngine {
-        ShardEngine::new(self.config.clone(), Arc::new(schema()))
+    pub(crate) fn engine(&self) -> ShardEngine<Without> {
+        ShardEngine::with_rules(self.config.clone(), Arc::new(schema()), self.rules)
     }
 
-    /// An engine that leads what is durable: the whole of it, without waiting for a lease.
-    pub(crate) fn successor(&self, now: Now) -> (ShardEngine, Vec<ShardCommand>) {
+    /// An engine that leads what is durable: the whole of it, without waiting for a lease. It keeps every
+    /// rule, whatever the engine of the story does.
+    pub(crate) fn successor(&self, now: Now) -> (ShardEngine<Without>, Vec<ShardCommand>) {
         let mut disk = self.clone();
+        disk.rules = Without(None);
         disk.config.leadership = Leadership::Exclusive;
         let mut engine = disk.engine();
         let mut out = Vec::new();

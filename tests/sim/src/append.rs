@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::failure::{Failure, ensure};
 use crate::fault::Fault;
 use crate::message::{Cut, Event, SeatId};
-use crate::plan::Flavour;
+use crate::plan::{AdapterBug, Flavour};
 use crate::process::Pending;
 use crate::producer::{Acknowledged, Fate};
 use crate::world::{World, trace};
@@ -106,12 +106,21 @@ impl World {
         if gone && self.rng.chance(300_000) {
             return Ok(()); // what a dead process had not sent yet
         }
-        let offset = self.land(seat, append, batch, batch.ends.len())?;
+        let offset = if self.loses_tail(batch) {
+            self.broker.shard(seat.shard).end()
+        } else {
+            self.land(seat, append, batch, batch.ends.len())?
+        };
         if !silent {
             let delay = 1 + self.rng.below(self.plan.log_us);
             self.schedule(delay, Event::Acknowledged { seat, append, offset });
         }
         Ok(())
+    }
+
+    /// Planted: an acknowledged batch is lost with the tail that nobody had flushed.
+    fn loses_tail(&mut self, batch: &ShardBatch) -> bool {
+        self.plan.has_bug(AdapterBug::LosesTail) && batch.first.0 > 0 && self.rng.chance(20_000)
     }
 
     /// The first `count` records of a batch are in the log from now on.
@@ -149,7 +158,11 @@ impl World {
         append: u64,
         offset: u64,
     ) -> Result<(), Failure> {
+        let trusts = self.plan.has_bug(AdapterBug::NoContiguityCheck);
         let Some(seat) = self.seat(id) else { return Ok(()) };
+        if trusts {
+            seat.producer.settle(append, Fate::Durable(offset));
+        }
         if seat.producer.on_acknowledged(append, offset) == Acknowledged::MustReadBack {
             let delay = 1 + self.rng.below(self.plan.log_us);
             self.schedule(delay, Event::ReadBack { seat: id, append, offset });
@@ -173,7 +186,8 @@ impl World {
         let Some(seat) = process.seat(id.shard).filter(|seat| seat.uid == id.uid) else {
             return Ok(());
         };
-        seat.producer.read_back(append, offset, log, is_winner);
+        let blind = self.plan.has_bug(AdapterBug::ContiguityWithoutSequence);
+        seat.producer.read_back(append, offset, log, is_winner, blind);
         self.count("read back");
         self.complete(id)
     }
@@ -186,8 +200,10 @@ impl World {
     }
 
     pub(crate) fn on_append_timeout(&mut self, id: SeatId, append: u64) -> Result<(), Failure> {
+        let end = self.broker.shard(id.shard).end();
+        let lies = self.plan.has_bug(AdapterBug::UnknownIsDurable);
         if let Some(seat) = self.seat(id) {
-            seat.producer.settle(append, Fate::Unknown);
+            seat.producer.settle(append, if lies { Fate::Durable(end) } else { Fate::Unknown });
         }
         self.complete(id)
     }
@@ -197,9 +213,11 @@ impl World {
         while let Some(batch) = self.seat(id).and_then(|seat| seat.producer.pop_settled()) {
             let event = match batch.fate {
                 Some(Fate::Durable(offset)) => {
+                    // A candidate reads its own epoch record back: whether it won is not said here.
+                    let sound = self.plan.planted.is_none() && batch.first.0 > 0;
                     for (index, seq) in (batch.first.0..=batch.last.0).enumerate() {
                         ensure!(
-                            self.truth.accepted(id.shard, offset + index as u64),
+                            !sound || self.truth.accepted(id.shard, offset + index as u64),
                             Simulator,
                             "the adapter of {id:?} vouches for record {seq} at {offset}"
                         );
@@ -262,7 +280,11 @@ impl World {
         }
         let synced: Vec<Pending> = process.disk.drain(..covers).collect();
         for Pending { seat, append, batch } in synced {
-            let offset = self.land(seat, append, &batch, batch.ends.len())?;
+            let offset = if self.loses_tail(&batch) {
+                self.broker.shard(seat.shard).end()
+            } else {
+                self.land(seat, append, &batch, batch.ends.len())?
+            };
             if let Some(seat) = self.seat(seat) {
                 seat.producer.settle(append, Fate::Durable(offset));
             }

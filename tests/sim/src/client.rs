@@ -104,7 +104,7 @@ impl World {
         if self.submitted >= self.plan.txns {
             return self.resolve_something(client);
         }
-        if self.rng.chance(250_000) {
+        if self.rng.chance(self.plan.read_ppm) {
             let keys = self.workload.draw_rows(&mut self.rng, 4, None);
             return self.read(client, keys, false);
         }
@@ -164,9 +164,23 @@ impl World {
         self.schedule(delay, Event::Deliver { slot, message: Box::new(message) });
     }
 
+    fn gateway_for(&mut self, about: &About) -> usize {
+        let slot = self.rng.index(self.plan.slots);
+        let Some(reader) = self.plan.reader_slot.filter(|_| self.healed_at.is_none()) else {
+            return slot;
+        };
+        match about {
+            About::Read { .. } => reader,
+            About::Submit { .. } | About::Outcome { .. } if slot == reader => {
+                (slot + 1) % self.plan.slots
+            }
+            About::Submit { .. } | About::Outcome { .. } => slot,
+        }
+    }
+
     fn send_call(&mut self, client: usize, about: About, what: Call) -> u64 {
         let call = self.number();
-        let slot = self.rng.index(self.plan.slots);
+        let slot = self.gateway_for(&about);
         trace!(self, "client {client} => n{slot} call {call}: {}", crate::names::brief(&what));
         let sent_us = self.now_us;
         self.calls.insert(call, Pending { client, about, sent_us, answered: false });

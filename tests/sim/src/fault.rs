@@ -91,6 +91,8 @@ faults! {
     MessageLost = "message-lost", (1_000, 100_000);
     /// A message arrives twice.
     MessageRepeated = "message-repeated", (2_000, 200_000);
+    /// A node goes on asking a shard's old leader, whatever it hears of a new one.
+    StaleRoute = "stale-route", (300_000, 990_000);
     /// An append takes long.
     AppendDelayed = "append-delayed", (2_000, 200_000);
     /// An append overtakes the one before it.

@@ -12,7 +12,7 @@ use crate::failure::{Check, Failure};
 use crate::fault::Fault;
 use crate::message::{Cut, Event, SeatId};
 use crate::names;
-use crate::plan::Flavour;
+use crate::plan::{AdapterBug, Flavour};
 use crate::process::{Phase, Seat};
 use crate::producer::Producer;
 use crate::world::{World, trace};
@@ -242,6 +242,7 @@ impl World {
 
     fn start_flush(&mut self, seat: SeatId, io: IoId, mutations: Arc<[RowMutation]>) {
         let all = mutations.len();
+        let ignored = self.plan.has_bug(AdapterBug::FlushFailureIgnored);
         let mut there = 1 + self.rng.below(self.plan.store_us);
         if self.fires(Fault::FlushSlow) {
             there += self.rng.range(10_000..500_000);
@@ -252,16 +253,16 @@ impl World {
             // Some of it may have been applied before it failed.
             let to = if cut { 0 } else { self.rng.index(all + 1) };
             self.schedule(there, Event::Apply { mutations, from: 0, to });
-            self.schedule(back, Event::Flushed { seat, io, fine: false });
+            self.schedule(back, Event::Flushed { seat, io, fine: ignored });
         } else if self.fires(Fault::FlushLate) {
             let late = back + self.rng.range(10_000..3_000_000);
             self.schedule(late, Event::Apply { mutations, from: 0, to: all });
-            self.schedule(back, Event::Flushed { seat, io, fine: false });
+            self.schedule(back, Event::Flushed { seat, io, fine: ignored });
         } else if self.fires(Fault::FlushHalfSeen) {
             for mutation in mutations.iter() {
                 self.store.apply_half(mutation);
             }
-            self.schedule(back, Event::Flushed { seat, io, fine: false });
+            self.schedule(back, Event::Flushed { seat, io, fine: ignored });
         } else {
             // Rows reach their replicas each in its own time; all before the answer.
             let cut = self.rng.index(all + 1);

@@ -126,6 +126,15 @@ impl World {
         leader: usize,
     ) -> Result<(), Failure> {
         let now_us = self.now_us;
+        if leader != slot
+            && self.route(slot, shard).is_some_and(|(known, _)| epoch > known)
+            && self.fires(Fault::StaleRoute)
+        {
+            if let Some(process) = &mut self.nodes[slot].process {
+                process.heard_us[shard.0 as usize] = now_us;
+            }
+            return Ok(());
+        }
         let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
         let known = &mut process.routes[shard.0 as usize];
         let newer = known.is_none_or(|(known, _)| epoch > known);
@@ -141,7 +150,7 @@ impl World {
         // A leader that hears of a later epoch has been deposed, and may notice.
         let Some(seat) = self.seat_id(slot, shard) else { return Ok(()) };
         let older = matches!(self.seat(seat).map(|seat| seat.phase), Some(Phase::Leading(mine)) if mine < epoch);
-        if older && (self.healed_at.is_some() || self.rng.coin()) {
+        if older && (self.healed_at.is_some() || self.rng.chance(30_000)) {
             self.count("deposed by hearsay");
             self.vacate(seat);
         }

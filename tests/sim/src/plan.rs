@@ -118,6 +118,9 @@ pub(crate) struct Plan {
     pub(crate) weights: [u32; 10],
     pub(crate) resend_after_us: u64,
     pub(crate) max_calls: usize,
+    /// Where all reads go and no write: a deposed leader there may not notice for long.
+    pub(crate) reader_slot: Option<usize>,
+    pub(crate) read_ppm: u32,
     pub(crate) faults: Faults,
     pub(crate) planted: Option<Planted>,
 }
@@ -165,6 +168,8 @@ impl Plan {
             weights: std::array::from_fn(|_| *rng.pick(&[0, 1, 2, 5])),
             resend_after_us: rng.scale(30_000, 500_000),
             max_calls: *rng.pick(&[4, 1_000, 1_000, 1_000]),
+            reader_slot: rng.coin().then(|| rng.index(slots)),
+            read_ppm: *rng.pick(&[100_000, 250_000, 600_000]),
             faults,
             planted: options.planted,
         }

@@ -86,9 +86,11 @@ impl Producer {
     pub(crate) fn on_acknowledged(&mut self, append: u64, offset: u64) -> Acknowledged {
         let base = self.base;
         let epoch = self.epoch;
+        let read_to = self.reader.as_ref().map_or(0, |(_, next)| *next);
         let Some(batch) = self.find(append) else { return Acknowledged::Settled };
         let expected = base.map(|base| base + batch.first.0);
-        if batch.epoch == epoch && expected == Some(offset) {
+        // What was read back already is known; it may be the repeat of a batch that counted before.
+        if batch.epoch == epoch && expected == Some(offset) && offset >= read_to {
             batch.fate = Some(Fate::Durable(offset));
             return Acknowledged::Settled;
         }
@@ -96,14 +98,21 @@ impl Producer {
     }
 
     /// Reads the log back and answers for one batch, which the broker says it took.
-    /// `winning` is what a reader knew of the log just before `offset`, for the epoch's first batch.
-    pub(crate) fn read_back(&mut self, append: u64, offset: u64, log: &ShardLog, is_winner: bool) {
+    /// An epoch's first batch is only said to be in the log: its owner reads whether it won.
+    pub(crate) fn read_back(
+        &mut self,
+        append: u64,
+        offset: u64,
+        log: &ShardLog,
+        is_winner: bool,
+        ignores_sequence: bool,
+    ) {
         let Some(batch) = self.find(append) else { return };
         let (epoch, first, last) = (batch.epoch, batch.first, batch.last);
         if first == Sequence(0) {
             // The epoch's own record: the offset tells where to start, the log whether it won.
             if !is_winner {
-                self.settle(append, Fate::Rejected);
+                self.settle(append, Fate::Durable(offset));
                 return;
             }
             let Ok((record, hash)) = decode(log.records[offset as usize].clone()) else { return };
@@ -115,6 +124,12 @@ impl Producer {
             self.reader = Some((acceptor, offset + 1));
         }
         self.read_on(log);
+        let ours = self.reader.as_ref().is_some_and(|(acceptor, _)| acceptor.epoch == epoch);
+        if ignores_sequence && ours {
+            self.base = offset.checked_sub(first.0);
+            self.settle(append, Fate::Durable(offset));
+            return;
+        }
         match (self.accepted_at.get(&first).copied(), self.accepted_at.contains_key(&last)) {
             (Some(at), true) => self.settle(append, Fate::Durable(at)),
             _ => self.settle(append, Fate::Rejected),

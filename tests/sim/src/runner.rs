@@ -14,6 +14,7 @@ use crate::world::World;
 
 thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static RUNS: RefCell<bool> = const { RefCell::new(false) };
 }
 
 /// How one world ended.
@@ -166,11 +167,19 @@ pub fn expected_events() -> impl Iterator<Item = &'static str> {
 pub fn run_seed(options: &Options) -> Outcome {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
-            PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if RUNS.with(|runs| *runs.borrow()) {
+                PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+            } else {
+                others(info);
+            }
         }));
     });
-    match catch_unwind(AssertUnwindSafe(|| World::new(options).run())) {
+    RUNS.with(|runs| *runs.borrow_mut() = true);
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(options).run()));
+    RUNS.with(|runs| *runs.borrow_mut() = false);
+    match result {
         Ok(ended) => Outcome {
             seed: options.seed,
             failure: ended.failure,

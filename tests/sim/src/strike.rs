@@ -59,6 +59,7 @@ impl World {
             | Fault::MessageDelayed
             | Fault::MessageLost
             | Fault::MessageRepeated
+            | Fault::StaleRoute
             | Fault::AppendDelayed
             | Fault::AppendReordered
             | Fault::AppendAckLost

@@ -9,7 +9,6 @@ use handfast_proto::v1::handfast_admin_client::HandfastAdminClient;
 use handfast_proto::v1::handfast_client::HandfastClient;
 use participant::engine::Unresolved;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -23,7 +22,7 @@ use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
 use crate::runtime::{Answers, NamespaceSnapshot};
 use crate::service::{
     Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Refused,
-    ServiceLimits, router,
+    ServiceLimits, connections, router,
 };
 
 pub(super) const DEFINITION: &str = r#"
@@ -220,7 +219,7 @@ impl Server {
         let (router, drain) = router(backend.clone(), control, limits).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("it is bound");
-        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        tokio::spawn(router.serve_with_incoming(connections(listener)));
         let channel = Channel::from_shared(format!("http://{address}")).expect("a URL");
         let channel = channel.connect().await.expect("it listens");
         Self { backend, drain, channel }

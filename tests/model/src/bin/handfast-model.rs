@@ -1,5 +1,6 @@
 //! `handfast-model`: explores the protocol exhaustively, or takes a rule out and tells what goes wrong.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser;
 use handfast_model::{Aim, CONFIGURATIONS, Configuration, Report, Rule, Rules};
 use serde_json::{Value, json};
+
+/// Prints a line; a reader that has gone away (`| head`) ends the program quietly.
+macro_rules! say {
+    ($($part:tt)*) => {
+        if writeln!(std::io::stdout(), $($part)*).is_err() {
+            std::process::exit(0);
+        }
+    };
+}
 
 /// Explores every state of the commit protocol and its fencing within small bounds.
 ///
@@ -74,7 +84,7 @@ fn main() -> ExitCode {
         hold && caught
     };
     if options.json {
-        println!("{:#}", Value::Array(printed));
+        say!("{:#}", Value::Array(printed));
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -87,7 +97,7 @@ fn list(options: &Options, printed: &mut Vec<Value>) {
                 "rule": rule.name(), "section": rule.section(), "sentence": rule.sentence(), "configuration": by,
             }));
         } else {
-            println!("{:<26} {:<6} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
+            say!("{:<26} {:<6} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
         }
     }
 }
@@ -95,7 +105,7 @@ fn list(options: &Options, printed: &mut Vec<Value>) {
 /// Runs configurations with all rules in force.
 fn hold(options: &Options, printed: &mut Vec<Value>) -> bool {
     if !options.json {
-        println!("{:<18} {:>10} {:>6} {:>8}  ", "configuration", "states", "depth", "seconds");
+        say!("{:<18} {:>10} {:>6} {:>8}  ", "configuration", "states", "depth", "seconds");
     }
     let wanted = CONFIGURATIONS.iter().filter(|each| match options.configuration {
         Some(only) => only.name == each.name,
@@ -108,7 +118,7 @@ fn hold(options: &Options, printed: &mut Vec<Value>) -> bool {
         if options.json {
             printed.push(report_json(each, None, &report));
         } else {
-            println!(
+            say!(
                 "{:<18} {:>10} {:>6} {:>8.1}  {}",
                 each.name,
                 report.states,
@@ -141,20 +151,20 @@ fn tell(options: &Options, rule: Rule, printed: &mut Vec<Value>) -> bool {
         printed.push(report_json(by, Some(rule), &report));
         return report.story.is_some();
     }
-    println!("without {rule}: {}", rule.sentence());
+    say!("without {rule}: {}", rule.sentence());
     match &report.story {
         Some(story) => {
-            println!("{} breaks after {} steps: {}\n", by.name, story.lines.len(), story.broken);
+            say!("{} breaks after {} steps: {}\n", by.name, story.lines.len(), story.broken);
             print_story(&report);
         }
-        None => println!("{} holds all the same ({} states)", by.name, report.states),
+        None => say!("{} holds all the same ({} states)", by.name, report.states),
     }
     report.story.is_some()
 }
 
 fn print_story(report: &Report) {
     for (number, line) in report.story.iter().flat_map(|story| &story.lines).enumerate() {
-        println!("{:>4}. {line}", number + 1);
+        say!("{:>4}. {line}", number + 1);
     }
 }
 
@@ -177,7 +187,7 @@ fn take_out_all(options: &Options, printed: &mut Vec<Value>) -> bool {
     let mut reports = reports.into_inner().expect("no thread panics");
     reports.sort_by_key(|(rule, ..)| *rule);
     if !options.json {
-        println!("\n{:<26} {:<14} {:>5}  broken", "rule taken out", "caught by", "steps");
+        say!("\n{:<26} {:<14} {:>5}  broken", "rule taken out", "caught by", "steps");
     }
     for (rule, by, report) in &reports {
         let (steps, broken) = match &report.story {
@@ -187,7 +197,7 @@ fn take_out_all(options: &Options, printed: &mut Vec<Value>) -> bool {
         if options.json {
             printed.push(report_json(by, Some(*rule), report));
         } else {
-            println!("{:<26} {:<14} {:>5}  {broken}", rule.name(), by.name, steps);
+            say!("{:<26} {:<14} {:>5}  {broken}", rule.name(), by.name, steps);
         }
     }
     reports.iter().all(|(_, _, report)| report.story.is_some())

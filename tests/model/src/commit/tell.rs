@@ -103,6 +103,9 @@ impl Commit {
                     after.shards[shard].floor
                 )
             }
+            Step::Acknowledge(HOME) => {
+                "home counts itself among those that have the outcome".into()
+            }
             Step::Acknowledge(shard) => {
                 format!("{} acknowledges the outcome to the home", shard_name(shard))
             }
