@@ -60,9 +60,15 @@ async fn refused(
 async fn a_flipped_bit_before_the_last_block_is_refused() -> anyhow::Result<()> {
     let (_folder, mut server) = written().await?;
     let file = segment(&server);
-    // The first block begins behind the segment's header page: its magic, its checksum, its content; and
-    // something in the middle of the log.
-    for offset in [4096, 4096 + 5, 4096 + 64 + 9, 4096 * 9 + 70, 4096 * 30 + 100] {
+    // The first block begins behind the segment's header page: its magic, its checksum; and
+    // the notes of the rows in the middle of the log.
+    let bytes = std::fs::read(&file)?;
+    let notes: Vec<usize> = (0..bytes.len().saturating_sub(1_000))
+        .step_by(1_000)
+        .filter(|at| bytes[*at..at + 1_000].iter().all(|byte| *byte == 7))
+        .collect();
+    assert!(notes.len() > 50, "{} places", notes.len());
+    for offset in [4096, 4096 + 5, notes[0] + 500, notes[notes.len() / 2] + 500] {
         let said = refused(&server, &file, |bytes| bytes[offset] ^= 4).await?;
         said.expect_failure(1, &["bank", "damaged"]);
     }
@@ -114,15 +120,23 @@ async fn a_segment_that_is_gone_or_shorter_is_refused() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_damaged_control_database_is_refused_and_named() -> anyhow::Result<()> {
     let (_folder, mut server) = written().await?;
-    let file = server.how().data.join("control.db");
-    let good = std::fs::read(&file)?;
-    std::fs::write(
-        &file,
-        "this is no database, but it is long enough to be looked at as if it were one",
-    )?;
-    let said = Start::on(server.how().data.clone()).await?.refused().await?;
-    said.expect_failure(1, &["control"]);
-    std::fs::write(&file, good)?;
+    let data = &server.how().data;
+    // Its journals too: with them SQLite would mend the file.
+    let mut kept = Vec::new();
+    for entry in std::fs::read_dir(data)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("control.db")) {
+            kept.push((path.clone(), std::fs::read(&path)?));
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::write(data.join("control.db"), "not a database, though long enough to look like one")?;
+    let said = Start::on(data.clone()).await?.refused().await?;
+    said.expect_failure(1, &["control.db", "not a database"]);
+    for (path, bytes) in kept {
+        std::fs::write(path, bytes)?;
+    }
     server.restart().await?;
+    assert_eq!(server.client().await?.admin().list_namespaces().await?.len(), 1);
     server.stop().await
 }

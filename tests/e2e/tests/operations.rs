@@ -190,7 +190,7 @@ async fn two_servers_cannot_have_one_data_folder() -> anyhow::Result<()> {
         let definitions: Vec<&str> = definitions.iter().map(String::as_str).collect();
         let mut server = Server::start(folder.path(), &definitions).await?;
         let second = Start::on(server.how().data.clone()).await?.refused().await?;
-        second.expect_failure(1, &["in use by another process", "data folder"]);
+        second.expect_failure(1, &["another server is using the data folder", "--data"]);
         let client = server.client().await?;
         assert_eq!(client.admin().list_namespaces().await?.len(), definitions.len());
         server.stop().await?;

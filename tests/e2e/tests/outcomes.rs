@@ -45,7 +45,7 @@ async fn each_level_says_what_it_means() -> anyhow::Result<()> {
             Outcome::Committed(_) => {} // it was quicker than the answer
             Outcome::Unknown(unknown) => {
                 assert!(unknown.logged, "{unknown:?}");
-                assert!(unknown.receipt.context("a receipt")?.sequence > 0);
+                assert!(unknown.receipt.context("a receipt")?.epoch > 0);
             }
             Outcome::Aborted(aborted) => panic!("{aborted:?}"),
         }
@@ -152,7 +152,9 @@ async fn a_failed_condition_says_which_and_what_was_found_to_everybody() -> anyh
             server.restart().await?;
         }
         assert_eq!(client.submit(&failing).await?, answer);
-        assert_eq!(client.outcome(&failing.locator()).await?, answer);
+        let asked = client.outcome(&failing.locator()).await?;
+        let Outcome::Aborted(asked) = asked else { panic!("{asked:?}") };
+        assert_eq!(asked.reason, aborted.reason, "who asks is told something else");
     }
     let most = Transaction::new("bank").add("accounts", "a", ("balance", i64::MAX));
     let answer = client.submit(&most).await?;

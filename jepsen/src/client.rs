@@ -1,0 +1,54 @@
+//! One client: asks, and says what can be concluded from the answer.
+
+use handfast_client::{Client, Outcome, Row, SubmitError, Transaction};
+
+use crate::workload::{Task, Workload};
+
+/// What a client can conclude of its task.
+pub(crate) enum Told {
+    /// It happened: the rows that were read, and when it committed if it wrote.
+    Done { rows: Vec<Row>, transaction: Option<Transaction>, timestamp_us: Option<i64> },
+    /// It provably did not happen.
+    Failed { transaction: Option<Transaction>, why: String },
+    /// Nobody knows yet.
+    Unknown { rows: Vec<Row>, transaction: Transaction, why: String },
+}
+
+/// Reads what the task reads, then submits what it writes.
+pub(crate) async fn perform(client: &Client, workload: &dyn Workload, task: &Task) -> Told {
+    let mut rows = Vec::new();
+    if !task.rows.is_empty() {
+        match client.read(workload.namespace(), task.rows.iter().cloned()).await {
+            Ok(found) => rows = found,
+            // Whatever the reason, nothing was written.
+            Err(error) => return Told::Failed { transaction: None, why: error.to_string() },
+        }
+    }
+    let Some(transaction) = task.transaction.clone().or_else(|| workload.then(task, &rows)) else {
+        return Told::Done { rows, transaction: None, timestamp_us: None };
+    };
+    match client.submit(&transaction).await {
+        Ok(Outcome::Committed(it)) => {
+            Told::Done { rows, transaction: Some(transaction), timestamp_us: Some(it.timestamp_us) }
+        }
+        Ok(Outcome::Aborted(aborted)) => {
+            Told::Failed { transaction: Some(transaction), why: aborted.reason.to_string() }
+        }
+        Ok(Outcome::Unknown(_)) => {
+            Told::Unknown { rows, transaction, why: "the answer was lost".to_owned() }
+        }
+        // The library says so only if no try of it can have been done.
+        Err(SubmitError::Unavailable { message }) => {
+            Told::Failed { transaction: Some(transaction), why: message }
+        }
+        Err(error @ SubmitError::TooOld { .. }) => {
+            Told::Unknown { rows, transaction, why: error.to_string() }
+        }
+        Err(
+            error @ (SubmitError::Invalid { .. }
+            | SubmitError::NamespaceNotFound { .. }
+            | SubmitError::IdReused { .. }
+            | SubmitError::Refused { .. }),
+        ) => Told::Failed { transaction: Some(transaction), why: format!("refused: {error}") },
+    }
+}
