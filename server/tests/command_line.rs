@@ -189,7 +189,7 @@ fn a_taken_port_and_a_taken_folder_are_said_with_what_to_do() {
     let port = said(serve(&folder.path().join("other"), server.grpc, free_port()));
     assert!(port.contains(&server.grpc.to_string()) && port.contains("--listen"), "{port}");
     let in_use = said(serve(&data, free_port(), free_port()));
-    assert!(in_use.contains("in use"), "{in_use}");
+    assert!(in_use.contains(text(&data)) && in_use.contains("--data"), "{in_use}");
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").expect("it can be written");
     let no_folder = said(serve(&file.join("data"), free_port(), free_port()));

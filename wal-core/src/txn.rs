@@ -183,11 +183,9 @@ pub enum FoundValue {
         /// Its version.
         version: RowVersion,
     },
-    /// The column's value in CQL's binary form; `None` is null.
-    Column(Option<Bytes>),
-    /// A column and its value. Whoever asks for the outcome later, without the transaction at hand, can
-    /// only from this be told the column's name and the value's type: write this one.
-    NamedColumn {
+    /// A column and its value: with the column, whoever asks for the outcome later can be told its name
+    /// and type without the transaction at hand.
+    Column {
         /// Which column.
         column: ColumnId,
         /// Its value in CQL's binary form; `None` is null.

@@ -84,20 +84,18 @@ fn prepare() -> Body {
 fn closes() -> Vec<(&'static str, Body)> {
     let version = RowVersion(3);
     let row = FoundValue::Row { exists: false, version };
-    let column = FoundValue::Column(Some(Bytes::from_static(b"f")));
-    let named =
-        FoundValue::NamedColumn { column: ColumnId(8), value: Some(Bytes::from_static(b"f")) };
+    let column = |value| FoundValue::Column { column: ColumnId(8), value };
+    let letter = Some(Bytes::from_static(b"f"));
     let failed = |found| AbortReason::ConditionFailed { index: 1, key: key("k"), found };
     vec![
         ("close-row", close(failed(row))),
-        ("close-column", close(failed(column))),
-        ("close-null", close(failed(FoundValue::Column(None)))),
+        ("close-column", close(failed(column(letter)))),
+        ("close-null", close(failed(column(None)))),
         ("close-overflow", close(AbortReason::Overflow { key: key("k"), column: ColumnId(8) })),
         ("close-future", close(AbortReason::TimestampInFuture { key: key("k") })),
         ("close-schema", close(AbortReason::Schema { what: "no table t".into() })),
         ("close-fenced", close(AbortReason::Fenced)),
         ("close-reused", close(AbortReason::IdReused)),
-        ("close-named", close(failed(named))),
     ]
 }
 

@@ -46,12 +46,6 @@ pub(super) fn column(
     v1::Column { name: column_name(namespace, table, column), value: Some(value) }
 }
 
-/// A value whose column was not recorded.
-pub(super) fn untyped_column(value: Option<&Bytes>) -> v1::Column {
-    let value = value.map_or(v1::Value::null(), |bytes| v1::Value::from(bytes.clone()));
-    v1::Column { name: String::new(), value: Some(value) }
-}
-
 /// A row that was read.
 pub(super) fn row(namespace: &Namespace, key: &RowKey, row: &Row) -> v1::Row {
     let live = row.cells.iter().filter_map(|cell| Some((cell.column, cell.value.as_ref()?)));

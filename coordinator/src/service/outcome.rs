@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use handfast_proto::v1::{self, aborted, condition_failed, outcome::State};
 use wal_core::namespace::Namespace;
-use wal_core::{AbortReason, ConditionKind, FoundValue, RowKey, ShardId, Transaction, TxnId};
+use wal_core::{AbortReason, FoundValue, RowKey, ShardId, Transaction, TxnId};
 
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
@@ -44,9 +44,7 @@ pub(super) fn of_submission(
         Answer::Aborted { reason: AbortReason::IdReused, .. } | Answer::IdReused => {
             return Err(ServiceError::IdReused { id });
         }
-        Answer::Aborted { reason, .. } => {
-            located(State::Aborted(aborted(namespace, Some(txn), &reason)))
-        }
+        Answer::Aborted { reason, .. } => located(State::Aborted(aborted(namespace, &reason))),
         Answer::TooOld { floor } => return Err(ServiceError::TooOld { id, floor }),
         Answer::FromFuture => return Err(ServiceError::FromFuture { id }),
         Answer::Overloaded { what, retry_after_ms } => {
@@ -83,7 +81,7 @@ pub(super) fn of_question(
             }
         }
         OutcomeAnswer::Aborted { reason } => {
-            located(home, State::Aborted(aborted(namespace, None, &reason)))
+            located(home, State::Aborted(aborted(namespace, &reason)))
         }
         OutcomeAnswer::Open => undecided(true),
         OutcomeAnswer::Unknown => undecided(false),
@@ -131,8 +129,8 @@ fn receipt(receipt: &Receipt) -> v1::Receipt {
     }
 }
 
-/// Why it was aborted. With the transaction at hand, a found value can always be typed.
-fn aborted(namespace: &Namespace, txn: Option<&Transaction>, reason: &AbortReason) -> v1::Aborted {
+/// Why it was aborted.
+fn aborted(namespace: &Namespace, reason: &AbortReason) -> v1::Aborted {
     use aborted::Reason;
     let row = |key: &RowKey| Some(names::row_key(namespace, key));
     let reason = match reason {
@@ -140,7 +138,7 @@ fn aborted(namespace: &Namespace, txn: Option<&Transaction>, reason: &AbortReaso
             Reason::ConditionFailed(v1::ConditionFailed {
                 index: *index,
                 row: row(key),
-                found: Some(self::found(namespace, txn, *index, key, found)),
+                found: Some(self::found(namespace, key, found)),
             })
         }
         AbortReason::Overflow { key, column } => Reason::Overflow(v1::Overflow {
@@ -159,35 +157,15 @@ fn aborted(namespace: &Namespace, txn: Option<&Transaction>, reason: &AbortReaso
     v1::Aborted { reason: Some(reason) }
 }
 
-fn found(
-    namespace: &Namespace,
-    txn: Option<&Transaction>,
-    index: u32,
-    key: &RowKey,
-    found: &FoundValue,
-) -> condition_failed::Found {
+fn found(namespace: &Namespace, key: &RowKey, found: &FoundValue) -> condition_failed::Found {
     use condition_failed::Found;
     match found {
         FoundValue::Row { exists, version } => Found::FoundRow(v1::FoundRow {
             exists: *exists,
             version: Bytes::copy_from_slice(&version.0.to_be_bytes()),
         }),
-        FoundValue::NamedColumn { column, value } => {
+        FoundValue::Column { column, value } => {
             Found::FoundColumn(names::column(namespace, key.table, *column, value.as_ref()))
         }
-        FoundValue::Column(value) => Found::FoundColumn(match compared(txn, index) {
-            Some(column) => names::column(namespace, key.table, column, value.as_ref()),
-            None => names::untyped_column(value.as_ref()),
-        }),
-    }
-}
-
-/// The column that the request's condition of this number is about.
-fn compared(txn: Option<&Transaction>, index: u32) -> Option<wal_core::ColumnId> {
-    let rows = txn?.parts.iter().flat_map(|(_, part)| part.iter());
-    let mut conditions = rows.flat_map(|row| &row.conditions);
-    match &conditions.find(|condition| condition.index == index)?.kind {
-        ConditionKind::Compare { column, .. } | ConditionKind::In { column, .. } => Some(*column),
-        ConditionKind::Exists | ConditionKind::NotExists | ConditionKind::Version(_) => None,
     }
 }

@@ -48,7 +48,7 @@ fn found(kind: &ConditionKind, row: &Row) -> FoundValue {
             FoundValue::Row { exists: row.exists(), version: row.version() }
         }
         ConditionKind::Compare { column, .. } | ConditionKind::In { column, .. } => {
-            FoundValue::Column(row.get(*column).cloned())
+            FoundValue::Column { column: *column, value: row.get(*column).cloned() }
         }
     }
 }

@@ -201,11 +201,15 @@ impl<R: Rules> ShardEngine<R> {
     /// The clock only advances the floor; so does a memory that is full.
     fn advance_floor(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
         const SMALLEST_STEP_MS: u64 = 1_000;
+        const FEW: usize = 1_000;
         let limits = &self.config.limits;
+        // A shard that remembers little has no need to write that the time passes.
+        let few = self.ledger.memories.len() < FEW;
+        let step_ms = if few { limits.id_window_ms / 8 } else { SMALLEST_STEP_MS };
         let now_ms = now.millis().0;
         let by_clock = Millis(now_ms.saturating_sub(limits.id_window_ms));
         let mut floor = self.ledger.floor;
-        if by_clock.0 >= floor.0 + SMALLEST_STEP_MS && self.ledger.oldest().is_some() {
+        if by_clock.0 >= floor.0 + step_ms {
             floor = by_clock;
         }
         if self.ledger.memories.len() > self.max_remembered {

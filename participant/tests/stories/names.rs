@@ -272,7 +272,7 @@ pub(crate) fn reason(text: &str) -> AbortReason {
         ["id", "reused"] => AbortReason::IdReused,
         ["condition", index, "on", row, "found", value] => {
             let value = (value != "null").then(|| bigint(number(value)));
-            let found = FoundValue::Column(value);
+            let found = FoundValue::Column { column: BALANCE, value };
             AbortReason::ConditionFailed { index: number(index), key: key(row), found }
         }
         ["overflow", "on", row] => AbortReason::Overflow { key: key(row), column: BALANCE },
@@ -286,7 +286,7 @@ pub(crate) fn reason_text(reason: &AbortReason) -> String {
             let found = match found {
                 FoundValue::Row { exists: true, .. } => "a row".to_owned(),
                 FoundValue::Row { exists: false, .. } => "no row".to_owned(),
-                FoundValue::Column(value) => bigint_text(value.as_ref()),
+                FoundValue::Column { value, .. } => bigint_text(value.as_ref()),
             };
             format!("condition {index} on {} found {found}", key_name(key))
         }

@@ -97,6 +97,9 @@ impl Story {
                 lines.extend(outputs.next().expect("one output for each input").iter().cloned());
             }
         }
-        fs::write(&self.path, lines.join("\n") + "\n").expect("a story can be written");
+        // At once, since other tests read the file meanwhile.
+        let written = self.path.with_extension("written");
+        fs::write(&written, lines.join("\n") + "\n").expect("a story can be written");
+        fs::rename(&written, &self.path).expect("a story can be replaced");
     }
 }

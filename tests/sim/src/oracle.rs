@@ -404,7 +404,7 @@ impl Oracle<'_> {
 fn explains(condition: &Condition, found: &FoundValue, row: &Row) -> bool {
     let same = match found {
         FoundValue::Row { exists, version } => row.exists() == *exists && row.version() == *version,
-        FoundValue::Column(value) | FoundValue::NamedColumn { value, .. } => {
+        FoundValue::Column { value, .. } => {
             match &condition.kind {
                 wal_core::ConditionKind::Compare { column, .. }
                 | wal_core::ConditionKind::In { column, .. } => row.get(*column) == value.as_ref(),

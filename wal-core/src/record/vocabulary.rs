@@ -298,12 +298,8 @@ impl Piece for FoundValue {
                 out.piece(exists);
                 out.piece(version);
             }
-            Self::Column(value) => {
+            Self::Column { column, value } => {
                 out.byte(2);
-                out.piece(value);
-            }
-            Self::NamedColumn { column, value } => {
-                out.byte(3);
                 out.piece(column);
                 out.piece(value);
             }
@@ -313,8 +309,7 @@ impl Piece for FoundValue {
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         Ok(match input.byte()? {
             1 => Self::Row { exists: input.piece()?, version: input.piece()? },
-            2 => Self::Column(input.piece()?),
-            3 => Self::NamedColumn { column: input.piece()?, value: input.piece()? },
+            2 => Self::Column { column: input.piece()?, value: input.piece()? },
             _ => return Err(input.damaged("an unknown kind of found value")),
         })
     }

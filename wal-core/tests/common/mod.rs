@@ -111,11 +111,8 @@ pub fn reason() -> impl Strategy<Value = AbortReason> {
     let found = prop_oneof![
         (any::<bool>(), any::<u128>())
             .prop_map(|(exists, version)| FoundValue::Row { exists, version: RowVersion(version) }),
-        option::of(blob()).prop_map(FoundValue::Column),
-        (any::<u16>(), option::of(blob())).prop_map(|(column, value)| FoundValue::NamedColumn {
-            column: ColumnId(column),
-            value
-        }),
+        (any::<u16>(), option::of(blob()))
+            .prop_map(|(column, value)| FoundValue::Column { column: ColumnId(column), value }),
     ];
     prop_oneof![
         (any::<u32>(), key(), found).prop_map(|(index, key, found)| AbortReason::ConditionFailed {

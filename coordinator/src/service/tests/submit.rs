@@ -64,22 +64,17 @@ async fn an_abort_is_an_answer_that_says_which_condition_and_what_was_found() {
     let table = namespace.table_named("accounts").expect("declared");
     let key = table.row_key(&[&"alice".into()], &[]).expect("a key");
     let balance = 3i64.to_be_bytes().to_vec();
-    let named =
-        FoundValue::NamedColumn { column: ColumnId(1), value: Some(balance.clone().into()) };
-    // Without the column's name in the record, the transaction at hand tells it.
-    let unnamed = FoundValue::Column(Some(balance.into()));
-    for found in [named, unnamed] {
-        let reason = AbortReason::ConditionFailed { index: 0, key: key.clone(), found };
-        let outcome = answered(Answer::Aborted { home: ShardId(1), reason }).await;
-        let Some(State::Aborted(aborted)) = outcome.expect("an outcome").state else {
-            panic!("not an abort");
-        };
-        let Some(Reason::ConditionFailed(failed)) = aborted.reason else {
-            panic!("another reason");
-        };
-        assert_eq!((failed.index, failed.row), (0, row("accounts", ["alice".into()])));
-        assert_eq!(failed.found, Some(Found::FoundColumn(column("balance", 3i64))));
-    }
+    let found = FoundValue::Column { column: ColumnId(1), value: Some(balance.into()) };
+    let reason = AbortReason::ConditionFailed { index: 0, key: key.clone(), found };
+    let outcome = answered(Answer::Aborted { home: ShardId(1), reason }).await;
+    let Some(State::Aborted(aborted)) = outcome.expect("an outcome").state else {
+        panic!("not an abort");
+    };
+    let Some(Reason::ConditionFailed(failed)) = aborted.reason else {
+        panic!("another reason");
+    };
+    assert_eq!((failed.index, failed.row), (0, row("accounts", ["alice".into()])));
+    assert_eq!(failed.found, Some(Found::FoundColumn(column("balance", 3i64))));
     let found = FoundValue::Row { exists: false, version: RowVersion(5) };
     let reason = AbortReason::ConditionFailed { index: 0, key, found };
     let outcome = answered(Answer::Aborted { home: ShardId(1), reason }).await;

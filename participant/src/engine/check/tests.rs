@@ -104,7 +104,7 @@ fn the_first_condition_that_fails_is_told_with_what_was_found() {
     let kinds =
         vec![ConditionKind::Exists, compare(CompareOp::Gt, Some(5)), ConditionKind::NotExists];
     let failed = conditions(&schema(), &op(kinds, WriteOp::None), &row(Some(4)));
-    let found = FoundValue::Column(Some(int(4)));
+    let found = FoundValue::Column { column: NUMBER, value: Some(int(4)) };
     let expected = AbortReason::ConditionFailed { index: 1, key: key(), found };
     assert_eq!(failed, Err(Box::new(expected)));
 

@@ -45,7 +45,7 @@ fn single(ledger: &mut Ledger, id: TxnId) {
 #[test]
 fn the_floor_forgets_single_commits_at_and_below_it() {
     let mut ledger = Ledger::default();
-    [5, 6, 7].map(|ms| single(&mut ledger, id(ms)));
+    [5, 6, 7].into_iter().for_each(|ms| single(&mut ledger, id(ms)));
     ledger.raise_floor(Millis(6));
     assert!(ledger.outcome(id(6)).is_none());
     assert!(ledger.outcome(id(7)).is_some());

@@ -1,0 +1,30 @@
+//! A harness around the real `handfast` binary: start it on a folder and free ports, talk to it, stop it,
+//! kill it, pause it, by its process id alone. The tests beside it, and the consistency workloads, use it.
+
+mod command;
+mod server;
+
+pub use command::{Said, binary, http_get, run, run_with_input};
+pub use server::{Server, Start};
+
+/// A namespace file for tests: the bank of the examples, with the smallest segments that the log takes
+/// (tests open many logs) and with `settings` added, as `section.key = value` lines.
+pub fn bank(settings: &str) -> String {
+    format!(
+        r#"name = "bank"
+shards = 8
+log.segment_bytes = 16781312
+{settings}
+
+[[table]]
+cql = "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)"
+
+[[table]]
+cql = """
+CREATE TABLE transfers (
+    account text, id uuid, recipient text, amount bigint, note blob,
+    PRIMARY KEY (account, id)
+)"""
+"#
+    )
+}
