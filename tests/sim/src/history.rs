@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-use wal_core::{AbortReason, Row, RowKey, Timestamp, Transaction, TxnId};
+use wal_core::{AbortReason, Row, RowKey, Timestamp, Transaction};
 
 use crate::failure::{Failure, ensure};
 use crate::workload::Kind;
@@ -59,14 +58,12 @@ pub(crate) struct ReadHistory {
 pub(crate) struct History {
     pub(crate) txns: Vec<TxnHistory>,
     pub(crate) reads: Vec<ReadHistory>,
-    by_id: FxHashMap<TxnId, usize>,
 }
 
 impl History {
     /// Adds a transaction; gives its index.
     pub(crate) fn add(&mut self, txn: Transaction, kind: Kind, twin: Option<usize>) -> usize {
         let index = self.txns.len();
-        self.by_id.entry(txn.id).or_insert(index);
         self.txns.push(TxnHistory {
             txn: Arc::new(txn),
             kind,
@@ -85,11 +82,6 @@ impl History {
             self.txns[other].twin = Some(index);
         }
         index
-    }
-
-    /// The first transaction with this id.
-    pub(crate) fn find(&self, id: TxnId) -> Option<usize> {
-        self.by_id.get(&id).copied()
     }
 
     /// Notes what somebody was told; what was told before must not change.

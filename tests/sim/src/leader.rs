@@ -168,10 +168,10 @@ impl World {
                 log.trim(trim);
             }
             ShardCommand::Drive { txn, start, attempt } => {
-                self.to_commit(slot, CommitEvent::Drive { txn, start, attempt });
+                self.tell_commit_engine(slot, CommitEvent::Drive { txn, start, attempt });
             }
             ShardCommand::Recover { id, attempt, participants } => {
-                self.to_commit(slot, CommitEvent::Recover { id, attempt, participants });
+                self.tell_commit_engine(slot, CommitEvent::Recover { id, attempt, participants });
             }
             ShardCommand::Leading { epoch } => return self.on_leading(id, epoch),
             ShardCommand::Halt { why } => return self.on_halt(id, why),
@@ -205,7 +205,7 @@ impl World {
         Ok(())
     }
 
-    fn to_commit(&mut self, slot: usize, event: CommitEvent) {
+    fn tell_commit_engine(&mut self, slot: usize, event: CommitEvent) {
         let Some(process) = &self.nodes[slot].process else { return };
         let process = process.number;
         let delay = self.rng.below(200);

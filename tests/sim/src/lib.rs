@@ -11,11 +11,11 @@
 //!
 //! Three kinds of checks run in every world:
 //!
-//! * [`truth`]: every record is judged as it lands, and every answer is held against the logs at the
+//! * `truth`: every record is judged as it lands, and every answer is held against the logs at the
 //!   instant at which it leaves: nothing may be said before its cause is durable;
-//! * [`oracle`]: the whole history must have one serial order in real time, in which every condition, sum
+//! * `oracle`: the whole history must have one serial order in real time, in which every condition, sum
 //!   and row comes out the same on a plain model, and the tables must hold the result cell for cell;
-//! * [`rest`]: once the faults end, everything must come to rest in time.
+//! * `rest`: once the faults end, everything must come to rest in time.
 
 mod answers;
 mod append;

@@ -107,8 +107,11 @@ fn versions(world: &World) -> Result<Versions, Failure> {
     Ok(versions)
 }
 
+/// Whether a row exists, and its live cells.
+type Seen<'a> = (bool, Vec<(ColumnId, Timestamp, &'a [u8])>);
+
 /// What a CQL reader sees of a row.
-fn seen(row: &Row) -> (bool, Vec<(ColumnId, Timestamp, &[u8])>) {
+fn seen(row: &Row) -> Seen<'_> {
     let cells = row.cells.iter().filter_map(|cell| {
         cell.value.as_ref().map(|value| (cell.column, cell.timestamp, value.as_ref()))
     });

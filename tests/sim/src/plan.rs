@@ -9,7 +9,7 @@ use crate::rng::Rng;
 
 /// Which of the two kinds of deployment a world models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
+pub(crate) enum Flavour {
     /// One process owns the log; all shards share one physical log.
     Embedded,
     /// Several processes, a log like Kafka's, a table store like Cassandra.

@@ -153,9 +153,7 @@ impl Producer {
 
     /// The next batches that can be answered for, in the order in which they were submitted.
     pub(crate) fn pop_settled(&mut self) -> Option<Outstanding> {
-        if self.outstanding.front()?.fate.is_none() {
-            return None;
-        }
+        self.outstanding.front()?.fate.as_ref()?;
         self.outstanding.pop_front()
     }
 }

@@ -42,7 +42,8 @@ struct Promise {
 /// A commit, as the logs have it.
 #[derive(Clone, Debug)]
 pub(crate) struct Committed {
-    /// When the last record that it needs became durable.
+    /// When the last record that it needs became durable (for the stories).
+    #[expect(dead_code, reason = "printed with the rest")]
     pub(crate) at_us: u64,
     pub(crate) attempt: Option<Attempt>,
     pub(crate) fingerprint: Fingerprint,
@@ -87,10 +88,6 @@ impl Truth {
 
     pub(crate) fn txn(&self, id: TxnId) -> Option<&TxnTruth> {
         self.txns.get(&id)
-    }
-
-    pub(crate) fn acceptor(&self, shard: ShardId) -> &Acceptor {
-        &self.shards[shard.0 as usize].acceptor
     }
 
     /// Whether the record at this offset counts.

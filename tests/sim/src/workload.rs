@@ -116,11 +116,6 @@ impl Workload {
         }
     }
 
-    /// Every row that a transaction may touch.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &RowKey> {
-        self.accounts.iter().chain(&self.notes)
-    }
-
     /// The shard of a row. Neighbouring partitions are on different shards.
     pub(crate) fn shard_of(&self, key: &RowKey) -> ShardId {
         ShardId((as_number(&key.partition) as u64 % u64::from(self.shards)) as u16)

@@ -52,13 +52,12 @@ fn the_same_seed_is_the_same_world_here_and_in_another_process() {
 }
 
 /// Rules that no engine asks about yet, or whose absence few worlds show: not demanded here.
-const NOT_DEMANDED: [Rule; 7] = [
+const NOT_DEMANDED: [Rule; 6] = [
     Rule::PrepareBoundToEpoch,
     Rule::FloorIsDurable,
     Rule::EpochIsReadBack,
     Rule::LeadershipIsProved,
     Rule::LeaseTestedAfterRead,
-    Rule::SuccessorWaitsForLease,
     Rule::CommitBeforeLockReuse,
 ];
 
