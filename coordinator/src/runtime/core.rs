@@ -27,6 +27,8 @@ const MAX_INPUTS: usize = 1_024;
 const TICK_US: u64 = 10_000;
 /// Appends handed to the log and not yet durable: while one syncs, the next fills.
 const MAX_APPENDS: usize = 2;
+/// Bytes of one append, unless a single shard's batch is larger: what is more waits for the next.
+const APPEND_BYTES: usize = 8 << 20;
 /// A shard that wrote little is made to checkpoint after so much of the whole log, so that it neither
 /// holds up trimming nor makes a restart long.
 const STALE_AFTER_BYTES: u64 = 128 << 20;
@@ -325,9 +327,14 @@ impl Core {
             return;
         }
         let mut batches: Vec<ShardBatch> = Vec::new();
+        let mut room = APPEND_BYTES;
         for led in self.shards.values_mut().filter(|led| led.dirty) {
+            if room == 0 {
+                break; // it stays dirty, and comes first in line once this append is done
+            }
             led.dirty = false;
             batches.extend(led.engine.take_batch(now));
+            room = room.saturating_sub(batches.last().map_or(0, |batch| batch.bytes.len()));
         }
         if batches.is_empty() {
             return;

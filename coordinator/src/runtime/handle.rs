@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use participant::engine::{EngineSchema, ShardStatus, Unresolved};
@@ -13,7 +14,7 @@ use wal_core::{Epoch, Row, Sequence, ShardId};
 use super::Parts;
 use super::core::Core;
 use super::recover::{self, StartError};
-use super::storage::Storage;
+use super::storage::{Retention, Storage};
 use crate::api::{Call, CallAnswer};
 use participant::engine::IoId;
 
@@ -101,7 +102,7 @@ impl Running {
     }
 
     /// Takes nothing new, brings what is under way to an end, and stops. Blocks, at most `patience`.
-    pub fn drain(&mut self, patience: std::time::Duration) {
+    pub fn drain(&mut self, patience: Duration) {
         self.handle.shared.stopping.store(true, Ordering::SeqCst);
         let (done, drained) = bounded(1);
         if self.handle.shared.input.send(Input::Drain { done }).is_ok() {
@@ -140,7 +141,10 @@ pub(super) fn start(parts: Parts) -> Result<Running, StartError> {
     let storage = Storage::start(
         parts.store.clone(),
         parts.log.clone(),
-        parts.namespace.log().retain_bytes,
+        Retention {
+            bytes: parts.namespace.log().retain_bytes,
+            time: Duration::from_millis(parts.namespace.log().retain_ms),
+        },
         input,
     )
     .map_err(StartError::Thread)?;

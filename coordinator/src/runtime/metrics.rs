@@ -1,7 +1,7 @@
 //! The figures of one namespace, as `handfast_…` metrics.
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use wal_core::{AbortReason, Now};
+use wal_core::Now;
 
 use super::handle::NamespaceSnapshot;
 use crate::api::{Answer, CallAnswer};
@@ -28,31 +28,11 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer to a client.
+    /// Counts an answer to a client. Aborts and refusals are counted by the service, with their reasons.
     pub(super) fn count(&self, answer: &CallAnswer) {
-        let CallAnswer::Submit(answer) = answer else { return };
-        let reason = match answer {
-            Answer::Committed { .. } | Answer::Logged(_) => return self.committed.increment(1),
-            Answer::Aborted { reason, .. } => match reason {
-                AbortReason::ConditionFailed { .. } => "condition_failed",
-                AbortReason::Overflow { .. } => "overflow",
-                AbortReason::TimestampInFuture { .. } => "timestamp_in_future",
-                AbortReason::Schema { .. } => "schema",
-                AbortReason::Fenced => "fenced",
-                AbortReason::IdReused => "id_reused",
-            },
-            Answer::IdReused => "id_reused",
-            Answer::TooOld { .. } => "too_old",
-            Answer::FromFuture => "from_future",
-            Answer::Overloaded { .. } => "overloaded",
-            Answer::Unavailable { .. } => "unavailable",
-        };
-        let namespace = self.namespace.clone();
-        let name = match answer {
-            Answer::Aborted { .. } => "handfast_aborts_total",
-            _ => "handfast_refusals_total",
-        };
-        counter!(name, "namespace" => namespace, "reason" => reason).increment(1);
+        if let CallAnswer::Submit(Answer::Committed { .. } | Answer::Logged(_)) = answer {
+            self.committed.increment(1);
+        }
     }
 
     pub(super) fn appended(&self, records: usize, bytes: usize) {

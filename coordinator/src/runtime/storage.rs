@@ -1,9 +1,9 @@
 //! The threads that wait for the table store and for the log's folder, so that the core thread does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use participant::engine::IoId;
@@ -12,6 +12,13 @@ use wal_core::log::IntentLog;
 use wal_core::{Position, RowKey, RowMutation, ShardId};
 
 use super::handle::Input;
+
+/// How much of the log is kept beyond what a restart needs: whichever is less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
+}
 
 /// What the writing thread is asked.
 enum Write {
@@ -38,12 +45,13 @@ impl Storage {
     pub(super) fn start(
         store: Arc<dyn TableStore>,
         log: Arc<dyn IntentLog>,
-        retain_bytes: u64,
+        retention: Retention,
         core: Sender<Input>,
     ) -> io::Result<Self> {
         let (writes, to_write) = unbounded();
         let (reads, to_read) = unbounded();
-        let writer = Writer { store: store.clone(), log, retain_bytes, core: core.clone() };
+        let Retention { bytes: retain_bytes, time: retain } = retention;
+        let writer = Writer { store: store.clone(), log, retain_bytes, retain, core: core.clone() };
         std::thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(&to_write))?;
@@ -88,12 +96,15 @@ struct Writer {
     store: Arc<dyn TableStore>,
     log: Arc<dyn IntentLog>,
     retain_bytes: u64,
+    retain: Duration,
     core: Sender<Input>,
 }
 
 impl Writer {
     fn run(&self, to_write: &Receiver<Write>) {
         let mut trims = BTreeMap::new();
+        // When what could be trimmed: it may go once it is old, even from a small log.
+        let mut aging: VecDeque<(Instant, ShardId, Position)> = VecDeque::new();
         while let Ok(first) = to_write.recv() {
             let mut syncs = Vec::new();
             for write in std::iter::once(first).chain(to_write.try_iter()) {
@@ -102,13 +113,27 @@ impl Writer {
                     Write::Sync { shard, io } => syncs.push((shard, io)),
                     Write::Checkpointed { shard, checkpoint, trim } => {
                         trims.insert(shard, trim);
+                        aging.push_back((Instant::now(), shard, trim));
                         self.checkpointed(shard, checkpoint, &trims);
+                        self.trim_old(&mut aging);
                     }
                 }
             }
             // One sync covers all that asked for one since the last.
             if !syncs.is_empty() {
                 self.sync(syncs);
+            }
+        }
+    }
+
+    fn trim_old(&self, aging: &mut VecDeque<(Instant, ShardId, Position)>) {
+        while let Some((since, shard, trim)) = aging.front().copied() {
+            if since.elapsed() < self.retain {
+                return;
+            }
+            aging.pop_front();
+            if let Err(error) = self.log.trim(shard, trim) {
+                tracing::warn!(%shard, %error, "trimming the log failed");
             }
         }
     }

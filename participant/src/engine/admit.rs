@@ -11,6 +11,10 @@ use super::locks::{Age, LockSet, want};
 use super::{Rule, Rules, ShardCommand, ShardEngine, check};
 use crate::message::{Origin, PrepareRequest};
 
+/// Records that the log has not been given yet; beyond it nothing new is taken. One append must hold
+/// them, whatever else it holds.
+const MAX_UNTAKEN_BYTES: usize = 8 << 20;
+
 /// What waits.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
@@ -221,6 +225,7 @@ impl<R: Rules> ShardEngine<R> {
         let limits = &self.config.limits;
         self.waiting.len() >= limits.max_waiting
             || self.ledger.prepared.len() >= limits.max_prepared
+            || self.chain.untaken_bytes() >= MAX_UNTAKEN_BYTES
             || self.applier.bytes() >= limits.max_overlay_bytes
             || self.ledger.memories.len() >= self.max_remembered.saturating_mul(2)
             || self.last_timestamp.0 > now.wall_us + limits.max_drift_us / 2

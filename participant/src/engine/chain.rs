@@ -57,6 +57,11 @@ impl Chain {
         self.ends.push(u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB"));
     }
 
+    /// Bytes that were not yet taken.
+    pub(super) fn untaken_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The sequence of the newest record, durable or not.
     pub(super) const fn tail(&self) -> Sequence {
         self.last

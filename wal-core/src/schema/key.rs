@@ -16,8 +16,9 @@ use super::{Column, Table};
 use crate::row::RowKey;
 use crate::value::{ColumnType, NotOfType, Value, WrongType};
 
-/// Bytes of a partition key, and of all clustering values of a row together, as in Cassandra.
-pub const MAX_KEY_BYTES: usize = 65_535;
+/// Bytes of a partition key, and of all clustering values of a row together. Cassandra allows 65,535 of
+/// each; the embedded store keeps both in one key of that length, so that each may have half.
+pub const MAX_KEY_BYTES: usize = 32_760;
 
 /// Bytes of the digits of a decimal in a clustering column: it must be brought to one form, and that
 /// takes time that grows with the square of their number.
