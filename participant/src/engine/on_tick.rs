@@ -216,9 +216,9 @@ impl<R: Rules> ShardEngine<R> {
             // An eighth at a time, so that the floor moves seldom.
             let keep = self.max_remembered - self.max_remembered / 8;
             let youngest = Millis(now_ms.saturating_sub(SHORTEST_WINDOW_MS));
-            if let Some(by_memory) = self.ledger.floor_to_keep(keep) {
-                floor = floor.max(by_memory.min(youngest));
-            }
+            // Where the excess is old ids that newer attempts keep, the floor must pass those attempts.
+            let by_memory = self.ledger.floor_to_keep(keep).unwrap_or(youngest);
+            floor = floor.max(by_memory.min(youngest));
         }
         if floor > self.ledger.floor {
             if self.rules.holds(Rule::FloorIsDurable) {
