@@ -89,8 +89,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Verdict> {
     let folder = &options.folder;
     prepare(folder)?;
     let workload = options.workload.workload();
+    // Small logs, so that they are trimmed while the run goes on; and quick recovery, because a process
+    // that is killed more often than attempts are recovered gets nothing done that could be wrong.
     let definition = format!(
-        "name = '{}'\nshards = 8\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
+        "name = '{}'\nshards = 8\npolicy.recover_after_ms = 100\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
          log.retain_bytes = 67108864\nlog.checkpoint_every_bytes = 262144\n{}\n",
         workload.namespace(),
         workload.tables()
@@ -376,6 +378,11 @@ fn judge(options: &Options, shared: &Shared, ran: &[Done], last: &[Done], verdic
             End::Failed => verdict.failed += 1,
         }
     }
+    let mut answered: Vec<u64> =
+        ran.iter().filter(|done| done.has_happened()).map(|done| done.completed).collect();
+    answered.sort_unstable();
+    let silences = answered.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000);
+    verdict.longest_silence_ms = silences.max().unwrap_or(0);
     let mut wrong = shared.workload.check(ran, last);
     let more = wrong.len().saturating_sub(TOLD);
     wrong.truncate(TOLD);

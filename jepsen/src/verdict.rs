@@ -36,6 +36,8 @@ pub struct Verdict {
     pub unknown: usize,
     /// Of these, how many are committed: before they were resolved, or by being sent again.
     pub unknown_committed: usize,
+    /// The longest time in which nothing was answered but refusals, milliseconds: a figure, not a check.
+    pub longest_silence_ms: u64,
     /// Outcomes asked for again after the last restart.
     pub asked_again: usize,
     /// What does not hold.
@@ -72,6 +74,7 @@ impl Verdict {
             "failed": self.failed,
             "unknown": self.unknown,
             "unknown_that_are_committed": self.unknown_committed,
+            "longest_silence_ms": self.longest_silence_ms,
             "asked_again": self.asked_again,
             "anomalies": self.anomalies,
             "undecided": self.undecided,
@@ -91,12 +94,13 @@ impl fmt::Display for Verdict {
         writeln!(
             f,
             "  {faults} faults; {} committed, {} read, {} failed; {} unknown at first, of which {} are \
-             committed; {} outcomes asked again after the last restart",
+             committed; at most {} ms without an answer; {} outcomes asked again after the last restart",
             self.committed,
             self.read,
             self.failed,
             self.unknown,
             self.unknown_committed,
+            self.longest_silence_ms,
             self.asked_again
         )?;
         for anomaly in self.anomalies.iter().chain(&self.undecided) {

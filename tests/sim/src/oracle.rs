@@ -404,15 +404,13 @@ impl Oracle<'_> {
 fn explains(condition: &Condition, found: &FoundValue, row: &Row) -> bool {
     let same = match found {
         FoundValue::Row { exists, version } => row.exists() == *exists && row.version() == *version,
-        FoundValue::Column { value, .. } => {
-            match &condition.kind {
-                wal_core::ConditionKind::Compare { column, .. }
-                | wal_core::ConditionKind::In { column, .. } => row.get(*column) == value.as_ref(),
-                wal_core::ConditionKind::Exists
-                | wal_core::ConditionKind::NotExists
-                | wal_core::ConditionKind::Version(_) => false,
-            }
-        }
+        FoundValue::Column { value, .. } => match &condition.kind {
+            wal_core::ConditionKind::Compare { column, .. }
+            | wal_core::ConditionKind::In { column, .. } => row.get(*column) == value.as_ref(),
+            wal_core::ConditionKind::Exists
+            | wal_core::ConditionKind::NotExists
+            | wal_core::ConditionKind::Version(_) => false,
+        },
     };
     same && !model::holds(&condition.kind, row)
 }

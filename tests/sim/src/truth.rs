@@ -97,13 +97,18 @@ impl Truth {
 
     /// Transactions that hold locks by the log of any shard.
     pub(crate) fn prepared(&self) -> impl Iterator<Item = (ShardId, TxnId)> + '_ {
-        (0u16..).zip(&self.shards).flat_map(|(shard, truth)| {
-            truth.prepared.keys().map(move |id| (ShardId(shard), *id))
-        })
+        (0u16..)
+            .zip(&self.shards)
+            .flat_map(|(shard, truth)| truth.prepared.keys().map(move |id| (ShardId(shard), *id)))
     }
 
     /// Judges a record that has just landed.
-    pub(crate) fn on_record(&mut self, at_us: u64, shard: ShardId, bytes: Bytes) -> Result<Verdict, Failure> {
+    pub(crate) fn on_record(
+        &mut self,
+        at_us: u64,
+        shard: ShardId,
+        bytes: Bytes,
+    ) -> Result<Verdict, Failure> {
         let (record, hash) = decode(bytes)
             .map_err(|error| Failure::new(Check::Log, format!("shard {shard} wrote {error}")))?;
         let truth = &mut self.shards[shard.0 as usize];
@@ -140,7 +145,9 @@ impl Truth {
             }
             Body::Prepare(prepare) => self.on_prepare(at_us, shard, *prepare),
             Body::CommitSingle(commit) => self.on_single(at_us, shard, *commit),
-            Body::Commit { id, attempt, timestamp } => self.on_commit(shard, id, attempt, timestamp),
+            Body::Commit { id, attempt, timestamp } => {
+                self.on_commit(shard, id, attempt, timestamp)
+            }
             Body::Abort { id, attempt } => self.on_abort(shard, id, attempt),
             Body::Refuse { id, attempt } => self.on_refuse(shard, id, attempt),
             Body::Close { id, participants, reason, .. } => {
@@ -162,7 +169,9 @@ impl Truth {
         let txn = self.txns.entry(id).or_default();
         ensure!(
             !txn.barred.contains(&(prepare.attempt, shard)),
-            Log, "shard {shard} prepares {:?} of {id}, which it barred before", prepare.attempt
+            Log,
+            "shard {shard} prepares {:?} of {id}, which it barred before",
+            prepare.attempt
         );
         if prepare.participants[id.home_index(prepare.participants.len())] == shard {
             txn.held = true;
@@ -187,18 +196,28 @@ impl Truth {
             at_us,
             attempt: Some(prepare.attempt),
             fingerprint: prepare.fingerprint,
-            timestamp: all.iter().map(|p| p.proposal).max().expect("a transaction has participants"),
+            timestamp: all
+                .iter()
+                .map(|p| p.proposal)
+                .max()
+                .expect("a transaction has participants"),
             adds: all.iter().map(|p| (p.shard, p.adds.clone())).collect(),
         };
         let barred = txn.barred.iter().find(|(attempt, _)| *attempt == prepare.attempt);
         ensure!(
             barred.is_none(),
-            Log, "{id} commits by its last promise, on shard {shard}, after {barred:?} barred the attempt"
+            Log,
+            "{id} commits by its last promise, on shard {shard}, after {barred:?} barred the attempt"
         );
         txn.commit(id, committed)
     }
 
-    fn on_single(&mut self, at_us: u64, shard: ShardId, commit: CommitSingle) -> Result<(), Failure> {
+    fn on_single(
+        &mut self,
+        at_us: u64,
+        shard: ShardId,
+        commit: CommitSingle,
+    ) -> Result<(), Failure> {
         let id = commit.id;
         let here = &mut self.shards[shard.0 as usize];
         here.lock(shard, id, &commit.part)?;
@@ -216,12 +235,20 @@ impl Truth {
         )
     }
 
-    fn on_commit(&mut self, shard: ShardId, id: TxnId, attempt: Attempt, timestamp: Timestamp) -> Result<(), Failure> {
+    fn on_commit(
+        &mut self,
+        shard: ShardId,
+        id: TxnId,
+        attempt: Attempt,
+        timestamp: Timestamp,
+    ) -> Result<(), Failure> {
         let committed = self.txns.get(&id).and_then(|txn| txn.committed.as_ref());
-        let right = committed.is_some_and(|c| c.attempt == Some(attempt) && c.timestamp == timestamp);
+        let right =
+            committed.is_some_and(|c| c.attempt == Some(attempt) && c.timestamp == timestamp);
         ensure!(
             right,
-            Log, "shard {shard} logs Commit({id}, {attempt:?}, {timestamp}), but the promises say {committed:?}"
+            Log,
+            "shard {shard} logs Commit({id}, {attempt:?}, {timestamp}), but the promises say {committed:?}"
         );
         self.shards[shard.0 as usize].free(id);
         Ok(())
@@ -240,28 +267,46 @@ impl Truth {
         let held = self.shards[shard.0 as usize].prepared.get(&id);
         ensure!(
             held.is_none_or(|(held, _)| *held != attempt),
-            Log, "shard {shard} refuses {attempt:?} of {id}, which it has prepared"
+            Log,
+            "shard {shard} refuses {attempt:?} of {id}, which it has prepared"
         );
         self.bar(shard, id, attempt, "Refuse")
     }
 
-    fn bar(&mut self, shard: ShardId, id: TxnId, attempt: Attempt, what: &str) -> Result<(), Failure> {
+    fn bar(
+        &mut self,
+        shard: ShardId,
+        id: TxnId,
+        attempt: Attempt,
+        what: &str,
+    ) -> Result<(), Failure> {
         let txn = self.txns.entry(id).or_default();
         let committed = txn.committed.as_ref().is_some_and(|c| c.attempt == Some(attempt));
-        ensure!(!committed, Log, "shard {shard} logs {what} of {attempt:?} of {id}, which is committed");
+        ensure!(
+            !committed,
+            Log,
+            "shard {shard} logs {what} of {attempt:?} of {id}, which is committed"
+        );
         txn.barred.push((attempt, shard));
         Ok(())
     }
 
-    fn on_close(&mut self, shard: ShardId, id: TxnId, knows: bool, reason: AbortReason) -> Result<(), Failure> {
+    fn on_close(
+        &mut self,
+        shard: ShardId,
+        id: TxnId,
+        knows: bool,
+        reason: AbortReason,
+    ) -> Result<(), Failure> {
         let txn = self.txns.entry(id).or_default();
-        let takes_part = txn
-            .committed
-            .as_ref()
-            .is_some_and(|committed| committed.adds.iter().any(|(participant, _)| *participant == shard));
+        let takes_part = txn.committed.as_ref().is_some_and(|committed| {
+            committed.adds.iter().any(|(participant, _)| *participant == shard)
+        });
         ensure!(
             !takes_part,
-            Log, "shard {shard} closes {id} ({reason:?}), which is committed: {:?}", txn.committed
+            Log,
+            "shard {shard} closes {id} ({reason:?}), which is committed: {:?}",
+            txn.committed
         );
         txn.closers.push((shard, knows));
         if !txn.closed.contains(&reason) {
@@ -286,11 +331,16 @@ impl TxnTruth {
         let home = participants[id.home_index(participants.len())];
         ensure!(
             !self.is_barred(home, &participants),
-            Log, "{id} commits ({committed:?}) after it was closed: {:?} by {:?}", self.closed, self.closers
+            Log,
+            "{id} commits ({committed:?}) after it was closed: {:?} by {:?}",
+            self.closed,
+            self.closers
         );
         ensure!(
             self.committed.is_none(),
-            Log, "{id} commits twice: {:?}, then {committed:?}", self.committed
+            Log,
+            "{id} commits twice: {:?}, then {committed:?}",
+            self.committed
         );
         self.committed = Some(committed);
         Ok(())
@@ -308,7 +358,9 @@ impl ShardTruth {
             };
             ensure!(
                 free,
-                Log, "shard {shard} logs {id} over {:?} while it is held: {lock:?}", op.key
+                Log,
+                "shard {shard} logs {id} over {:?} while it is held: {lock:?}",
+                op.key
             );
         }
         Ok(())
@@ -348,8 +400,19 @@ impl ShardTruth {
 
 /// Every kind of record, by its name in the coverage.
 pub(crate) const RECORDS: [&str; 13] = [
-    "Epoch", "Intent", "Prepare", "Commit", "CommitSingle", "Abort", "Refuse", "Close", "Finished",
-    "Floor", "Checkpoint", "Resign", "Barrier",
+    "Epoch",
+    "Intent",
+    "Prepare",
+    "Commit",
+    "CommitSingle",
+    "Abort",
+    "Refuse",
+    "Close",
+    "Finished",
+    "Floor",
+    "Checkpoint",
+    "Resign",
+    "Barrier",
 ];
 
 pub(crate) const fn name_of(body: &Body) -> &'static str {
