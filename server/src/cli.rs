@@ -160,7 +160,7 @@ repeat. Aborted exits 4, an outcome that is not known yet 5.
 Examples:
   handfast submit --namespace bank examples/transfer.json
   handfast submit --namespace bank - < examples/transfer.json
-  handfast submit --namespace bank transfer.json --wait applied --id "$ID"
+  handfast submit --namespace bank transfer.json --wait applied --id $ID
   handfast submit --namespace bank transfer.json --dry-run")]
 pub(crate) struct SubmitArgs {
     /// The batch; - is stdin
@@ -214,9 +214,9 @@ pub(crate) struct ReadArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  handfast outcome "$ID" --namespace bank
-  handfast outcome "$ID" --namespace bank --wait applied
-  handfast outcome "$ID" --namespace bank --fence")]
+  handfast outcome $ID --namespace bank
+  handfast outcome $ID --namespace bank --wait applied
+  handfast outcome $ID --namespace bank --fence")]
 pub(crate) struct OutcomeArgs {
     /// The transaction's id
     pub(crate) id: Uuid,
@@ -237,7 +237,7 @@ pub(crate) struct OutcomeArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Example:
-  handfast explain "$ID" --namespace bank")]
+  handfast explain $ID --namespace bank")]
 pub(crate) struct ExplainArgs {
     /// The transaction's id
     pub(crate) id: Uuid,

@@ -19,6 +19,10 @@ use clap::Parser;
 use cli::{Cli, Command};
 use exit::Failure;
 
+/// Transactions are made of many small allocations, which the system's allocator gives slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli.global);

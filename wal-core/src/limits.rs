@@ -38,7 +38,7 @@ pub const DEFAULT_WAITING_PER_SHARD: u64 = 4_096;
 /// Undecided prepared transactions of one shard.
 pub const DEFAULT_PREPARED_PER_SHARD: u64 = 4_096;
 /// Ids of one namespace whose outcome is remembered; beyond it the floor advances faster.
-pub const DEFAULT_REMEMBERED_IDS: u64 = 1_000_000;
+pub const DEFAULT_REMEMBERED_IDS: u64 = 500_000;
 /// Bytes of committed writes of one namespace that its table store has not acknowledged.
 pub const DEFAULT_OVERLAY_BYTES: u64 = 64 << 20;
 /// Bytes of applied rows of one namespace that are kept in memory.
