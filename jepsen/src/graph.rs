@@ -6,6 +6,9 @@
 
 use std::collections::BTreeMap;
 
+/// Transactions that are tried as the beginning of a cycle to show: one of a tangle is enough.
+const STARTS: usize = 200;
+
 /// Why one transaction comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Edge {
@@ -67,7 +70,7 @@ impl Graph {
     }
 
     /// A cycle, as transactions and why each comes before the next one (the last before the first); as
-    /// short as one through its first transaction can be.
+    /// short as one through the first transactions that are on any can be.
     pub(crate) fn cycle(&self) -> Option<Vec<(usize, Edge)>> {
         let mut incoming = vec![0_usize; self.edges.len()];
         for (to, _) in self.edges.iter().flatten() {
@@ -85,7 +88,7 @@ impl Graph {
         }
         // What is left is on a cycle or behind one.
         let left = |node: &usize| incoming[*node] > 0;
-        let starts = (0..self.transactions).filter(left);
+        let starts = (0..self.transactions).filter(left).take(STARTS);
         starts.filter_map(|start| self.shortest(start, &incoming)).min_by_key(Vec::len)
     }
 
