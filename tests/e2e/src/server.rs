@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::command::{Said, binary};
+use crate::command::{Said, binary, http_get};
 
 /// How long a server may take to serve, on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -191,6 +191,7 @@ impl Server {
             }
             if let Ok(client) = self.impatient_client().await
                 && client.admin().list_namespaces().await.is_ok()
+                && http_get(self.http(), "/readyz").await.is_ok_and(|(status, _)| status == 200)
             {
                 return Ok(());
             }

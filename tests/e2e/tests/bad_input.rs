@@ -26,17 +26,10 @@ async fn refused(client: &Client, transaction: Transaction) -> anyhow::Result<(S
     }
 }
 
-/// The highest record number over all shards: it grows when anything is logged.
-async fn records(client: &Client) -> anyhow::Result<u64> {
-    let status = client.admin().status("bank").await?;
-    Ok(status.shards.iter().map(|shard| shard.sequence).sum())
-}
-
 #[tokio::test]
 async fn what_is_wrong_is_refused_with_its_place_and_nothing_is_logged() -> anyhow::Result<()> {
     let (_folder, mut server, client) = served("").await?;
     let new = || Transaction::new("bank");
-    let before = records(&client).await?;
     let cases = [
         (new(), "", "empty"),
         (new().put("acounts", "a", ("balance", 1)), "table", "did you mean \"accounts\"?"),
@@ -59,13 +52,14 @@ async fn what_is_wrong_is_refused_with_its_place_and_nothing_is_logged() -> anyh
     ];
     for (transaction, field, words) in cases {
         let shown = format!("{transaction:?}");
+        let locator = transaction.locator();
         let (fields, message) = refused(&client, transaction).await.context(shown.clone())?;
         assert!(fields.contains(field), "{field:?} is not in {fields:?} of {message:?}: {shown}");
         assert!(message.contains(words), "{words:?} is not in {message:?}: {shown}");
+        assert!(client.explain(&locator).await.is_err(), "something of it was logged: {shown}");
     }
     let row = client.read("bank", [("acounts", "a")]).await;
     assert!(row.expect_err("no such table").to_string().contains("did you mean"));
-    assert_eq!(records(&client).await?, before, "something was logged");
     server.stop().await
 }
 
@@ -206,7 +200,9 @@ async fn an_id_that_was_forgotten_is_too_old_and_is_never_executed_again() -> an
     let add = || Transaction::new("bank").add("accounts", "a", ("balance", 1));
     let first = add();
     assert!(client.submit(&first).await?.is_committed());
-    let stream = client.stream(handfast_client::StreamOptions::default());
+    // Few at a time: with as many in flight as are remembered, one on its way may be too old already.
+    let options = handfast_client::StreamOptions { window: 64, ..Default::default() };
+    let stream = client.stream(options);
     let mut sent = 1;
     let mut forgotten = false;
     for _ in 0..40 {
