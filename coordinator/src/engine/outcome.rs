@@ -126,6 +126,11 @@ impl Inquiry {
                     self.ask(context);
                     return Next::Continue;
                 }
+                if self.query.wait.is_some() {
+                    // Its answer to the question that went to all. It was asked again, to wait: that
+                    // answer comes once there is an outcome.
+                    return Next::Continue;
+                }
                 asked.insert(shard, Some(known));
             }
             known => {

@@ -201,7 +201,7 @@ async fn an_id_that_was_forgotten_is_too_old_and_is_never_executed_again() -> an
     let first = add();
     assert!(client.submit(&first).await?.is_committed());
     // Few at a time: with as many in flight as are remembered, one on its way may be too old already.
-    let options = handfast_client::StreamOptions { window: 64, ..Default::default() };
+    let options = handfast_client::StreamOptions { window: 8, ..Default::default() };
     let stream = client.stream(options);
     let mut sent = 1;
     let mut forgotten = false;
