@@ -26,12 +26,15 @@ impl Default for SystemClock {
     }
 }
 
+/// What the monotonic clock shows at its start: durations can be taken off it.
+const START_US: u64 = 60 * 60 * 1_000_000;
+
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             wall_us: i64::try_from(wall.as_micros()).unwrap_or(i64::MAX),
-            mono_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            mono_us: START_US + u64::try_from(self.started.elapsed().as_micros()).unwrap_or(0),
         }
     }
 }

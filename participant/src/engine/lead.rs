@@ -194,17 +194,23 @@ impl<R: Rules> ShardEngine<R> {
 
     /// What was prepared or open in the log is this leader's to bring to an end.
     fn begin_term(&mut self, now: Now) {
+        // Where the log has one owner, whoever drove these is gone: nothing need be waited for.
+        let waited_us = match self.config.leadership {
+            Leadership::Exclusive => 2 * self.config.limits.recover_after_us,
+            Leadership::Lease { .. } => 0,
+        };
+        let since_us = now.mono_us.saturating_sub(waited_us);
         let ids: Vec<_> = self.ledger.prepared.iter().chain(&self.ledger.open).copied().collect();
         for id in ids {
             let Some(entry) = self.ledger.entry_mut(id) else { continue };
             let is_prepared = entry.prepared.is_some();
             if let Some(prepared) = &mut entry.prepared {
-                prepared.since_us = now.mono_us;
+                prepared.since_us = since_us;
             }
             if let Some(open) = &mut entry.open {
                 // Its last attempt may still be held elsewhere: it is recovered before the next starts.
                 open.under_way |= is_prepared;
-                open.since_us = now.mono_us;
+                open.since_us = since_us;
             }
         }
         let unfinished: Vec<_> = self.ledger.unfinished.iter().copied().collect();

@@ -40,9 +40,9 @@ txn t3: 1 carol =1
 > single t1 from c2
 < c2: t1 committed at @0 by 1.1
 > single t2 from c2
-< c2: t2 committed at @10000 by 1.0
+< c2: t2 committed at @10000 by 1.3
 > single t3 from c2
-< c2: t3 committed at @20000 by 1.0
+< c2: t3 committed at @20000 by 1.5
 > restart from hint
 + 0 Epoch 3
 < leading in epoch 3
@@ -52,4 +52,4 @@ txn t3: 1 carol =1
 > single t2 from c3
 < c3: t2 committed at @10000 by 1.3
 > single t3 from c3
-< c3: t3 committed at @20000 by 1.0
+< c3: t3 committed at @20000 by 1.5

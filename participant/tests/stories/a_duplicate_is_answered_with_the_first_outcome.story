@@ -23,7 +23,7 @@ txn t2: 1 bob -5 if >= 5
 < leading in epoch 2
 < flush io1: alice = 5 @1
 > single t1 from c4
-< c4: t1 committed at @0 by 1.0
+< c4: t1 committed at @0 by 1.1
 > single t2 from c4
 < c4: t2 closed: condition 0 on bob found null
 > checkpoint soon
@@ -38,6 +38,6 @@ txn t2: 1 bob -5 if >= 5
 < leading in epoch 3
 < flush io1: alice = 5 @1
 > single t1 from c5
-< c5: t1 committed at @0 by 1.0
+< c5: t1 committed at @0 by 1.1
 > single t2 from c5
 < c5: t2 closed: condition 0 on bob found null

@@ -21,7 +21,7 @@ txn t3: 1 carol =3
 < leading in epoch 2
 < flush io1: alice = 1 @1
 > ask t1 from c2
-< c2: t1 known: committed at @0 by 1.0
+< c2: t1 known: committed at @0 by 1.1
 > ask t2 from c2
 < c2: t2 known: nothing
 > ask t3 from c2

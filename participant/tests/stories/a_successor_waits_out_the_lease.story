@@ -22,4 +22,4 @@ txn t1: 1 alice =1
 > single t1 from c4
 + 1 Barrier
 > durable
-< c4: t1 committed at @0 by 1.0
+< c4: t1 committed at @0 by 1.1

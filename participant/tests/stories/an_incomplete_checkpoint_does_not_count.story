@@ -37,4 +37,4 @@ txn t2: 1 bob note=1200000
 > single t1 from c2
 < c2: t1 committed at @0 by 1.1
 > single t2 from c2
-< c2: t2 committed at @10000 by 1.0
+< c2: t2 committed at @10000 by 1.3

@@ -13,4 +13,4 @@ txn t1: 1 alice =1
 < leading in epoch 2
 < flush io1: alice = 1 @1
 > single t1 from c2
-< c2: t1 committed at @0 by 1.0
+< c2: t1 committed at @0 by 1.1
