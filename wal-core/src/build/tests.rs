@@ -186,7 +186,7 @@ fn what_is_wrong_is_told_with_its_path() {
         ),
         (
             mutation("accounts", account(&"x".repeat(65_536)), Write::DeleteRow),
-            "mutations[0].key: the key has 65536 bytes, at most 65535 are allowed",
+            "mutations[0].key: the key has 65536 bytes, at most 32760 are allowed",
         ),
         (
             on(set("balanse", seven())),
