@@ -65,6 +65,8 @@ pub(super) struct Core {
     /// Answers of this round, by who takes them.
     answers: Vec<Delivery>,
     appends: usize,
+    /// The shard whose records the next append takes first.
+    append_from: ShardId,
     appended_bytes: u64,
     next_tick_us: u64,
     max_remembered: usize,
@@ -99,6 +101,7 @@ impl Core {
             replies: IndexMap::default(),
             answers: Vec::new(),
             appends: 0,
+            append_from: ShardId(0),
             appended_bytes: 0,
             next_tick_us: 0,
             max_remembered: usize::try_from(parts.namespace.limits().remembered_ids)
@@ -111,7 +114,7 @@ impl Core {
         for (shard, (engine, commands)) in engines {
             core.shards.insert(shard, Led { engine, dirty: true, checkpoint_at: 0 });
             core.shard_out = commands;
-            core.carry_out_shard(now, shard);
+            core.carry_out_shard(shard);
         }
         core.settle(now);
         core
@@ -230,7 +233,7 @@ impl Core {
         let Some(led) = self.shards.get_mut(&shard) else { return };
         led.engine.step(now, event, &mut self.shard_out);
         led.dirty = true;
-        self.carry_out_shard(now, shard);
+        self.carry_out_shard(shard);
     }
 
     fn step_commit(&mut self, now: Now, event: CommitEvent) {
@@ -248,11 +251,11 @@ impl Core {
         self.commit_out = commands;
     }
 
-    fn carry_out_shard(&mut self, now: Now, shard: ShardId) {
+    fn carry_out_shard(&mut self, shard: ShardId) {
         let mut commands = std::mem::take(&mut self.shard_out);
         for command in commands.drain(..) {
             match command {
-                ShardCommand::Reply { origin, reply } => self.reply(now, shard, origin, reply),
+                ShardCommand::Reply { origin, reply } => self.reply(shard, origin, reply),
                 ShardCommand::Tell { shard: to, request } => {
                     let origin = Origin { node: 0, token: SHARD_TOKEN };
                     self.local.push_back(Local::Request { shard: to, origin, request });
@@ -284,7 +287,7 @@ impl Core {
         self.shard_out = commands;
     }
 
-    fn reply(&mut self, _now: Now, shard: ShardId, origin: Origin, reply: ShardReply) {
+    fn reply(&mut self, shard: ShardId, origin: Origin, reply: ShardReply) {
         if origin.token != SHARD_TOKEN {
             let event = CommitEvent::Reply { shard, token: origin.token, reply };
             self.local.push_back(Local::Commit(event));
@@ -328,13 +331,20 @@ impl Core {
         }
         let mut batches: Vec<ShardBatch> = Vec::new();
         let mut room = APPEND_BYTES;
-        for led in self.shards.values_mut().filter(|led| led.dirty) {
+        // Each append goes on with the shard behind the last one's, so that none waits for ever.
+        let begin = self.append_from;
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.shards.iter_mut().filter(|(_, led)| led.dirty).partition(|(s, _)| **s >= begin);
+        for (shard, led) in first.into_iter().chain(rest) {
             if room == 0 {
-                break; // it stays dirty, and comes first in line once this append is done
+                break; // it stays dirty until this append is done
             }
             led.dirty = false;
-            batches.extend(led.engine.take_batch(now));
-            room = room.saturating_sub(batches.last().map_or(0, |batch| batch.bytes.len()));
+            self.append_from = ShardId(shard.0 + 1);
+            if let Some(batch) = led.engine.take_batch(now) {
+                room = room.saturating_sub(batch.bytes.len());
+                batches.push(batch);
+            }
         }
         if batches.is_empty() {
             return;

@@ -115,13 +115,8 @@ impl<R: Rules> ShardEngine<R> {
     fn say_no(&mut self, now: Now, origin: Origin, id: TxnId, attempt: Attempt, reason: NoReason) {
         // In another epoch the attempt can never be accepted again; every other no must be remembered.
         let binding = !matches!(reason, NoReason::WrongEpoch { .. });
-        if binding
-            && self.rules.holds(Rule::NoIsRemembered)
-            && attempt.bar(id) > self.ledger.floor
-            && let Some(entry) = self.ledger.entry_or_new(id)
-            && !entry.bars(attempt)
-        {
-            entry.refused.push(attempt);
+        if binding {
+            self.remember_no(id, attempt);
         }
         self.attempt_ended(now, id, attempt);
         self.stats.refused += 1;
