@@ -2,6 +2,8 @@
 //!
 //! Every request may be lost, delayed, repeated and reordered; every handler is idempotent.
 
+pub mod codec;
+
 use std::sync::Arc;
 
 use wal_core::txn::Part;
