@@ -77,7 +77,7 @@ impl World {
             for index in 0..self.nodes.len() {
                 self.step(index, PlacementEvent::Tick);
                 won += self.ripen(index);
-                if self.now_us % 200_000 == 0 {
+                if self.now_us.is_multiple_of(200_000) {
                     self.beat(index);
                 }
             }

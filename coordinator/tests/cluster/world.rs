@@ -131,12 +131,13 @@ impl World {
     }
 
     pub(crate) fn wait_for_shares(&self, wanted: &[usize]) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let began = Instant::now();
+        let end = began + Duration::from_secs(30);
         loop {
             let mut shares = self.shares();
             shares.sort_unstable();
             if shares == wanted {
-                return;
+                return println!("{wanted:?} after {} ms", began.elapsed().as_millis());
             }
             assert!(Instant::now() < end, "shards led: {shares:?}, wanted {wanted:?}");
             std::thread::sleep(Duration::from_millis(20));
