@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod cassandra;
 mod fetch;
 mod kafka;
 mod kept;

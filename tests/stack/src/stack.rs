@@ -11,10 +11,10 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::kafka;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::process::{Launch, Lifetime, Process};
+use crate::{cassandra, kafka};
 
 /// How long all servers of a stack, or one that is started again, may take to serve on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(180);
@@ -53,19 +53,22 @@ pub struct StackSpec {
 pub enum Server {
     /// A Kafka broker, which is a controller too.
     Kafka(usize),
+    /// A Cassandra node.
+    Cassandra(usize),
 }
 
 impl Server {
     fn name(self) -> String {
         match self {
             Self::Kafka(index) => format!("kafka-{}", index + 1),
+            Self::Cassandra(index) => format!("cassandra-{}", index + 1),
         }
     }
 
     /// What asks it to stop in order.
     const fn stop_signal(self) -> Signal {
         match self {
-            Self::Kafka(_) => Signal::TERM,
+            Self::Kafka(_) | Self::Cassandra(_) => Signal::TERM,
         }
     }
 }
@@ -122,12 +125,11 @@ impl Stack {
 
     /// The servers of a plan, whether they run or not.
     pub(crate) fn of(plan: Plan, folder: PathBuf, lifetime: Lifetime) -> Self {
-        let mut servers = Vec::new();
-        for index in 0..plan.kafka {
-            let server = Server::Kafka(index);
-            servers
-                .push((server, Process::find(server.name(), folder.join(server.name()), lifetime)));
-        }
+        let all =
+            (0..plan.kafka).map(Server::Kafka).chain((0..plan.cassandra).map(Server::Cassandra));
+        let servers = all
+            .map(|it| (it, Process::find(it.name(), folder.join(it.name()), lifetime)))
+            .collect();
         Self { plan, servers, folder, _claim: None, _temporary: None }
     }
 
@@ -164,18 +166,23 @@ impl Stack {
         let folder = own_folder(&self.folder, server)?;
         match server {
             Server::Kafka(index) => kafka::prepare(&self.plan, &folder, index),
+            Server::Cassandra(index) => cassandra::prepare(&self.plan, &folder, index),
         }
     }
 
     fn launch(&self, server: Server) -> anyhow::Result<Launch> {
         match server {
             Server::Kafka(_) => kafka::launch(&self.plan),
+            Server::Cassandra(_) => {
+                cassandra::launch(&self.plan, &own_folder(&self.folder, server)?)
+            }
         }
     }
 
     fn probe(&self, server: Server) -> anyhow::Result<()> {
         match server {
             Server::Kafka(index) => kafka::probe(&self.plan, index, self.running(server)),
+            Server::Cassandra(index) => cassandra::probe(&self.plan, index, self.running(server)),
         }
     }
 
@@ -253,6 +260,7 @@ impl Stack {
     pub fn address(&self, server: Server) -> SocketAddr {
         match server {
             Server::Kafka(index) => kafka::address(&self.plan, index),
+            Server::Cassandra(index) => cassandra::address(&self.plan, index),
         }
     }
 
@@ -260,6 +268,11 @@ impl Stack {
     pub fn kafka_bootstrap(&self) -> String {
         let brokers = (0..self.plan.kafka).map(|it| self.address(Server::Kafka(it)).to_string());
         brokers.collect::<Vec<_>>().join(",")
+    }
+
+    /// Where the clients of Cassandra reach its nodes.
+    pub fn cassandra_nodes(&self) -> Vec<SocketAddr> {
+        (0..self.plan.cassandra).map(|it| self.address(Server::Cassandra(it))).collect()
     }
 
     /// Kills every server as `kill -9` does.
