@@ -20,6 +20,7 @@ mod kafka;
 mod kept;
 mod network;
 mod plan;
+mod postgres;
 mod process;
 mod stack;
 mod wire;

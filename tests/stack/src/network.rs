@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 /// Tried in turn; a network is nearly always free.
 const TRIES: usize = 100;
 /// Held while a stack is being started, so that two do not choose the same network.
-const CLAIM_PORT: u16 = 7;
+const CLAIM_PORT: u16 = 20_007;
 const CLAIM_HOST: u8 = 254;
 
 /// The first three numbers of a network's addresses; all are on loopback unless chosen otherwise.
@@ -31,8 +31,7 @@ impl Network {
 
     /// Claims it; fails if it is claimed.
     pub(crate) fn claim(self) -> anyhow::Result<TcpListener> {
-        // A port above 1024, so that anybody may: the claim is a number, not a service.
-        let claim = SocketAddr::new(self.host(CLAIM_HOST), 20_000 + CLAIM_PORT);
+        let claim = SocketAddr::new(self.host(CLAIM_HOST), CLAIM_PORT);
         TcpListener::bind(claim).with_context(|| format!("{claim} is taken"))
     }
 

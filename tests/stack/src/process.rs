@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal};
 const POLL: Duration = Duration::from_millis(20);
 /// How long a process may take to end when asked; a Cassandra that drains takes seconds.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the parent of a dead process may take to note it.
+const BURIAL_PATIENCE: Duration = Duration::from_secs(5);
 /// How much of a log an error shows.
 const TAIL_LINES: usize = 25;
 
@@ -43,7 +45,7 @@ pub(crate) struct Launch {
 impl Launch {
     /// Wrapped in util-linux's `setpriv`, which becomes the program: it changes the user, and asks the
     /// kernel for the signal that ends it with its parent. In Rust both would need `unsafe`.
-    fn command(&self, folder: &Path, log: &Path, lifetime: Lifetime) -> anyhow::Result<Command> {
+    pub(crate) fn wrapped(&self, lifetime: Lifetime) -> anyhow::Result<Command> {
         let mut wrapper = Vec::new();
         if let Some(user) = &self.user {
             wrapper.extend([format!("--reuid={user}"), format!("--regid={user}")]);
@@ -60,18 +62,28 @@ impl Launch {
             command.args(wrapper).arg("--").arg(&self.program);
             command
         };
+        command.args(&self.args).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    fn command(&self, folder: &Path, log: &Path, lifetime: Lifetime) -> anyhow::Result<Command> {
+        let mut command = self.wrapped(lifetime)?;
         let log = File::options().create(true).append(true).open(log)?;
         command
-            .args(&self.args)
             .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Of its own, so that a ^C in a terminal is for whoever started it, and so that a signal
-            // reaches its children too.
+            // Of its own, so that a ^C in a terminal is for whoever started it.
             .process_group(0);
         Ok(command)
     }
+}
+
+/// Who gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    Itself,
+    AndChildren,
 }
 
 /// A process id that cannot be mistaken for a later process's.
@@ -97,12 +109,45 @@ impl Identity {
         Self::of(self.id) == Some(self)
     }
 
-    fn signal(self, signal: Signal) -> anyhow::Result<()> {
+    /// Of a dead process of somebody else's, the id stays until its parent has taken note. PostgreSQL
+    /// takes the id in its lock file for a server's until then.
+    fn wait_until_buried(self) {
+        let end = Instant::now() + BURIAL_PATIENCE;
+        while Path::new(&format!("/proc/{}", self.id)).exists()
+            && !self.is_alive()
+            && Instant::now() < end
+        {
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn signal(self, signal: Signal, whom: Whom) -> anyhow::Result<()> {
         ensure!(self.is_alive(), "the process {} has ended", self.id);
         let id = Pid::from_raw(self.id).context("not the id of a process")?;
-        rustix::process::kill_process_group(id, signal)
-            .with_context(|| format!("cannot signal the process {}", self.id))
+        let children = if whom == Whom::AndChildren { children(self.id) } else { Vec::new() };
+        rustix::process::kill_process(id, signal)
+            .with_context(|| format!("cannot signal the process {}", self.id))?;
+        // Those of PostgreSQL lead groups of their own: a signal to its group would not reach them.
+        for child in children {
+            // One that has ended meanwhile needs no signal.
+            let _ = rustix::process::kill_process(child, signal);
+        }
+        Ok(())
     }
+}
+
+/// The processes whose parent is `id`.
+fn children(id: i32) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|child| {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+            parent.and_then(|parent| parent.parse().ok()) == Some(id)
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 /// A server process, running or not. Dropping it kills one that ends with this process.
@@ -180,6 +225,9 @@ impl Process {
     pub(crate) fn start(&self, launch: &Launch) -> anyhow::Result<()> {
         let mut state = self.state();
         ensure!(!state.is_alive(), "{} runs already", self.name());
+        if let Some(identity) = state.identity {
+            identity.wait_until_buried();
+        }
         let child = spawn(launch.command(&self.folder, &self.log(), self.lifetime)?)
             .with_context(|| format!("cannot start {}", launch.program.display()))?;
         let id = i32::try_from(child.id()).context("a process id that is none")?;
@@ -220,9 +268,13 @@ impl Process {
 
     /// Sends a signal to it and to its children.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.send(signal, Whom::AndChildren)
+    }
+
+    fn send(&self, signal: Signal, whom: Whom) -> anyhow::Result<()> {
         let identity = self.state().identity;
         let identity = identity.with_context(|| format!("{} was not started", self.name()))?;
-        identity.signal(signal).with_context(|| self.name().to_owned())
+        identity.signal(signal, whom).with_context(|| self.name().to_owned())
     }
 
     /// Kills it as `kill -9` does, and waits until it is gone. Nothing if it is gone already.
@@ -235,12 +287,18 @@ impl Process {
 
     /// Asks it to stop, by its own signal for that, and waits until it is gone.
     pub(crate) fn stop(&self, signal: Signal) -> anyhow::Result<()> {
+        self.ask_to_stop(signal)?;
+        self.wait_until_gone()
+    }
+
+    /// Asks it to stop, and awaits nothing.
+    pub(crate) fn ask_to_stop(&self, signal: Signal) -> anyhow::Result<()> {
         if self.is_alive() {
             // One that is paused would never hear.
             self.signal(Signal::CONT)?;
-            self.signal(signal)?;
+            self.send(signal, Whom::Itself)?;
         }
-        self.wait_until_gone()
+        Ok(())
     }
 
     fn wait_until_gone(&self) -> anyhow::Result<()> {

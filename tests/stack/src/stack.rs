@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::process::{Launch, Lifetime, Process};
-use crate::{cassandra, kafka};
+use crate::{cassandra, kafka, postgres};
 
 /// How long all servers of a stack, or one that is started again, may take to serve on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(180);
@@ -55,6 +55,8 @@ pub enum Server {
     Kafka(usize),
     /// A Cassandra node.
     Cassandra(usize),
+    /// The PostgreSQL.
+    Postgres,
 }
 
 impl Server {
@@ -62,6 +64,7 @@ impl Server {
         match self {
             Self::Kafka(index) => format!("kafka-{}", index + 1),
             Self::Cassandra(index) => format!("cassandra-{}", index + 1),
+            Self::Postgres => "postgres".to_owned(),
         }
     }
 
@@ -69,6 +72,8 @@ impl Server {
     const fn stop_signal(self) -> Signal {
         match self {
             Self::Kafka(_) | Self::Cassandra(_) => Signal::TERM,
+            // By its "fast" way: connections are closed, transactions under way rolled back.
+            Self::Postgres => Signal::INT,
         }
     }
 }
@@ -125,8 +130,9 @@ impl Stack {
 
     /// The servers of a plan, whether they run or not.
     pub(crate) fn of(plan: Plan, folder: PathBuf, lifetime: Lifetime) -> Self {
-        let all =
-            (0..plan.kafka).map(Server::Kafka).chain((0..plan.cassandra).map(Server::Cassandra));
+        let all = (0..plan.kafka).map(Server::Kafka);
+        let all = all.chain((0..plan.cassandra).map(Server::Cassandra));
+        let all = all.chain(plan.postgres.then_some(Server::Postgres));
         let servers = all
             .map(|it| (it, Process::find(it.name(), folder.join(it.name()), lifetime)))
             .collect();
@@ -150,6 +156,10 @@ impl Stack {
                 .into_iter()
                 .try_for_each(|thread| thread.join().expect("preparing does not panic"))
         })?;
+        for (_, process) in self.servers.iter().filter(|(_, process)| process.is_alive()) {
+            // One that was left paused is as good as dead; to the others this means nothing.
+            process.signal(Signal::CONT)?;
+        }
         let mut started = Vec::new();
         for server in &dead {
             let process = self.process(*server)?;
@@ -167,6 +177,7 @@ impl Stack {
         match server {
             Server::Kafka(index) => kafka::prepare(&self.plan, &folder, index),
             Server::Cassandra(index) => cassandra::prepare(&self.plan, &folder, index),
+            Server::Postgres => postgres::prepare(&self.plan, &folder),
         }
     }
 
@@ -176,6 +187,7 @@ impl Stack {
             Server::Cassandra(_) => {
                 cassandra::launch(&self.plan, &own_folder(&self.folder, server)?)
             }
+            Server::Postgres => postgres::launch(&self.plan, &own_folder(&self.folder, server)?),
         }
     }
 
@@ -183,6 +195,7 @@ impl Stack {
         match server {
             Server::Kafka(index) => kafka::probe(&self.plan, index, self.running(server)),
             Server::Cassandra(index) => cassandra::probe(&self.plan, index, self.running(server)),
+            Server::Postgres => postgres::probe(&self.plan),
         }
     }
 
@@ -261,6 +274,7 @@ impl Stack {
         match server {
             Server::Kafka(index) => kafka::address(&self.plan, index),
             Server::Cassandra(index) => cassandra::address(&self.plan, index),
+            Server::Postgres => postgres::address(&self.plan),
         }
     }
 
@@ -273,6 +287,12 @@ impl Stack {
     /// Where the clients of Cassandra reach its nodes.
     pub fn cassandra_nodes(&self) -> Vec<SocketAddr> {
         (0..self.plan.cassandra).map(|it| self.address(Server::Cassandra(it))).collect()
+    }
+
+    /// Where clients reach PostgreSQL, as `postgres://user:password@host:port/database`. The user may do
+    /// everything. `None` if the stack has none.
+    pub fn postgres_url(&self) -> Option<String> {
+        self.plan.postgres.then(|| postgres::url(&self.plan))
     }
 
     /// Kills every server as `kill -9` does.
@@ -293,8 +313,7 @@ impl Stack {
     /// is dropped.
     pub fn stop_all(&self) -> anyhow::Result<()> {
         for (server, process) in self.servers.iter().filter(|(_, process)| process.is_alive()) {
-            process.signal(Signal::CONT)?;
-            process.signal(server.stop_signal())?;
+            process.ask_to_stop(server.stop_signal())?;
         }
         let end = Instant::now() + STOP_PATIENCE;
         while self.servers.iter().any(|(_, it)| it.is_alive()) && Instant::now() < end {
