@@ -1,22 +1,72 @@
 //! What can go wrong, and what to do then.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use wal_core::namespace::NamespaceError;
 
-use crate::{MAX_FILE_BYTES, MAX_NAMESPACES, MAX_NOTE_BYTES};
+use crate::{MAX_FILE_BYTES, MAX_NAMESPACES, MAX_NOTE_BYTES, MAX_POOL_NAME_BYTES, MAX_POOLS};
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The address is not one of a database.
+    #[error(
+        "{address:?} is not the address of a control database; write sqlite:PATH or \
+         postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    BadAddress {
+        /// As it was given, without its password.
+        address: String,
+    },
+    /// Nobody answers there, or not yet.
+    #[error(
+        "cannot reach the control database {address}: {source}; does it run, are host and port right, \
+         and may this machine connect?"
+    )]
+    Unreachable {
+        /// Which database.
+        address: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// It did not answer in time.
+    #[error(
+        "the control database {address} did not answer within {} s; does it run, and is the network up?",
+        patience.as_secs()
+    )]
+    TimedOut {
+        /// Which database.
+        address: String,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// It refuses this user.
+    #[error(
+        "the control database {address} refuses: {source}; check user and password, and that the user \
+         may connect, create tables and write"
+    )]
+    Denied {
+        /// Which database.
+        address: String,
+        /// What it said.
+        source: sqlx::Error,
+    },
+    /// The server has no database of that name.
+    #[error("there is no control database {address}: {source}; create it, it may be empty")]
+    NoDatabase {
+        /// Which database.
+        address: String,
+        /// What it said.
+        source: sqlx::Error,
+    },
     /// It has migrations that this version does not know.
     #[error(
-        "the control database {path} was made by a newer version of Handfast (migration {found}, this \
+        "the control database {address} was made by a newer version of Handfast (migration {found}, this \
          version knows up to {known}); use that version or a later one"
     )]
     TooNew {
         /// Which database.
-        path: PathBuf,
+        address: String,
         /// The newest migration that it has.
         found: i64,
         /// The newest migration that this version has.
@@ -24,31 +74,69 @@ pub enum OpenError {
     },
     /// A migration that it has is not the one of that number here.
     #[error(
-        "migration {migration} of the control database {path} is not the released one; restore the \
+        "migration {migration} of the control database {address} is not the released one; restore the \
          database from a copy"
     )]
     Foreign {
         /// Which database.
-        path: PathBuf,
+        address: String,
         /// The migration.
         migration: i64,
     },
     /// It could not be read, written or created.
-    #[error("cannot open the control database {path}: {source}; is its folder there and writable?")]
+    #[error(
+        "cannot open the control database {address}: {source}; if it is a file, is its folder there and \
+         writable?"
+    )]
     Storage {
         /// Which database.
-        path: PathBuf,
+        address: String,
         /// Why.
         source: sqlx::Error,
     },
     /// It could not be brought up to date.
-    #[error("cannot bring the control database {path} up to date: {source}")]
+    #[error("cannot bring the control database {address} up to date: {source}")]
     Migrate {
         /// Which database.
-        path: PathBuf,
+        address: String,
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
+}
+
+impl OpenError {
+    pub(crate) fn from_database(address: &str, source: sqlx::Error) -> Self {
+        let address = address.to_owned();
+        if is_unreachable(&source) {
+            return Self::Unreachable { address, source };
+        }
+        match sql_state(&source).as_deref() {
+            // Wrong password, no entry in pg_hba.conf, no right to do it.
+            Some("28P01" | "28000" | "42501") => Self::Denied { address, source },
+            Some("3D000") => Self::NoDatabase { address, source },
+            _ => Self::Storage { address, source },
+        }
+    }
+
+    /// Whether it may be there later, as it is: nothing is wrong but that it cannot be reached.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
+    }
+}
+
+/// Whether a database failed because it is not there now.
+pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        // Shutting down, starting up, too many connections, and whatever breaks a connection.
+        _ => sql_state(error).is_some_and(|state| {
+            ["57P01", "57P02", "57P03", "53300"].contains(&&*state) || state.starts_with("08")
+        }),
+    }
+}
+
+fn sql_state(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// Why a call failed. Nothing was changed.
@@ -100,6 +188,24 @@ pub enum ControlError {
         /// Its size.
         got: usize,
     },
+    /// A pool's name is not one.
+    #[error(
+        "{name:?} is not the name of a pool: 1 to {MAX_POOL_NAME_BYTES} lower-case letters, digits and \
+         hyphens, a letter first"
+    )]
+    BadPoolName {
+        /// What was given.
+        name: String,
+    },
+    /// There is a pool of this name.
+    #[error("the pool {name:?} exists")]
+    PoolExists {
+        /// The name.
+        name: String,
+    },
+    /// There are as many pools as there may be.
+    #[error("there are {MAX_POOLS} pools already, and no room for more")]
+    TooManyPools,
     /// The author's name or the note is too long.
     #[error("the author and the note have at most {MAX_NOTE_BYTES} bytes each")]
     NoteTooLong,
@@ -116,4 +222,11 @@ pub enum ControlError {
     /// The database failed; the call may be tried again.
     #[error("control database: {0}")]
     Storage(#[from] sqlx::Error),
+}
+
+impl ControlError {
+    /// Whether the database is not there now; the same call may succeed later.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Storage(source) if is_unreachable(source))
+    }
 }

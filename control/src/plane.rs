@@ -1,24 +1,14 @@
-//! Opening the database, and the calls that change it.
+//! The calls that change namespaces.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
 
-use crate::error::{ControlError, OpenError};
+use crate::error::ControlError;
 use crate::read::{Described, version_number};
 use crate::{MAX_FILE_BYTES, MAX_NAMESPACES, MAX_NOTE_BYTES};
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// Connections to the database: administration is rare.
-const MAX_CONNECTIONS: u32 = 4;
-/// How long a call waits for another process that is writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who changes a namespace, why, when, and from what.
 #[derive(Clone, Copy, Debug)]
@@ -37,42 +27,12 @@ pub struct Change<'a> {
 /// The store of namespaces. Cheap to clone; the clones share their connections.
 #[derive(Clone, Debug)]
 pub struct ControlPlane {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: AnyPool,
+    /// Without its password.
+    pub(crate) address: Arc<str>,
 }
 
 impl ControlPlane {
-    /// Opens the database, creates it if it is not there, and brings it up to date.
-    ///
-    /// A database that a newer version made is refused and left as it is.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An answer means that it is on disk.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .connect_with(options)
-            .await
-            .map_err(|source| OpenError::Storage { path: path.to_owned(), source })?;
-        match MIGRATIONS.run(&pool).await {
-            Ok(()) => Ok(Self { pool }),
-            Err(error) => {
-                pool.close().await;
-                Err(describe_migration(path.to_owned(), error))
-            }
-        }
-    }
-
-    /// Waits for calls under way and closes the database.
-    pub async fn close(&self) {
-        self.pool.close().await;
-    }
-
     /// Checks a namespace file against itself, and against the current version if there is one. Changes
     /// nothing. The answer has the version that the file would become.
     pub async fn validate(&self, file: &str) -> Result<Namespace, ControlError> {
@@ -92,7 +52,7 @@ impl ControlPlane {
         let namespace = read_file(file)?;
         check_note(change)?;
         let mut txn = self.pool.begin().await?;
-        // The first statement writes, so that the lock is waited for rather than lost half-way.
+        raise_revision(&mut txn).await?;
         let created: Option<(String,)> = sqlx::query_as(
             "INSERT INTO namespaces (name, current_version) VALUES ($1, 1) \
              ON CONFLICT (name) DO NOTHING RETURNING name",
@@ -134,6 +94,7 @@ impl ControlPlane {
         }
         let new = new.with_version(next_version(&current));
         let mut txn = self.pool.begin().await?;
+        raise_revision(&mut txn).await?;
         // Moves on only from the version that was checked above.
         let moved: Option<(i64,)> = sqlx::query_as(
             "UPDATE namespaces SET current_version = $3 WHERE name = $1 AND current_version = $2 \
@@ -156,7 +117,7 @@ impl ControlPlane {
 }
 
 async fn insert_version(
-    txn: &mut Transaction<'_, Sqlite>,
+    txn: &mut Transaction<'_, Any>,
     namespace: &Namespace,
     source: &str,
     change: &Change<'_>,
@@ -178,6 +139,14 @@ async fn insert_version(
     Ok(())
 }
 
+/// The first statement of every change. It locks the one row until the end, so that changes come one
+/// after another, and whoever has seen a revision has seen every change up to it. On SQLite it is a
+/// write that waits for its turn rather than lose it half-way.
+pub(crate) async fn raise_revision(txn: &mut Transaction<'_, Any>) -> Result<(), ControlError> {
+    sqlx::query("UPDATE installation SET revision = revision + 1").execute(&mut **txn).await?;
+    Ok(())
+}
+
 fn read_file(file: &str) -> Result<Namespace, ControlError> {
     if file.len() > MAX_FILE_BYTES {
         return Err(ControlError::FileTooLarge { got: file.len() });
@@ -185,7 +154,7 @@ fn read_file(file: &str) -> Result<Namespace, ControlError> {
     Namespace::from_toml(file).map_err(ControlError::Invalid)
 }
 
-fn check_note(change: &Change<'_>) -> Result<(), ControlError> {
+pub(crate) fn check_note(change: &Change<'_>) -> Result<(), ControlError> {
     if change.by.len() > MAX_NOTE_BYTES || change.note.len() > MAX_NOTE_BYTES {
         return Err(ControlError::NoteTooLong);
     }
@@ -195,17 +164,4 @@ fn check_note(change: &Change<'_>) -> Result<(), ControlError> {
 fn next_version(current: &Described) -> u32 {
     version_number(i64::from(current.namespace.version()) + 1)
         .expect("a namespace is not changed four billion times")
-}
-
-fn describe_migration(path: PathBuf, error: MigrateError) -> OpenError {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    match error {
-        MigrateError::VersionMissing(found) if found > known => {
-            OpenError::TooNew { path, found, known }
-        }
-        MigrateError::VersionMissing(migration) | MigrateError::VersionMismatch(migration) => {
-            OpenError::Foreign { path, migration }
-        }
-        source => OpenError::Migrate { path, source },
-    }
 }

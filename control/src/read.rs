@@ -83,14 +83,7 @@ impl ControlPlane {
         let Some((version, source, canonical, at, by, note)) = row else {
             return Err(self.not_found(name, version).await?);
         };
-        let damaged = |why: String| ControlError::Damaged { name: name.to_owned(), version, why };
-        let entry = entry(name, (version, at, by, note))?;
-        let namespace =
-            Namespace::from_toml(&canonical).map_err(|error| damaged(error.to_string()))?;
-        if namespace.name() != name {
-            return Err(damaged(format!("it is of {:?}", namespace.name())));
-        }
-        Ok(Described { namespace: namespace.with_version(entry.version), source, entry })
+        Described::read(name, source, &canonical, entry(name, (version, at, by, note))?)
     }
 
     /// All namespaces at their current versions, by name.
@@ -161,7 +154,7 @@ pub(crate) fn version_number(version: i64) -> Option<u32> {
     u32::try_from(version).ok().filter(|version| *version > 0)
 }
 
-fn entry(
+pub(crate) fn entry(
     name: &str,
     (version, at, changed_by, note): (i64, i64, String, String),
 ) -> Result<HistoryEntry, ControlError> {

@@ -56,6 +56,8 @@ pub mod reason {
     pub const CHANGE_REFUSED: &str = "CHANGE_REFUSED";
     /// The namespace was changed meanwhile.
     pub const NAMESPACE_VERSION_CONFLICT: &str = "NAMESPACE_VERSION_CONFLICT";
+    /// The store of namespaces is away; nothing was changed.
+    pub const CONTROL_UNAVAILABLE: &str = "CONTROL_UNAVAILABLE";
     /// Something broke inside the server.
     pub const INTERNAL: &str = "INTERNAL";
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use control::ControlPlane;
+use control::{FollowOptions, Follower, POLL};
 use coordinator::api::Call;
 use coordinator::runtime::{
     Answers, Busy, Handle, NamespaceSnapshot, Parts, Running, Stopped, SystemClock, engine_schema,
@@ -44,7 +44,13 @@ impl System {
             format!("cannot create the data folder {}; choose another with --data", data.display())
         })?;
         let lock = lock(data)?;
-        let plane = ControlPlane::open(data.join("control.db")).await?;
+        let follower = Follower::start(FollowOptions {
+            address: format!("sqlite:{}", data.join("control.db").display()),
+            // The database is a file of the same folder: it is never away alone.
+            copy: None,
+            poll: POLL,
+        });
+        let follower = follower.await?;
         let embedded = Arc::new(Embedded {
             _lock: lock,
             data: data.to_owned(),
@@ -52,14 +58,7 @@ impl System {
             namespaces: RwLock::default(),
             running: Mutex::default(),
         });
-        for summary in plane.list().await? {
-            let described = plane.describe(&summary.name, None).await?;
-            let (serve, namespace) = (Arc::clone(&embedded), Arc::new(described.namespace));
-            let opening = tokio::task::spawn_blocking(move || serve.open(namespace));
-            let opened = opening.await.context("opening a namespace was cut off")?;
-            opened.map_err(|why| anyhow::anyhow!("namespace {:?}: {why}", summary.name))?;
-        }
-        let control = Arc::new(Namespaces::new(plane, embedded.clone()));
+        let control = Namespaces::start(follower, embedded.clone()).await?;
         Ok(Self { backend: embedded.clone(), control, embedded })
     }
 

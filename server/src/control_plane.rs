@@ -1,10 +1,12 @@
 //! The control plane, joined to what serves its namespaces.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control::{Change, ControlError as PlaneError, ControlPlane, Described};
+use control::{Change, ControlError as PlaneError, ControlPlane, Described, Follower, Snapshot};
 use coordinator::service::{Control, ControlError, Definition};
+use tokio::sync::Mutex;
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
 
@@ -19,34 +21,99 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String>;
 }
 
-/// Namespaces, durable and served.
+/// Namespaces, durable and served. What other servers change is served here too, as soon as it is seen.
 pub(crate) struct Namespaces {
-    plane: ControlPlane,
+    follower: Follower,
     serve: Arc<dyn Serve>,
-    /// One change at a time, so that what is served is what was stored last.
-    changing: tokio::sync::Mutex<()>,
+    /// Which version of each is served. One change at a time, so that it is what was stored last.
+    served: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Namespaces {
-    pub(crate) fn new(plane: ControlPlane, serve: Arc<dyn Serve>) -> Self {
-        Self { plane, serve, changing: tokio::sync::Mutex::new(()) }
+    /// Serves every namespace that there is, and from then on what is created and changed.
+    pub(crate) async fn start(
+        follower: Follower,
+        serve: Arc<dyn Serve>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut changes = follower.watch();
+        let first = Arc::clone(&changes.borrow_and_update());
+        let namespaces = Arc::new(Self { follower, serve, served: Mutex::default() });
+        for placed in &first.namespaces {
+            let namespace = Arc::new(placed.described.namespace.clone());
+            let name = namespace.name().to_owned();
+            let served = namespaces.serve(&namespace).await;
+            served.map_err(|why| anyhow::anyhow!("namespace {name:?}: {why}"))?;
+        }
+        let weak = Arc::downgrade(&namespaces);
+        tokio::spawn(async move {
+            // Ends with the follower, which ends with the namespaces.
+            while changes.changed().await.is_ok() {
+                let snapshot = Arc::clone(&changes.borrow_and_update());
+                let Some(namespaces) = Weak::upgrade(&weak) else { return };
+                namespaces.take_in(&snapshot).await;
+            }
+        });
+        Ok(namespaces)
     }
 
-    /// Runs something that may block where that is allowed.
-    async fn serve(
-        &self,
-        namespace: &Arc<Namespace>,
-        how: impl FnOnce(&dyn Serve, Arc<Namespace>) -> Result<(), String> + Send + 'static,
-    ) -> Result<(), ControlError> {
-        let (serve, namespace) = (Arc::clone(&self.serve), Arc::clone(namespace));
-        match tokio::task::spawn_blocking(move || how(&*serve, namespace)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(ControlError::Broken(format!(
-                "it is stored, but cannot be served: {why}; restart the server once that is cured"
-            ))),
-            Err(error) => Err(ControlError::Broken(format!("it was cut off: {error}"))),
+    /// Serves what others have created and changed.
+    async fn take_in(&self, snapshot: &Snapshot) {
+        for placed in &snapshot.namespaces {
+            let namespace = Arc::new(placed.described.namespace.clone());
+            let (name, version) = (namespace.name().to_owned(), namespace.version());
+            if let Err(why) = self.serve(&namespace).await {
+                tracing::error!(namespace = name, version, "it cannot be served: {why}");
+            }
         }
     }
+
+    /// Serves this version of a namespace, unless it or a later one is served already.
+    async fn serve(&self, namespace: &Arc<Namespace>) -> Result<(), String> {
+        self.serve_locked(&mut *self.served.lock().await, namespace).await
+    }
+
+    /// What it does may block, and runs where that is allowed.
+    async fn serve_locked(
+        &self,
+        served: &mut BTreeMap<String, u32>,
+        namespace: &Arc<Namespace>,
+    ) -> Result<(), String> {
+        let (name, version) = (namespace.name().to_owned(), namespace.version());
+        let before = served.get(&name).copied();
+        if before.is_some_and(|before| before >= version) {
+            return Ok(());
+        }
+        let (serve, namespace) = (Arc::clone(&self.serve), Arc::clone(namespace));
+        let work = move || match before {
+            None => serve.open(namespace),
+            Some(_) => serve.change(namespace),
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done?,
+            Err(error) => return Err(format!("it was cut off: {error}")),
+        }
+        served.insert(name, version);
+        Ok(())
+    }
+
+    /// The database, for a call that changes something.
+    fn plane(&self) -> Result<&ControlPlane, ControlError> {
+        self.follower.plane().ok_or_else(|| {
+            ControlError::Unavailable("it was not reached since this server started".to_owned())
+        })
+    }
+
+    /// The database, for a call that looks; `None` while it is away, and what was last seen must do.
+    fn plane_to_look_at(&self) -> Option<&ControlPlane> {
+        self.follower.plane().filter(|_| self.follower.is_reachable())
+    }
+}
+
+/// Of a change that was stored.
+fn stored_only(why: String) -> ControlError {
+    ControlError::Broken(format!(
+        "it is stored, but cannot be served: {why}; restart the server once that is cured"
+    ))
 }
 
 fn definition(described: Described) -> Definition {
@@ -60,13 +127,19 @@ fn now() -> Millis {
 
 fn error(error: PlaneError, name: &str) -> ControlError {
     let message = error.to_string();
+    if error.is_unreachable() {
+        return ControlError::Unavailable(message);
+    }
     match error {
         PlaneError::Invalid(_) | PlaneError::FileTooLarge { .. } => {
             ControlError::InvalidDefinition(message)
         }
-        PlaneError::ChangeRefused(_) | PlaneError::TooMany | PlaneError::NoteTooLong => {
-            ControlError::ChangeRefused(message)
-        }
+        PlaneError::ChangeRefused(_)
+        | PlaneError::TooMany
+        | PlaneError::TooManyPools
+        | PlaneError::BadPoolName { .. }
+        | PlaneError::PoolExists { .. }
+        | PlaneError::NoteTooLong => ControlError::ChangeRefused(message),
         PlaneError::Exists { name, .. } => ControlError::Exists { name },
         PlaneError::NotFound { .. } => ControlError::NotFound { name: name.to_owned() },
         PlaneError::Conflict { name, expected, current } => {
@@ -84,17 +157,29 @@ fn named(file: &str) -> String {
 #[tonic::async_trait]
 impl Control for Namespaces {
     async fn create(&self, file: &str) -> Result<Definition, ControlError> {
-        let _one = self.changing.lock().await;
+        let mut served = self.served.lock().await;
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
-        let created = self.plane.create(file, &change).await;
-        let created = definition(created.map_err(|e| error(e, &named(file)))?);
-        self.serve(&created.namespace, |serve, namespace| serve.open(namespace)).await?;
+        let created = match self.plane() {
+            Ok(plane) => plane.create(file, &change).await.map_err(|e| error(e, &named(file))),
+            Err(away) => Err(away),
+        };
+        let created = match created {
+            // A server that starts with namespace files needs no database to know those that it serves.
+            Err(ControlError::Unavailable(_))
+                if self.follower.current().namespace(&named(file)).is_some() =>
+            {
+                return Err(ControlError::Exists { name: named(file) });
+            }
+            other => definition(other?),
+        };
+        self.serve_locked(&mut served, &created.namespace).await.map_err(stored_only)?;
         Ok(created)
     }
 
     async fn validate(&self, file: &str) -> Result<(Definition, bool), ControlError> {
-        let valid = self.plane.validate(file).await.map_err(|e| error(e, &named(file)))?;
-        let exists = match self.plane.describe(valid.name(), None).await {
+        let plane = self.plane()?;
+        let valid = plane.validate(file).await.map_err(|e| error(e, &named(file)))?;
+        let exists = match plane.describe(valid.name(), None).await {
             Ok(_) => true,
             Err(PlaneError::NotFound { .. }) => false,
             Err(other) => return Err(error(other, valid.name())),
@@ -103,25 +188,32 @@ impl Control for Namespaces {
     }
 
     async fn list(&self) -> Result<Vec<Definition>, ControlError> {
-        let mut all = Vec::new();
-        for summary in self.plane.list().await.map_err(|e| error(e, ""))? {
-            all.push(self.describe(&summary.name).await?);
-        }
-        Ok(all)
+        let snapshot = match self.plane_to_look_at() {
+            Some(plane) => Arc::new(plane.snapshot().await.map_err(|e| error(e, ""))?),
+            None => self.follower.current(),
+        };
+        let all = snapshot.namespaces.iter();
+        Ok(all.map(|placed| definition(placed.described.clone())).collect())
     }
 
     async fn describe(&self, name: &str) -> Result<Definition, ControlError> {
-        let found = self.plane.describe(name, None).await;
-        Ok(definition(found.map_err(|e| error(e, name))?))
+        if let Some(plane) = self.plane_to_look_at() {
+            let found = plane.describe(name, None).await;
+            return Ok(definition(found.map_err(|e| error(e, name))?));
+        }
+        match self.follower.current().namespace(name) {
+            Some(placed) => Ok(definition(placed.described.clone())),
+            None => Err(ControlError::NotFound { name: name.to_owned() }),
+        }
     }
 
     async fn change(&self, file: &str, expected_version: u32) -> Result<Definition, ControlError> {
-        let _one = self.changing.lock().await;
+        let mut served = self.served.lock().await;
         let expected_version = Some(expected_version);
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version };
-        let changed = self.plane.change(file, &change).await;
+        let changed = self.plane()?.change(file, &change).await;
         let changed = definition(changed.map_err(|e| error(e, &named(file)))?);
-        self.serve(&changed.namespace, |serve, namespace| serve.change(namespace)).await?;
+        self.serve_locked(&mut served, &changed.namespace).await.map_err(stored_only)?;
         Ok(changed)
     }
 }

@@ -44,6 +44,9 @@ pub enum ControlError {
         /// The version found.
         found: u32,
     },
+    /// The store of namespaces is away; nothing was changed.
+    #[error("{0}")]
+    Unavailable(String),
     /// Something broke.
     #[error("{0}")]
     Broken(String),

@@ -128,6 +128,9 @@ pub enum ServiceError {
         /// The version found.
         found: u32,
     },
+    /// The control plane's database is away; nothing was changed, and transactions go on.
+    #[error("the control plane is away, nothing was changed, try again: {0}")]
+    ControlUnavailable(String),
     /// Something broke inside.
     #[error("internal: {0}")]
     Internal(String),
@@ -160,6 +163,7 @@ impl ServiceError {
             Self::FromFuture { .. } => (Code::InvalidArgument, reason::ID_FROM_FUTURE),
             Self::Overloaded { .. } => (Code::ResourceExhausted, reason::OVERLOADED),
             Self::ShardUnavailable { .. } => (Code::Unavailable, reason::SHARD_UNAVAILABLE),
+            Self::ControlUnavailable(_) => (Code::Unavailable, reason::CONTROL_UNAVAILABLE),
             Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
             Self::InvalidDefinition(_) => (Code::InvalidArgument, reason::INVALID_DEFINITION),
@@ -174,7 +178,9 @@ impl ServiceError {
     const fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
-            Self::ShardUnavailable { .. } | Self::ReadTimedOut { .. } => Some(RETRY_UNAVAILABLE_MS),
+            Self::ShardUnavailable { .. }
+            | Self::ReadTimedOut { .. }
+            | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
             Self::ShuttingDown => Some(RETRY_SHUTDOWN_MS),
             Self::Invalid(_)
             | Self::NamespaceNotFound { .. }
@@ -214,6 +220,7 @@ impl ServiceError {
             | Self::ShuttingDown
             | Self::InvalidDefinition(_)
             | Self::ChangeRefused(_)
+            | Self::ControlUnavailable(_)
             | Self::Internal(_) => Vec::new(),
         }
     }
@@ -253,6 +260,7 @@ impl ServiceError {
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }
+            | Self::ControlUnavailable(_)
             | Self::Internal(_) => {}
         }
         details
@@ -302,6 +310,7 @@ impl From<ControlError> for ServiceError {
             ControlError::VersionConflict { name, expected, found } => {
                 Self::VersionConflict { name, expected, found }
             }
+            ControlError::Unavailable(why) => Self::ControlUnavailable(why),
             ControlError::Broken(why) => Self::Internal(why),
         }
     }

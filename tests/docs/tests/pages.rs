@@ -131,6 +131,7 @@ fn every_error_reason_is_documented_with_its_code() {
         ServiceError::NamespaceExists { name: name.clone() },
         ServiceError::ChangeRefused(String::new()),
         ServiceError::VersionConflict { name, expected: 1, found: 2 },
+        ServiceError::ControlUnavailable(String::new()),
         ServiceError::Internal(String::new()),
     ];
     let expected: BTreeSet<(String, String)> = every
