@@ -69,6 +69,8 @@ pub(super) enum Step {
     Go,
     /// Answers stop until this was read.
     Read(Question),
+    /// The epoch is over; everything was answered.
+    Over(String),
     /// The log is not the one that was written to.
     Lost(String),
 }
@@ -131,11 +133,6 @@ impl Term {
         }
     }
 
-    /// Whether a batch is still without an answer.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.sent.is_empty()
-    }
-
     /// The offset behind the last record that counts.
     pub(super) fn end(&self) -> u64 {
         self.verified.map_or(0, |verified| verified.offset + 1)
@@ -161,7 +158,7 @@ impl Term {
         match &found.over {
             Some(why) => {
                 self.end_in_doubt(why, out);
-                Step::Go
+                Step::Over(why.clone())
             }
             None => self.go_on(out),
         }
@@ -193,10 +190,16 @@ impl Term {
                 self.settle(out);
                 continue;
             }
+            if run.offset < self.expected {
+                // It was read over, and did not count.
+                let why = format!("record {} of epoch {} does not count", run.first, self.epoch);
+                self.end_in_doubt(&why, out);
+                return Step::Over(why);
+            }
             self.reading = true;
             self.reports.push_front(run);
             let to = self.reports.iter().map(|run| run.offset + run.count - 1).max();
-            let to = to.expect("the report itself is one").max(self.expected);
+            let to = to.expect("the report itself is one");
             return Step::Read(Question { epoch: self.epoch, from: verified, to });
         }
         Step::Go
@@ -250,3 +253,6 @@ impl Term {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
