@@ -88,9 +88,15 @@ pub fn replay(
     Ok((visited, next))
 }
 
+/// All records, shard by shard: nothing is promised of the order between shards.
 fn everything(subject: &dyn Subject) -> Vec<Visited> {
     let all = [A, B, subject.third_shard()].map(|shard| (shard, Position(0)));
-    replay(subject.log(), &all).expect("a readable log").0
+    by_shard(replay(subject.log(), &all).expect("a readable log").0)
+}
+
+fn by_shard(mut visited: Vec<Visited>) -> Vec<Visited> {
+    visited.sort_by_key(|(shard, _, _)| *shard);
+    visited
 }
 
 fn of_shard(visited: &[Visited], shard: ShardId) -> Vec<(Position, Bytes)> {
@@ -185,7 +191,7 @@ fn clause_7_replay_goes_on_where_it_ended(subject: &dyn Subject) {
         next = positions.into_iter().collect();
         assert_eq!(next.len(), 2, "a position for each shard that was asked for");
     }
-    assert_eq!(seen, everything(subject), "nothing missed, nothing repeated");
+    assert_eq!(by_shard(seen), everything(subject), "nothing missed, nothing repeated");
     let (nothing, _) = replay(log, &next).expect("a readable log");
     assert!(nothing.is_empty());
 }
@@ -231,7 +237,7 @@ fn clauses_3_and_4_rejected_is_never_there_and_bars_the_epoch(subject: &dyn Subj
     assert!(matches!(later[1], Appended::Durable { .. }), "another shard: {later:?}");
     append_durable(log, batch(A, Epoch(2), 0, 1, 10));
     let after = everything(subject);
-    assert_eq!(after[..before.len()], before[..]);
+    assert!(before.iter().all(|record| after.contains(record)));
     assert_eq!(after.len(), before.len() + 2, "what was rejected is not there (clause 3)");
 }
 

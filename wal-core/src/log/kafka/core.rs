@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(5);
 /// How long closing waits for what is on its way.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Producers that wait for an epoch to begin.
+const MAX_SPARES: usize = 4;
 /// How long nobody stands again after the clocks were found apart.
 const DRIFT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,8 @@ pub(super) enum Input {
     Reported(Source, Report),
     /// The log was read.
     ReadBack(Source, Result<Found, LogError>),
+    /// A producer for an epoch to come, or nothing if none could be made.
+    Spare(Option<Box<EpochProducer>>),
     /// Answer what can be answered, then end.
     Close,
 }
@@ -60,6 +64,9 @@ pub(super) struct Core {
     arrivals: Receiver<Input>,
     lanes: BTreeMap<ShardId, Lane>,
     calls: Calls,
+    /// Producers that wait for an epoch, and how many are being made.
+    spares: Vec<EpochProducer>,
+    coming: usize,
     /// When and how the broker's clock was found apart from this server's.
     drift: Option<(Instant, String)>,
     closing: Option<Instant>,
@@ -67,14 +74,37 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(shared: Arc<Shared>, input: Sender<Input>, arrivals: Receiver<Input>) -> Self {
-        Self {
+        let mut core = Self {
             shared,
             input,
             arrivals,
             lanes: BTreeMap::new(),
             calls: Calls::default(),
+            spares: Vec::new(),
+            coming: 0,
             drift: None,
             closing: None,
+        };
+        core.make_spares();
+        core
+    }
+
+    /// Has producers made for the epochs to come, elsewhere.
+    fn make_spares(&mut self) {
+        let wanted = MAX_SPARES.min(usize::from(self.shared.options.shards));
+        let missing = wanted.saturating_sub(self.spares.len() + self.coming);
+        if missing == 0 || self.closing.is_some() {
+            return;
+        }
+        let (shared, to) = (Arc::clone(&self.shared), self.input.clone());
+        let making = std::thread::Builder::new().name("log-producers".into()).spawn(move || {
+            for _ in 0..missing {
+                let spare = EpochProducer::new(&shared.options, to.clone()).ok();
+                let _ = to.send(Input::Spare(spare.map(Box::new))); // the log may be closed
+            }
+        });
+        if making.is_ok() {
+            self.coming += missing;
         }
     }
 
@@ -99,11 +129,7 @@ impl Core {
         while let Ok(input) = self.arrivals.try_recv() {
             self.take(input);
         }
-        for lane in std::mem::take(&mut self.lanes).into_values() {
-            if let Some((_, producer)) = lane.term {
-                producer.destroy();
-            }
-        }
+        self.spares.drain(..).for_each(EpochProducer::destroy);
     }
 
     fn take(&mut self, input: Input) {
@@ -118,6 +144,10 @@ impl Core {
             }
             // What a destroyed producer still says is of no use to anybody.
             Input::Reported(..) | Input::ReadBack(..) => {}
+            Input::Spare(spare) => {
+                self.coming -= 1;
+                self.spares.extend(spare.map(|spare| *spare));
+            }
             Input::Close => self.closing = Some(Instant::now()),
         }
     }
@@ -192,12 +222,23 @@ impl Core {
             return Err(why.clone());
         }
         self.end(shard, "a later epoch began");
+        let producer = self.producer().map_err(|error| error.to_string())?;
         let lane = self.lanes.entry(shard).or_default();
-        let source = Source { shard, generation: lane.generation };
-        let producer = EpochProducer::open(&self.shared.options, source, self.input.clone())
-            .map_err(|error| error.to_string())?;
+        producer.serve(Source { shard, generation: lane.generation });
         lane.term = Some((Term::new(epoch), producer));
         Ok(())
+    }
+
+    fn producer(&mut self) -> Result<EpochProducer, LogError> {
+        while let Some(spare) = self.spares.pop() {
+            self.make_spares();
+            if !spare.has_failed() {
+                return Ok(spare);
+            }
+            spare.destroy();
+        }
+        self.make_spares();
+        EpochProducer::new(&self.shared.options, self.input.clone())
     }
 
     /// Hands over what waits, if few enough groups are on their way.

@@ -1,13 +1,15 @@
 //! The idempotent producer of one epoch of one shard, destroyed with it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_channel::Sender;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, Timestamp};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer,
+};
 
 use super::client::{Complaints, failed, log_line, of_producer};
 use super::core::Input;
@@ -35,7 +37,8 @@ pub(super) enum Report {
 
 /// Collects adjacent reports into runs and passes them on.
 struct Reports {
-    source: Source,
+    /// Whose records they are; a producer that waits for an epoch has none.
+    source: Arc<OnceLock<Source>>,
     to: Sender<Input>,
     run: Mutex<Option<(Run, Option<i64>)>>,
     complaints: Complaints,
@@ -48,7 +51,9 @@ const fn opaque(seq: Sequence, is_last: bool) -> usize {
 
 impl Reports {
     fn send(&self, report: Report) {
-        let _ = self.to.send(Input::Reported(self.source, report)); // the log may be closed
+        if let Some(source) = self.source.get() {
+            let _ = self.to.send(Input::Reported(*source, report)); // the log may be closed
+        }
     }
 
     fn flush(&self, run: &mut Option<(Run, Option<i64>)>) {
@@ -115,35 +120,50 @@ impl ProducerContext for Reports {
 }
 
 /// Sends the records of one epoch of one shard.
+///
+/// The client library takes half a second to get a new producer its number from a broker. So producers are
+/// made before an epoch needs them; each serves one epoch and no other.
 pub(super) struct EpochProducer {
     producer: ThreadedProducer<Reports>,
+    source: Arc<OnceLock<Source>>,
     topic: String,
-    partition: i32,
 }
 
 impl EpochProducer {
-    pub(super) fn open(
-        options: &KafkaOptions,
-        source: Source,
-        to: Sender<Input>,
-    ) -> Result<Self, LogError> {
-        let reports =
-            Reports { source, to, run: Mutex::default(), complaints: Complaints::default() };
+    /// A producer that no epoch uses yet.
+    pub(super) fn new(options: &KafkaOptions, to: Sender<Input>) -> Result<Self, LogError> {
+        let source = Arc::default();
+        let reports = Reports {
+            source: Arc::clone(&source),
+            to,
+            run: Mutex::default(),
+            complaints: Complaints::default(),
+        };
         let producer = of_producer(options)?
             .create_with_context(reports)
             .map_err(|error| failed("start a producer", &error))?;
-        let (topic, partition) = (options.kafka.topic.clone(), i32::from(source.shard.0));
-        Ok(Self { producer, topic, partition })
+        Ok(Self { producer, source, topic: options.kafka.topic.clone() })
     }
 
-    /// Hands the records of a batch to the client library, which sends them at once. After an error some of them may be sent.
+    /// Whether it failed while it waited.
+    pub(super) fn has_failed(&self) -> bool {
+        self.producer.client().fatal_error().is_some()
+    }
+
+    /// Gives it to an epoch, once.
+    pub(super) fn serve(&self, source: Source) {
+        self.source.set(source).expect("a producer serves one epoch");
+    }
+
+    /// Hands the records of a batch to the client library, which sends them at once. After an error some of
+    /// them may be sent.
     pub(super) fn send(&self, batch: &ShardBatch) -> Result<(), String> {
         let count = batch.ends.len() as u64;
         for (number, record) in (0..).zip(batch.records()) {
             let seq = Sequence(batch.first.0 + number);
             let message: BaseRecord<'_, (), [u8], usize> =
                 BaseRecord::with_opaque_to(&self.topic, opaque(seq, number + 1 == count))
-                    .partition(self.partition)
+                    .partition(i32::from(batch.shard.0))
                     .payload(&record);
             if let Err((error, _)) = self.producer.send(message) {
                 return Err(format!("record {seq} was not taken by the client: {error}"));
