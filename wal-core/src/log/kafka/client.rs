@@ -151,7 +151,7 @@ pub(super) fn of_reader(options: &KafkaOptions) -> Result<ClientConfig, LogError
         .set("auto.offset.reset", "error")
         .set("allow.auto.create.topics", "false")
         .set("check.crcs", "true")
-        .set("fetch.wait.max.ms", "100")
+        .set("fetch.wait.max.ms", "10")
         .set("fetch.error.backoff.ms", "50")
         .set("queued.max.messages.kbytes", "32768");
     Ok(config)

@@ -1,10 +1,12 @@
 //! Reading the topic: from given offsets on, in order, nothing skipped.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -27,9 +29,30 @@ pub(super) struct Read {
     pub(super) bytes: Bytes,
 }
 
+/// A client that is closed on a thread of its own: the library takes a tenth of a second for it.
+struct Consumer(Option<BaseConsumer<Listener>>);
+
+impl Deref for Consumer {
+    type Target = BaseConsumer<Listener>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is taken when it is dropped")
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        let closing = thread::Builder::new().name("log-reader-end".into());
+        if let Err(error) = closing.spawn(move || drop(consumer)) {
+            tracing::warn!(%error, "a reader was closed by who used it");
+        }
+    }
+}
+
 /// A consumer of some shards, each from an offset of its own.
 pub(super) struct Reader {
-    consumer: BaseConsumer<Listener>,
+    consumer: Consumer,
     complaints: Complaints,
     brokers: String,
     topic: String,
@@ -58,7 +81,7 @@ impl Reader {
         }
         consumer.assign(&list).map_err(|error| failed("choose where to read", &error))?;
         Ok(Self {
-            consumer,
+            consumer: Consumer(Some(consumer)),
             complaints,
             brokers: options.kafka.brokers.clone(),
             topic,
