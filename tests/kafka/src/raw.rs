@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -65,4 +66,12 @@ pub fn leader(brokers: &str, topic: &str, partition: i32) -> Option<i32> {
 /// Where a partition begins and ends.
 pub fn limits(brokers: &str, topic: &str, partition: i32) -> (i64, i64) {
     consumer(brokers).fetch_watermarks(topic, partition, PATIENCE).expect("an answer")
+}
+
+/// Writes one message, as somebody else would.
+pub fn produce(brokers: &str, topic: &str, partition: i32, payload: &[u8]) {
+    let producer: BaseProducer = config(brokers).create().expect("a client");
+    let message: BaseRecord<'_, (), [u8]> = BaseRecord::to(topic).partition(partition);
+    assert!(producer.send(message.payload(payload)).is_ok(), "the client takes it");
+    producer.flush(PATIENCE).expect("the broker takes it");
 }

@@ -152,7 +152,9 @@ pub enum LogError {
     },
     /// The log is not the one that was written to: acknowledged records are gone.
     #[error(
-        "the topic {log} is not the log that was written: {what}. What was acknowledged and not yet applied          is lost with it: restore the topic, or give it up with `handfast namespace recover --new-log`,          which first says what is lost"
+        "the topic {log} is not the log that was written: {what}. What was acknowledged and not yet \
+         applied is lost with it: restore the topic, or give it up with `handfast namespace recover \
+         --new-log`, which first says what is lost"
     )]
     Lost {
         /// The topic.

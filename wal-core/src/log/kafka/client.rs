@@ -42,6 +42,21 @@ impl Complaints {
         kept.push_back(complaint.to_owned());
     }
 
+    /// A line of the library's own log: a connection that failed is kept, for a consumer does not say why otherwise.
+    pub(super) fn hear(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        if fac == "FAIL" {
+            // `[thrd:…]: broker: what happened`
+            self.push(message.split_once("]: ").map_or(message, |(_, rest)| rest));
+        }
+        // Most of what the library calls an error is one connection; what matters comes back as an answer.
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::warn!(fac, message, "Kafka client");
+            }
+            _ => tracing::debug!(fac, message, "Kafka client"),
+        }
+    }
+
     /// The error, and all of them.
     pub(super) fn with(&self, error: &KafkaError) -> String {
         let all = self.or(error);
@@ -67,7 +82,7 @@ pub(super) struct Listener {
 
 impl ClientContext for Listener {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log_line(level, fac, message);
+        self.complaints.hear(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -77,16 +92,6 @@ impl ClientContext for Listener {
 }
 
 impl ConsumerContext for Listener {}
-
-pub(super) fn log_line(level: RDKafkaLogLevel, fac: &str, message: &str) {
-    // Most of what the library calls an error is one connection; what matters comes back as an answer.
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::warn!(fac, message, "Kafka client");
-        }
-        _ => tracing::debug!(fac, message, "Kafka client"),
-    }
-}
 
 /// `… (after 3ms in state CONNECT, 1 identical error(s) suppressed)`: the same complaint each time.
 fn without_repetition(reason: &str) -> String {

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContex
 use uuid::Uuid;
 
 use super::Shared;
-use super::client::{Complaints, failed, log_line, of_producer};
+use super::client::{Complaints, failed, of_producer};
 use super::options::Identity;
 use super::reader::Reader;
 use super::topic::Topic;
@@ -136,7 +136,7 @@ struct Once {
 
 impl ClientContext for Once {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log_line(level, fac, message);
+        self.complaints.hear(level, fac, message);
     }
 
     fn error(&self, _: KafkaError, reason: &str) {

@@ -11,7 +11,7 @@ use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer,
 };
 
-use super::client::{Complaints, failed, log_line, of_producer};
+use super::client::{Complaints, failed, of_producer};
 use super::core::Input;
 use super::options::KafkaOptions;
 use super::reader::offset_from;
@@ -65,7 +65,7 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log_line(level, fac, message);
+        self.complaints.hear(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

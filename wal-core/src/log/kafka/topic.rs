@@ -80,6 +80,7 @@ impl Topic {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            self.listen();
             if is_refused(&error) {
                 return Err(failed(action, &error));
             }
@@ -94,6 +95,13 @@ impl Topic {
                 });
             }
             std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Takes in what the client has to say of its connections.
+    fn listen(&self) {
+        while let Some(Err(error)) = self.client.poll(Duration::ZERO) {
+            tracing::debug!(%error, "Kafka client");
         }
     }
 
