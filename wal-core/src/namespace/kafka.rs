@@ -1,9 +1,10 @@
 //! `[log]` with `kind = "kafka"`: where the brokers are, and what of their client may be set.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Where a namespace's log is in Kafka.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// Brokers to start from, `host:port`, with commas between.
     pub brokers: String,
@@ -14,8 +15,22 @@ pub struct KafkaSettings {
     /// Whether fewer than three copies, and one in-sync replica, will do. For development only: such a log is lost
     /// with a disk.
     pub development: bool,
-    /// Settings of the client library by its own names: TLS, SASL, buffers.
+    /// Settings of the client library by its own names: TLS, SASL, compression. A value `env:NAME` is read from
+    /// the server's environment, so that a password need not stand here.
     pub client: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for KafkaSettings {
+    // The client's settings may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("replication", &self.replication)
+            .field("development", &self.development)
+            .field("client", &self.client.keys())
+            .finish()
+    }
 }
 
 /// Copies of each record, if nothing else is said; the least outside development.
@@ -23,7 +38,7 @@ pub const DEFAULT_REPLICATION: u16 = 3;
 /// Copies of each record at most.
 pub const MAX_REPLICATION: u16 = 15;
 /// Characters of a topic's name, as Kafka has it.
-pub const MAX_TOPIC: usize = 249;
+const MAX_TOPIC: usize = 249;
 
 /// Client settings that are Handfast's own, each with the reason. Names end where a `*` stands.
 const RESERVED: [(&str, &str); 36] = [

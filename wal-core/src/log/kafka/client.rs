@@ -106,7 +106,16 @@ pub(super) fn common(options: &KafkaOptions) -> Result<ClientConfig, LogError> {
             let action = format!("use the client setting {name}: {why}; leave it out");
             return Err(LogError::Io { action, source: io::ErrorKind::InvalidInput.into() });
         }
-        config.set(name, value);
+        match value.strip_prefix("env:") {
+            None => config.set(name, value),
+            Some(variable) => {
+                let value = std::env::var(variable).map_err(|error| LogError::Io {
+                    action: format!("read {name} from the environment variable {variable}"),
+                    source: io::Error::other(error),
+                })?;
+                config.set(name, value)
+            }
+        };
     }
     config.set("bootstrap.servers", &options.kafka.brokers);
     if !options.kafka.client.contains_key("client.id") {
