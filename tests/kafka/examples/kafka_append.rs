@@ -53,10 +53,18 @@ fn main() {
             results.push(ours(&log, Epoch(epoch), shards, in_flight, time));
         }
         let [raw, ours] = &results[..] else { unreachable!("two were pushed") };
-        println!("{shards:>2} shards, {in_flight:>4} in flight: raw {}, log {}; {:.2} of raw", told(raw), told(ours), ours.per_second / raw.per_second);
+        println!(
+            "{shards:>2} shards, {in_flight:>4} in flight: raw {}, log {}; {:.2} of raw",
+            told(raw),
+            told(ours),
+            ours.per_second / raw.per_second
+        );
     }
     let stats = log.stats();
-    println!("{} records in {} groups, {} read back", stats.records, stats.groups, stats.read_backs);
+    println!(
+        "{} records in {} groups, {} read back",
+        stats.records, stats.groups, stats.read_backs
+    );
     print_replay(&log);
 }
 
@@ -145,7 +153,8 @@ fn ours(log: &KafkaLog, epoch: Epoch, shards: u64, in_flight: u64, lasts: Durati
     let mut sequences = [0; SHARDS as usize];
     let send = |shard: u64, sent: Instant| {
         let seq = &mut sequences[usize::try_from(shard).expect("few shards")];
-        let next = batch(ShardId(u16::try_from(shard).expect("few shards")), epoch, *seq, 1, RECORD_BYTES);
+        let next =
+            batch(ShardId(u16::try_from(shard).expect("few shards")), epoch, *seq, 1, RECORD_BYTES);
         *seq += 1;
         let to = to.clone();
         let done = move |results: Vec<Appended>| {

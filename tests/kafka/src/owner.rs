@@ -80,7 +80,8 @@ impl Owner {
     pub fn stand(log: &dyn IntentLog, shard: ShardId) -> Result<Self, String> {
         let (_, before) = counted(log, shard);
         let owner = Nonce(rand::random());
-        let mut it = Self { shard, epoch: before.epoch.next(), next: Sequence(0), hash: before.hash };
+        let mut it =
+            Self { shard, epoch: before.epoch.next(), next: Sequence(0), hash: before.hash };
         let wall_us = 0;
         let body = Body::Epoch { log: log.identity(), owner, address: String::new(), wall_us };
         match answer(&submit(log, it.batch(&[body]))) {

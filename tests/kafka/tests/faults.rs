@@ -104,11 +104,18 @@ impl<'a> Load<'a> {
             let mut left = counted.iter();
             for number in &shard.told {
                 let found = left.any(|counted| counted == number);
-                assert!(found, "{number} of shard {} was told durable: lost or out of order", shard.shard);
+                assert!(
+                    found,
+                    "{number} of shard {} was told durable: lost or out of order",
+                    shard.shard
+                );
             }
         }
         let told: usize = self.shards.iter().map(|shard| shard.told.len()).sum();
-        println!("{told} records told durable, {} batches in doubt, longest silence {:?}", self.doubts, self.longest);
+        println!(
+            "{told} records told durable, {} batches in doubt, longest silence {:?}",
+            self.doubts, self.longest
+        );
         assert!(told > 100, "the test must test something");
     }
 }
@@ -128,7 +135,8 @@ fn leader_of(stack: &Stack, topic: &str, shard: ShardId) -> Server {
 #[test]
 fn brokers_killed_under_load_lose_nothing_that_was_told() {
     const SHARDS: u16 = 4;
-    let mut random = StdRng::seed_from_u64(seed("brokers_killed_under_load_lose_nothing_that_was_told"));
+    let mut random =
+        StdRng::seed_from_u64(seed("brokers_killed_under_load_lose_nothing_that_was_told"));
     let (stack, _guard) = brokers::alone(3);
     let options = brokers::options(&stack, &brokers::topic("killed"), SHARDS);
     let log = brokers::open(&options);
@@ -176,8 +184,7 @@ fn a_broker_that_hangs_is_a_doubt_and_the_next_epoch_finds_the_truth() {
     assert!(matches!(owner.append(&log, &[1, 2]), Appended::Durable { .. }));
     stack.pause(Server::Kafka(0)).expect("paused");
     let begun = Instant::now();
-    let waiting: Vec<_> =
-        (3..300).map(|number| submit(&log, owner.records(&[number]))).collect();
+    let waiting: Vec<_> = (3..300).map(|number| submit(&log, owner.records(&[number]))).collect();
     let answers: Vec<Appended> = waiting.iter().map(answer).collect();
     let took = begun.elapsed();
     println!("in doubt after {took:?}");

@@ -138,14 +138,20 @@ fn owners_that_fight_are_told_nothing_false() {
                 told.extend(batch);
             } else {
                 lost += 1;
-                for owner in owners.iter_mut().filter(|it| it.as_ref().is_some_and(|it| it.epoch == epoch)) {
+                for owner in
+                    owners.iter_mut().filter(|it| it.as_ref().is_some_and(|it| it.epoch == epoch))
+                {
                     *owner = None;
                 }
             }
         }
     }
     let counted = numbers(&logs[0], SHARD);
-    println!("{} records told durable, {} count, {lost} batches in doubt", told.len(), counted.len());
+    println!(
+        "{} records told durable, {} count, {lost} batches in doubt",
+        told.len(),
+        counted.len()
+    );
     assert!(told.len() > 50 && lost > 0, "the test must test something");
     for number in &told {
         assert!(counted.contains(number), "{number} was told durable and does not count");
@@ -202,7 +208,8 @@ impl Drop for Elsewhere {
 fn first_told(elsewhere: &mut Elsewhere, count: usize) -> Vec<u32> {
     let first = elsewhere.line().expect("it leads");
     assert!(first.starts_with("leads epoch"), "{first}");
-    let number = |line: String| line.strip_prefix("counted ").expect("it leads").parse().expect("a number");
+    let number =
+        |line: String| line.strip_prefix("counted ").expect("it leads").parse().expect("a number");
     (0..count).map(|_| number(elsewhere.line().expect("it goes on"))).collect()
 }
 
@@ -272,13 +279,17 @@ fn a_server_whose_clock_is_wrong_does_not_lead() {
     let apart = Arc::clone(&wrong);
     let wall_ms = Arc::new(move || right() + apart.load(Ordering::Relaxed));
     let log = brokers::open(&KafkaOptions { wall_ms, ..options.clone() });
-    for (apart_ms, word) in [(MAX_DRIFT_MS + 5_000, "ahead of"), (-MAX_DRIFT_MS - 60_000, "behind")] {
+    for (apart_ms, word) in [(MAX_DRIFT_MS + 5_000, "ahead of"), (-MAX_DRIFT_MS - 60_000, "behind")]
+    {
         wrong.store(apart_ms, Ordering::Relaxed);
         let log = if apart_ms > 0 {
             &log
         } else {
             let wall_ms = Arc::clone(&options.wall_ms);
-            &brokers::open(&KafkaOptions { wall_ms: Arc::new(move || wall_ms() + apart_ms), ..options.clone() })
+            &brokers::open(&KafkaOptions {
+                wall_ms: Arc::new(move || wall_ms() + apart_ms),
+                ..options.clone()
+            })
         };
         let refused = Owner::stand(log, SHARD).expect_err("the clock is wrong");
         assert!(refused.contains(word) && refused.contains("synchronize"), "{refused}");

@@ -117,7 +117,10 @@ fn two_deployments_do_not_share_a_topic() {
 fn a_wrong_address_is_named_with_what_was_tried() {
     let stack = brokers::shared();
     for (brokers, what) in [
-        ("127.0.0.1:1", "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused"),
+        (
+            "127.0.0.1:1",
+            "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused",
+        ),
         ("no-such-host.invalid:9092", "Failed to resolve 'no-such-host.invalid:9092'"),
     ] {
         let mut options = brokers::options(&stack, "anything", 1);

@@ -135,7 +135,9 @@ pub enum LogError {
         first: Position,
     },
     /// The servers that keep the log cannot be reached.
-    #[error("cannot reach Kafka at {brokers}: {why}; check the addresses, and that the brokers run")]
+    #[error(
+        "cannot reach Kafka at {brokers}: {why}; check the addresses, and that the brokers run"
+    )]
     Unreachable {
         /// Where they should be.
         brokers: String,

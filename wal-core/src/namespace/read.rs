@@ -8,7 +8,8 @@ use toml::Value as Toml;
 use super::kafka::{wrong_brokers, wrong_topic};
 use super::settings::{Numbers, Word};
 use super::{
-    DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, Namespace, NamespaceError, Policy, Problem, Setting, MAX_REPLICATION, reserved_setting,
+    DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
+    Namespace, NamespaceError, Policy, Problem, Setting, reserved_setting,
 };
 use crate::cql::CreateTable;
 use crate::id::TableId;

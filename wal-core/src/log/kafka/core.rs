@@ -73,7 +73,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<Shared>, input: Sender<Input>, arrivals: Receiver<Input>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        input: Sender<Input>,
+        arrivals: Receiver<Input>,
+    ) -> Self {
         let mut core = Self {
             shared,
             input,
@@ -372,9 +376,8 @@ impl Core {
 
     fn tick(&mut self) {
         let patience = self.shared.options.append_timeout + GRACE;
-        let overdue = |lane: &Lane| {
-            lane.groups.front().is_some_and(|(_, since)| since.elapsed() > patience)
-        };
+        let overdue =
+            |lane: &Lane| lane.groups.front().is_some_and(|(_, since)| since.elapsed() > patience);
         let late: Vec<ShardId> =
             self.lanes.iter().filter(|(_, lane)| overdue(lane)).map(|(shard, _)| *shard).collect();
         for shard in late {
@@ -388,11 +391,7 @@ impl Core {
 
 /// Why this server may not lead, if the broker took its epoch's record at a time that its clock does not know.
 fn drift(sent_ms: i64, broker_ms: i64, now_ms: i64) -> Option<String> {
-    let apart = if broker_ms < sent_ms {
-        sent_ms - broker_ms
-    } else {
-        (broker_ms - now_ms).max(0)
-    };
+    let apart = if broker_ms < sent_ms { sent_ms - broker_ms } else { (broker_ms - now_ms).max(0) };
     (apart > MAX_DRIFT_MS).then(|| {
         let side = if broker_ms < sent_ms { "ahead of" } else { "behind" };
         format!(

@@ -148,7 +148,8 @@ impl Shared {
                 *range = low.max(range.start)..high.max(range.end);
                 return Ok(low..high);
             }
-            let another = if asked_who { None } else { identity::is_another(&self.topic, self.identity)? };
+            let another =
+                if asked_who { None } else { identity::is_another(&self.topic, self.identity)? };
             asked_who = true;
             let what = match another {
                 Some(what) => what,
@@ -179,8 +180,7 @@ impl Shared {
     /// Bytes of a record on average, of those that passed through this handle.
     fn mean_bytes(&self) -> u64 {
         let (read, read_bytes) = &self.read;
-        let records =
-            self.counters.records.load(Ordering::Relaxed) + read.load(Ordering::Relaxed);
+        let records = self.counters.records.load(Ordering::Relaxed) + read.load(Ordering::Relaxed);
         let bytes =
             self.counters.bytes.load(Ordering::Relaxed) + read_bytes.load(Ordering::Relaxed);
         bytes / records.max(1)
@@ -225,8 +225,8 @@ impl KafkaLog {
         let (input, arrivals) = crossbeam_channel::unbounded();
         let core = Core::new(Arc::clone(&shared), input.clone(), arrivals);
         let thread = thread::Builder::new().name("log-kafka".into()).spawn(|| core.work());
-        let core = thread
-            .map_err(|source| LogError::Io { action: "start a thread".into(), source })?;
+        let core =
+            thread.map_err(|source| LogError::Io { action: "start a thread".into(), source })?;
         Ok(Self { shared, input, core: Some(core) })
     }
 
@@ -254,7 +254,8 @@ impl Drop for KafkaLog {
     fn drop(&mut self) {
         let _ = self.input.send(Input::Close); // the thread may have panicked
         // The last owner may be a callback, on the core's own thread: that one ends by itself.
-        if let Some(core) = self.core.take().filter(|it| it.thread().id() != thread::current().id()) {
+        if let Some(core) = self.core.take().filter(|it| it.thread().id() != thread::current().id())
+        {
             // A panic in it was reported by its own thread; there is nothing left to undo.
             let _ = core.join();
         }
@@ -340,12 +341,15 @@ impl IntentLog for KafkaLog {
             return Ok(());
         }
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&shared.options.kafka.topic, i32::from(shard.0), offset_of(before))
-            .map_err(|error| failed(ACTION, &error))?;
+        list.add_partition_offset(
+            &shared.options.kafka.topic,
+            i32::from(shard.0),
+            offset_of(before),
+        )
+        .map_err(|error| failed(ACTION, &error))?;
         let result = shared.topic.ask(ACTION, |timeout| {
             let options = AdminOptions::new().request_timeout(Some(timeout));
-            let result =
-                pollster::block_on(shared.topic.admin.delete_records(&list, &options))?;
+            let result = pollster::block_on(shared.topic.admin.delete_records(&list, &options))?;
             result.elements().iter().try_for_each(|element| element.error())?;
             Ok::<_, KafkaError>(())
         });
@@ -369,7 +373,8 @@ impl IntentLog for KafkaLog {
     }
 
     fn size_bytes(&self) -> u64 {
-        let records: u64 = self.shared.known().values().map(|it| it.end - it.start.min(it.end)).sum();
+        let records: u64 =
+            self.shared.known().values().map(|it| it.end - it.start.min(it.end)).sum();
         records * self.shared.mean_bytes()
     }
 }

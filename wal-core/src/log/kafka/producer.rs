@@ -7,9 +7,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, Timestamp};
-use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use super::client::{Complaints, failed, of_producer};
 use super::core::Input;
@@ -94,7 +92,8 @@ impl ProducerContext for Reports {
             Ok(message) => message,
             Err((error, _)) => {
                 self.flush(&mut pending);
-                let why = format!("record {seq} was not acknowledged: {}", self.complaints.with(error));
+                let why =
+                    format!("record {seq} was not acknowledged: {}", self.complaints.with(error));
                 return self.send(Report::InDoubt(why));
             }
         };
@@ -104,7 +103,9 @@ impl ProducerContext for Reports {
             Timestamp::CreateTime(_) | Timestamp::NotAvailable => None,
         };
         match &mut *pending {
-            Some((run, at)) if seq.0 == run.first.0 + run.count && offset == run.offset + run.count => {
+            Some((run, at))
+                if seq.0 == run.first.0 + run.count && offset == run.offset + run.count =>
+            {
                 run.count += 1;
                 *at = broker_ms;
             }

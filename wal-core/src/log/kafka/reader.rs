@@ -145,7 +145,8 @@ impl Reader {
                         return LogError::Trimmed { shard: *shard, asked, first: Position(low) };
                     }
                     if *next > high {
-                        let what = format!("shard {shard} was read to {asked}, and now ends at {high}");
+                        let what =
+                            format!("shard {shard} was read to {asked}, and now ends at {high}");
                         return LogError::Lost { log: self.topic.clone(), what };
                     }
                 }
@@ -168,7 +169,8 @@ fn take(
         return Ok(None);
     };
     if offset > *expected {
-        let what = format!("records {expected} to {offset} of shard {shard} are missing in the topic");
+        let what =
+            format!("records {expected} to {offset} of shard {shard} are missing in the topic");
         return Err(LogError::Damaged { what });
     }
     *expected = offset + 1;

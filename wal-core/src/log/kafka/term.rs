@@ -171,7 +171,8 @@ impl Term {
             let Some(verified) = self.verified else {
                 // The epoch's own record: it says where the epoch stands. Whether it won, its owner reads.
                 if run.first != Sequence(0) {
-                    let what = format!("the first report of epoch {} is of {}", self.epoch, run.first);
+                    let what =
+                        format!("the first report of epoch {} is of {}", self.epoch, run.first);
                     return Step::Lost(what);
                 }
                 self.expected = run.offset;
@@ -218,7 +219,10 @@ impl Term {
 
     fn take(&mut self, run: Run) {
         for number in 0..run.count {
-            self.count(Verified { seq: Sequence(run.first.0 + number), offset: run.offset + number });
+            self.count(Verified {
+                seq: Sequence(run.first.0 + number),
+                offset: run.offset + number,
+            });
         }
         self.expected = run.offset + run.count;
     }

@@ -1,5 +1,6 @@
 //! The topic: created with settings that lose nothing, refused with any other.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -8,7 +9,9 @@ use rdkafka::admin::{
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Complaints, Listener, MAX_MESSAGE_BYTES, common, failed, is_unreachable, of_reader};
+use super::client::{
+    Complaints, Listener, MAX_MESSAGE_BYTES, common, failed, is_unreachable, of_reader,
+};
 use super::options::KafkaOptions;
 use super::reader::is_gone;
 use crate::log::LogError;
@@ -118,14 +121,12 @@ impl Topic {
 
     /// Whether the topic is there; creates it if it may be.
     pub(super) fn ensure(&self, may_create: bool) -> Result<(), LogError> {
-        if self.layout()?.is_none() {
-            if !may_create {
-                return Err(LogError::Lost {
-                    log: self.name().to_owned(),
-                    what: "there is no such topic any more".into(),
-                });
+        if may_create {
+            if self.layout()?.is_none() {
+                self.create()?;
             }
-            self.create()?;
+        } else {
+            self.wait_for_existing()?;
         }
         let end = Instant::now() + self.options.read_timeout;
         loop {
@@ -148,6 +149,20 @@ impl Topic {
                 Some(_) | None => std::thread::sleep(PAUSE),
             }
         }
+    }
+
+    /// A broker that has just started may not know of it yet.
+    fn wait_for_existing(&self) -> Result<(), LogError> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let end = Instant::now() + PATIENCE.min(self.options.read_timeout);
+        while self.layout()?.is_none() {
+            if Instant::now() > end {
+                let what = "there is no such topic any more".into();
+                return Err(LogError::Lost { log: self.name().to_owned(), what });
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     fn layout(&self) -> Result<Option<Layout>, LogError> {
@@ -195,16 +210,14 @@ impl Topic {
         })?;
         match results.into_iter().next() {
             Some(Ok(_)) | Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
-            Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
-                Err(LogError::Unsafe {
-                    log: self.name().to_owned(),
-                    problems: format!(
-                        "fewer than {} brokers run; start them, or for development alone set \
+            Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => Err(LogError::Unsafe {
+                log: self.name().to_owned(),
+                problems: format!(
+                    "fewer than {} brokers run; start them, or for development alone set \
                          log.development = true and log.replication = 1",
-                        settings.replication
-                    ),
-                })
-            }
+                    settings.replication
+                ),
+            }),
             Some(Err((_, code))) => Err(failed(&action, &KafkaError::AdminOp(code))),
             None => Err(failed(&action, &KafkaError::Canceled)),
         }
@@ -238,7 +251,11 @@ impl Topic {
         }
         let least = if development { 1 } else { MIN_IN_SYNC };
         for (name, least, reason) in [
-            ("min.insync.replicas", least, "a record must be on two brokers when it is acknowledged"),
+            (
+                "min.insync.replicas",
+                least,
+                "a record must be on two brokers when it is acknowledged",
+            ),
             ("max.message.bytes", MAX_MESSAGE_BYTES as u64, "the largest record must fit"),
         ] {
             let found = value(name).unwrap_or_default();
@@ -253,17 +270,26 @@ impl Topic {
         Err(LogError::Unsafe { log, problems: problems.join("; ") })
     }
 
+    /// What the brokers say of its settings. One that may not be asked, or does not know of the topic yet, says
+    /// nothing at all.
     fn config(&self) -> Result<ConfigResource, LogError> {
         let action = format!("read the settings of the topic {}", self.name());
-        let mut results = self.ask(&action, |timeout| {
-            let options = AdminOptions::new().request_timeout(Some(timeout));
-            let topic = ResourceSpecifier::Topic(self.name());
-            pollster::block_on(self.admin.describe_configs([&topic], &options))
-        })?;
-        match results.pop() {
-            Some(Ok(config)) => Ok(config),
-            Some(Err(code)) => Err(failed(&action, &KafkaError::AdminOp(code))),
-            None => Err(failed(&action, &KafkaError::Canceled)),
+        let end = Instant::now() + self.options.read_timeout;
+        loop {
+            let mut results = self.ask(&action, |timeout| {
+                let options = AdminOptions::new().request_timeout(Some(timeout));
+                let topic = ResourceSpecifier::Topic(self.name());
+                pollster::block_on(self.admin.describe_configs([&topic], &options))
+            })?;
+            match results.pop() {
+                Some(Ok(config)) if !config.entries.is_empty() => return Ok(config),
+                Some(Err(code)) => return Err(failed(&action, &KafkaError::AdminOp(code))),
+                Some(Ok(_)) | None if Instant::now() > end => {
+                    let why = "the brokers say nothing of them: grant this user DescribeConfigs on the topic";
+                    return Err(LogError::Io { action, source: io::Error::other(why) });
+                }
+                Some(Ok(_)) | None => std::thread::sleep(PAUSE),
+            }
         }
     }
 }
