@@ -26,10 +26,19 @@
 //! 10. **Identity.** A log has a nonce, drawn when it was created, the same for ever.
 //! 11. **Hints.** The newest hint stored for a shard that is known durable is returned; a lost hint costs time,
 //!     never correctness.
-//! 12. **One owner.** Embedded: a second open of the same folder fails with [`LogError::Locked`].
+//! 12. **One owner.** Embedded: a second open of the same folder fails with [`LogError::Locked`]. Kafka has any
+//!     number; epochs decide among them.
+//!
+//! And one for callers, which a log may rely on by rejecting what breaks it:
+//!
+//! 13. **Epochs.** Through one handle, the batches of a shard's epoch have the sequences 0, 1, 2, …, without a gap; after them
+//!     come only those of a later epoch. Whoever opens a log takes a new epoch, and appends record 1 only after reading
+//!     its record 0 back as the winner.
 
 pub mod conformance;
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 pub mod segment;
 
@@ -124,6 +133,36 @@ pub enum LogError {
         asked: Position,
         /// Where the log starts.
         first: Position,
+    },
+    /// The servers that keep the log cannot be reached.
+    #[error(
+        "cannot reach Kafka at {brokers}: {why}; check the addresses, and that the brokers run"
+    )]
+    Unreachable {
+        /// Where they should be.
+        brokers: String,
+        /// What was tried and what it came to.
+        why: String,
+    },
+    /// The log could lose what it acknowledges, or is somebody else's.
+    #[error("the topic {log} cannot be the log: {problems}")]
+    Unsafe {
+        /// The topic.
+        log: String,
+        /// Everything that is wrong, each with its fix.
+        problems: String,
+    },
+    /// The log is not the one that was written to: acknowledged records are gone.
+    #[error(
+        "the topic {log} is not the log that was written: {what}. What was acknowledged and not yet \
+         applied is lost with it: restore the topic, or give it up with `handfast namespace recover \
+         --new-log`, which first says what is lost"
+    )]
+    Lost {
+        /// The topic.
+        log: String,
+        /// How that was seen.
+        what: String,
     },
     /// The visitor stopped the replay.
     #[error("replay stopped: {0}")]

@@ -23,6 +23,12 @@ impl Namespace {
             let message = format!("a namespace keeps its log: {:?}", self.log.kind.word());
             refuse("log.kind".into(), message);
         }
+        if let (Some(old), Some(new)) = (&self.log.kafka, &new.log.kafka)
+            && old.topic != new.topic
+        {
+            let message = format!("a namespace keeps its topic: {:?}", old.topic);
+            refuse("log.topic".into(), message);
+        }
         for (index, old) in self.tables.iter().enumerate() {
             let path = format!("table[{index}]");
             match new.tables.get(index) {

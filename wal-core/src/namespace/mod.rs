@@ -26,6 +26,7 @@
 //! is refused for now.
 
 mod change;
+mod kafka;
 mod read;
 mod settings;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::problem::write_lines;
 use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
+pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
 pub use settings::{Limits, LogKind, LogSettings, Policy, Setting, WaitLevel};
 
 /// Characters of a namespace's name.

@@ -1,12 +1,15 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::Value as Toml;
 
+use super::kafka::{wrong_brokers, wrong_topic};
 use super::settings::{Numbers, Word};
 use super::{
-    Limits, LogKind, LogSettings, MAX_NAME, Namespace, NamespaceError, Policy, Problem, Setting,
+    DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
+    Namespace, NamespaceError, Policy, Problem, Setting, reserved_setting,
 };
 use crate::cql::CreateTable;
 use crate::id::TableId;
@@ -48,12 +51,13 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         if let Some(kind) = section.word("kind", problems) {
             log.kind = kind;
         }
+        let mut words = vec!["kind"];
         if log.kind == LogKind::Kafka {
-            let message = "this version keeps its log in files only: use \"embedded\"";
-            section.problem("kind", message.to_owned(), problems);
+            words.extend(KAFKA_WORDS);
+            log.kafka = read_kafka(&mut section, &name, problems);
         }
         section.numbers(&mut log, problems);
-        section.finish(&["kind"], LogSettings::SETTINGS, problems);
+        section.finish(&words, LogSettings::SETTINGS, problems);
     }
     let mut limits = Limits::default();
     if let Some(mut section) = root.section("limits", problems) {
@@ -80,6 +84,51 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         policy,
         tables,
     }
+}
+
+const KAFKA_WORDS: [&str; 5] = ["brokers", "topic", "replication", "development", "client"];
+
+/// What `[log]` says of Kafka; `None` if something was missing, which is told.
+fn read_kafka(
+    section: &mut Section,
+    namespace: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<KafkaSettings> {
+    let brokers = section.text("brokers", problems);
+    match brokers.as_deref().map(wrong_brokers) {
+        None => {
+            let message = "a log in Kafka needs brokers = \"host:port,host:port\"";
+            section.missing("brokers", message, problems);
+        }
+        Some(Some(message)) => section.problem("brokers", message, problems),
+        Some(None) => {}
+    }
+    let topic = section.text("topic", problems).unwrap_or(format!("handfast-{namespace}"));
+    if let Some(message) = wrong_topic(&topic) {
+        section.problem("topic", message, problems);
+    }
+    let development = section.flag("development", problems).unwrap_or(false);
+    let replication = section.number("replication", 1..=u64::from(MAX_REPLICATION), problems);
+    let replication = replication.map_or(DEFAULT_REPLICATION, |copies| copies as u16);
+    if replication < DEFAULT_REPLICATION && !development {
+        let message = format!(
+            "{replication} copies of a record may be lost with a broker: {DEFAULT_REPLICATION} or more, or \
+             development = true"
+        );
+        section.problem("replication", message, problems);
+    }
+    let mut client = BTreeMap::new();
+    if let Some(mut settings) = section.section("client", problems) {
+        for (name, value) in settings.plain_values(problems) {
+            match reserved_setting(&name) {
+                Some(why) => settings.problem(&name, format!("may not be set: {why}"), problems),
+                None => {
+                    client.insert(name, value);
+                }
+            }
+        }
+    }
+    Some(KafkaSettings { brokers: brokers?, topic, replication, development, client })
 }
 
 fn is_name(name: &str) -> bool {
@@ -197,6 +246,29 @@ impl Section {
             Toml::String(text) => Ok(text),
             other => Err(other),
         })
+    }
+
+    fn flag(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<bool> {
+        self.take(key, "true or false", problems, |value| value.as_bool().ok_or(value))
+    }
+
+    /// Every key that is left with its value as text, whichever way it was written.
+    fn plain_values(&mut self, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+        let mut plain = Vec::new();
+        for (key, value) in std::mem::take(&mut self.table) {
+            match value {
+                Toml::String(text) => plain.push((key, text)),
+                Toml::Integer(_) | Toml::Boolean(_) => plain.push((key, value.to_string())),
+                other => {
+                    let message = format!(
+                        "expected a string, got {}; write the name in quotes, as in \"sasl.mechanism\"",
+                        describe(&other)
+                    );
+                    self.problem(&key, message, problems);
+                }
+            }
+        }
+        plain
     }
 
     fn number(

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::kafka::KafkaSettings;
 use crate::limits::{
     DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS, DEFAULT_ID_WINDOW_MS,
     DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD, DEFAULT_REMEMBERED_IDS,
@@ -128,6 +129,8 @@ numbers! {
     }
     /// Which log.
     kind: LogKind = LogKind::Embedded;
+    /// Where it is, for [`LogKind::Kafka`] and no other.
+    kafka: Option<KafkaSettings> = None;
 }
 
 /// A word that a namespace file can choose among.
@@ -142,7 +145,7 @@ pub(super) trait Word: Copy + 'static {
 pub enum LogKind {
     /// Segment files of this server.
     Embedded,
-    /// Kafka. The word is reserved: namespaces with it are refused for now.
+    /// A topic in Kafka.
     Kafka,
     /// Memory: for tests; everything is lost when the process ends.
     Memory,

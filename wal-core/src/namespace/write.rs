@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::Namespace;
 use super::settings::{Numbers, Word};
+use super::{KafkaSettings, Namespace};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
@@ -12,6 +12,9 @@ impl Namespace {
         let mut out = format!("name = {}\nshards = {}\n", basic(&self.name), self.shards);
         let kind = [("kind", self.log.kind.word())];
         section(&mut out, "log", &kind, &self.log);
+        if let Some(kafka) = &self.log.kafka {
+            write_kafka(&mut out, kafka);
+        }
         section(&mut out, "limits", &[], &self.limits);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
         for table in &self.tables {
@@ -31,6 +34,24 @@ fn section<N: Numbers>(out: &mut String, name: &str, words: &[(&str, &str)], num
     }
     for (index, setting) in N::SETTINGS.iter().enumerate() {
         writeln!(out, "{} = {}", setting.name, numbers.get(index)).expect("a string takes all");
+    }
+}
+
+/// The rest of `[log]`, which stands last in `out`.
+fn write_kafka(out: &mut String, kafka: &KafkaSettings) {
+    let KafkaSettings { brokers, topic, replication, development, client } = kafka;
+    write!(
+        out,
+        "brokers = {}\ntopic = {}\nreplication = {replication}\ndevelopment = {development}\n",
+        basic(brokers),
+        basic(topic)
+    )
+    .expect("a string takes all");
+    if !client.is_empty() {
+        out.push_str("\n[log.client]\n");
+    }
+    for (name, value) in client {
+        writeln!(out, "{} = {}", basic(name), basic(value)).expect("a string takes all");
     }
 }
 

@@ -1,0 +1,77 @@
+//! The client library itself: what operators and accidents do.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    config
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    config(brokers).create().expect("a client")
+}
+
+fn consumer(brokers: &str) -> BaseConsumer {
+    config(brokers).create().expect("a client")
+}
+
+/// Creates a topic, and waits until it has leaders.
+pub fn create_topic(brokers: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let copies = TopicReplication::Fixed(1);
+    let mut topic = NewTopic::new(name, partitions, copies);
+    for (name, value) in settings {
+        topic = topic.set(name, value);
+    }
+    let admin = admin(brokers);
+    let creating = admin.create_topics([&topic], &AdminOptions::new());
+    let results = pollster::block_on(creating).expect("an answer");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let end = Instant::now() + PATIENCE;
+    while leader(brokers, name, 0).is_none() {
+        assert!(Instant::now() < end, "{name} has no leader");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Deletes a topic, and waits until no broker knows it.
+pub fn delete_topic(brokers: &str, name: &str) {
+    let admin = admin(brokers);
+    let deleting = admin.delete_topics(&[name], &AdminOptions::new());
+    let results = pollster::block_on(deleting).expect("an answer");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let end = Instant::now() + PATIENCE;
+    while leader(brokers, name, 0).is_some() {
+        assert!(Instant::now() < end, "{name} is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The broker that leads a partition, by its node id.
+pub fn leader(brokers: &str, topic: &str, partition: i32) -> Option<i32> {
+    let metadata = consumer(brokers).fetch_metadata(Some(topic), PATIENCE).ok()?;
+    let topic = metadata.topics().iter().find(|it| it.name() == topic)?;
+    let partition = topic.partitions().iter().find(|it| it.id() == partition)?;
+    (partition.leader() >= 0).then_some(partition.leader())
+}
+
+/// Where a partition begins and ends.
+pub fn limits(brokers: &str, topic: &str, partition: i32) -> (i64, i64) {
+    consumer(brokers).fetch_watermarks(topic, partition, PATIENCE).expect("an answer")
+}
+
+/// Writes one message, as somebody else would.
+pub fn produce(brokers: &str, topic: &str, partition: i32, payload: &[u8]) {
+    let producer: BaseProducer = config(brokers).create().expect("a client");
+    let message: BaseRecord<'_, (), [u8]> = BaseRecord::to(topic).partition(partition);
+    assert!(producer.send(message.payload(payload)).is_ok(), "the client takes it");
+    producer.flush(PATIENCE).expect("the broker takes it");
+}

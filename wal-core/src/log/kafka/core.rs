@@ -1,0 +1,418 @@
+//! The one thread that owns every shard's term: it gathers batches into groups, hands them to producers, and answers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::Shared;
+use super::calls::Calls;
+use super::options::{MAX_DRIFT_MS, MAX_GROUP_BYTES, MAX_GROUPS_IN_FLIGHT};
+use super::producer::{EpochProducer, Report, Source};
+use super::read_back::read_back;
+use super::term::{Found, Question, Run, Step, Term, Ticket};
+use crate::id::{Epoch, Sequence, ShardId};
+use crate::limits::MAX_RECORD_BYTES;
+use crate::log::{AppendDone, Appended, LogError, ShardBatch};
+
+/// How often it is looked at whether an answer is overdue.
+const TICK: Duration = Duration::from_millis(250);
+/// How much later than the client library says itself that an append timed out.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long closing waits for what is on its way.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Producers that wait for an epoch to begin.
+const MAX_SPARES: usize = 4;
+/// How long nobody stands again after the clocks were found apart.
+const DRIFT_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the thread is told.
+pub(super) enum Input {
+    /// Batches; `refused` says why none of them may be taken.
+    Append { batches: Vec<ShardBatch>, refused: Option<String>, done: AppendDone },
+    /// A producer learned something.
+    Reported(Source, Report),
+    /// The log was read.
+    ReadBack(Source, Result<Found, LogError>),
+    /// A producer for an epoch to come, or nothing if none could be made.
+    Spare(Option<Box<EpochProducer>>),
+    /// Answer what can be answered, then end.
+    Close,
+}
+
+#[derive(Default)]
+struct Lane {
+    /// The newest epoch of which a batch was refused or is in doubt (clause 4).
+    barred: Epoch,
+    generation: u64,
+    term: Option<(Term, EpochProducer)>,
+    /// Batches that were not handed over yet.
+    waiting: VecDeque<ShardBatch>,
+    /// The last sequence of each group that is on its way, and since when.
+    groups: VecDeque<(Sequence, Instant)>,
+    /// This server's clock when the epoch's own record was handed over.
+    stood_ms: Option<i64>,
+}
+
+type Answers = Vec<(Ticket, Appended)>;
+
+pub(super) struct Core {
+    shared: Arc<Shared>,
+    input: Sender<Input>,
+    arrivals: Receiver<Input>,
+    lanes: BTreeMap<ShardId, Lane>,
+    calls: Calls,
+    /// Producers that wait for an epoch, and how many are being made.
+    spares: Vec<EpochProducer>,
+    coming: usize,
+    /// When and how the broker's clock was found apart from this server's.
+    drift: Option<(Instant, String)>,
+    closing: Option<Instant>,
+}
+
+impl Core {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        input: Sender<Input>,
+        arrivals: Receiver<Input>,
+    ) -> Self {
+        let mut core = Self {
+            shared,
+            input,
+            arrivals,
+            lanes: BTreeMap::new(),
+            calls: Calls::default(),
+            spares: Vec::new(),
+            coming: 0,
+            drift: None,
+            closing: None,
+        };
+        core.make_spares();
+        core
+    }
+
+    /// Has producers made for the epochs to come, elsewhere.
+    fn make_spares(&mut self) {
+        let wanted = MAX_SPARES.min(usize::from(self.shared.options.shards));
+        let missing = wanted.saturating_sub(self.spares.len() + self.coming);
+        if missing == 0 || self.closing.is_some() {
+            return;
+        }
+        let (shared, to) = (Arc::clone(&self.shared), self.input.clone());
+        let making = std::thread::Builder::new().name("log-producers".into()).spawn(move || {
+            for _ in 0..missing {
+                let spare = EpochProducer::new(&shared.options, to.clone()).ok();
+                let _ = to.send(Input::Spare(spare.map(Box::new))); // the log may be closed
+            }
+        });
+        if making.is_ok() {
+            self.coming += missing;
+        }
+    }
+
+    pub(super) fn work(mut self) {
+        loop {
+            let idle = self.calls.is_empty();
+            let received = if idle && self.closing.is_none() {
+                self.arrivals.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else if idle {
+                break;
+            } else {
+                self.arrivals.recv_timeout(TICK)
+            };
+            match received {
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.end_all("the log was closed");
+        // What came in behind the closing is answered too (clause 6).
+        while let Ok(input) = self.arrivals.try_recv() {
+            self.take(input);
+        }
+        self.spares.drain(..).for_each(EpochProducer::destroy);
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Append { batches, refused, done } => self.append(batches, refused, done),
+            Input::Reported(source, report) if self.is_current(source) => match report {
+                Report::Taken(run, broker_ms) => self.on_taken(source.shard, run, broker_ms),
+                Report::InDoubt(why) => self.end(source.shard, &why),
+            },
+            Input::ReadBack(source, found) if self.is_current(source) => {
+                self.on_found(source.shard, found);
+            }
+            // What a destroyed producer still says is of no use to anybody.
+            Input::Reported(..) | Input::ReadBack(..) => {}
+            Input::Spare(spare) => {
+                self.coming -= 1;
+                self.spares.extend(spare.map(|spare| *spare));
+            }
+            Input::Close => self.closing = Some(Instant::now()),
+        }
+    }
+
+    fn is_current(&self, source: Source) -> bool {
+        let lane = self.lanes.get(&source.shard);
+        lane.is_some_and(|lane| lane.generation == source.generation && lane.term.is_some())
+    }
+
+    fn append(&mut self, batches: Vec<ShardBatch>, refused: Option<String>, done: AppendDone) {
+        let call = self.calls.open(batches.iter().map(|batch| batch.shard).collect(), done);
+        if batches.is_empty() {
+            return self.calls.complete(call);
+        }
+        let closed = || self.closing.map(|_| "the log was closed".to_owned());
+        let lost = || self.shared.error_if_lost().err().map(|error| error.to_string());
+        let refused = refused.or_else(lost).or_else(closed);
+        for (slot, batch) in batches.into_iter().enumerate() {
+            let (shard, epoch, ticket) = (batch.shard, batch.epoch, Ticket { call, slot });
+            let admitted = match &refused {
+                Some(why) => Err(why.clone()),
+                None => self.admit(batch, ticket),
+            };
+            match admitted {
+                Ok(()) => self.hand_over(shard),
+                Err(why) => {
+                    let lane = self.lanes.entry(shard).or_default();
+                    lane.barred = lane.barred.max(epoch);
+                    self.calls.settle(ticket, Appended::Rejected { why });
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, batch: ShardBatch, ticket: Ticket) -> Result<(), String> {
+        let ShardBatch { shard, epoch, first, .. } = batch;
+        if shard.0 >= self.shared.options.shards {
+            return Err(format!("the log has {} shards", self.shared.options.shards));
+        }
+        if let Some(record) = batch.records().find(|record| record.len() > MAX_RECORD_BYTES) {
+            return Err(format!(
+                "a record of {} bytes is larger than {MAX_RECORD_BYTES}",
+                record.len()
+            ));
+        }
+        let lane = self.lanes.entry(shard).or_default();
+        if epoch <= lane.barred {
+            return Err("an earlier batch of the epoch was refused or in doubt".into());
+        }
+        let current = lane.term.as_ref().map(|(term, _)| (term.epoch, term.next()));
+        match current {
+            Some((of, next)) if of == epoch && next == first => {}
+            Some((of, next)) if of == epoch => {
+                return Err(format!("record {next} is due, and this is record {first}"));
+            }
+            Some((of, _)) if of > epoch => return Err(format!("epoch {of} has begun")),
+            Some(_) | None => self.begin(shard, epoch, first)?,
+        }
+        let lane = self.lanes.entry(shard).or_default();
+        let (term, _) = lane.term.as_mut().expect("the epoch has begun");
+        term.push(ticket, first, batch.ends.len() as u64);
+        lane.waiting.push_back(batch);
+        Ok(())
+    }
+
+    /// A new epoch: a new producer, and the old one's is destroyed.
+    fn begin(&mut self, shard: ShardId, epoch: Epoch, first: Sequence) -> Result<(), String> {
+        if first != Sequence(0) {
+            return Err(format!("an epoch begins with record 0, not with record {first}"));
+        }
+        if let Some((_, why)) = self.drift.as_ref().filter(|(at, _)| at.elapsed() < DRIFT_PAUSE) {
+            return Err(why.clone());
+        }
+        self.end(shard, "a later epoch began");
+        let producer = self.producer().map_err(|error| error.to_string())?;
+        let lane = self.lanes.entry(shard).or_default();
+        producer.serve(Source { shard, generation: lane.generation });
+        lane.term = Some((Term::new(epoch), producer));
+        Ok(())
+    }
+
+    fn producer(&mut self) -> Result<EpochProducer, LogError> {
+        while let Some(spare) = self.spares.pop() {
+            self.make_spares();
+            if !spare.has_failed() {
+                return Ok(spare);
+            }
+            spare.destroy();
+        }
+        self.make_spares();
+        EpochProducer::new(&self.shared.options, self.input.clone())
+    }
+
+    /// Hands over what waits, if few enough groups are on their way.
+    fn hand_over(&mut self, shard: ShardId) {
+        let Some(lane) = self.lanes.get_mut(&shard) else { return };
+        let Some((term, producer)) = &mut lane.term else { return };
+        let mut failed = None;
+        while lane.groups.len() < MAX_GROUPS_IN_FLIGHT && failed.is_none() {
+            let (mut bytes, mut last) = (0, None);
+            while let Some(batch) = lane.waiting.pop_front() {
+                if batch.first == Sequence(0) {
+                    lane.stood_ms = Some((self.shared.options.wall_ms)());
+                }
+                let end = Sequence(batch.first.0 + batch.ends.len() as u64 - 1);
+                term.handed_over(end);
+                last = Some(end);
+                self.shared.counters.sent(&batch);
+                if let Err(why) = producer.send(&batch) {
+                    failed = Some(why);
+                    break;
+                }
+                bytes += batch.bytes.len();
+                if bytes >= MAX_GROUP_BYTES {
+                    break;
+                }
+            }
+            let Some(last) = last else { break };
+            lane.groups.push_back((last, Instant::now()));
+            self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(why) = failed {
+            self.end(shard, &why);
+        }
+    }
+
+    fn on_taken(&mut self, shard: ShardId, run: Run, broker_ms: Option<i64>) {
+        let now_ms = (self.shared.options.wall_ms)();
+        let Some(lane) = self.lanes.get_mut(&shard) else { return };
+        let Some((term, _)) = &mut lane.term else { return };
+        let last = Sequence(run.first.0 + run.count - 1);
+        while lane.groups.front().is_some_and(|(of, _)| *of <= last) {
+            lane.groups.pop_front();
+        }
+        if run.first == Sequence(0)
+            && let (Some(broker_ms), Some(sent_ms)) = (broker_ms, lane.stood_ms)
+            && let Some(why) = drift(sent_ms, broker_ms, now_ms)
+        {
+            self.drift = Some((Instant::now(), why.clone()));
+            return self.end(shard, &why);
+        }
+        let mut answers = Answers::new();
+        let step = term.on_run(run, &mut answers);
+        self.carry_out(shard, step, answers);
+    }
+
+    fn on_found(&mut self, shard: ShardId, found: Result<Found, LogError>) {
+        let Some(lane) = self.lanes.get_mut(&shard) else { return };
+        let Some((term, _)) = &mut lane.term else { return };
+        let mut answers = Answers::new();
+        match found {
+            Ok(found) => {
+                let step = term.on_found(&found, &mut answers);
+                self.carry_out(shard, step, answers);
+            }
+            Err(LogError::Lost { what, .. }) => self.lose(what),
+            Err(error) => self.end(shard, &format!("the log could not be read back: {error}")),
+        }
+    }
+
+    fn carry_out(&mut self, shard: ShardId, step: Step, answers: Answers) {
+        if let Some((term, _)) = self.lanes.get(&shard).and_then(|lane| lane.term.as_ref()) {
+            self.shared.learn_end(shard, term.end());
+        }
+        for (ticket, answer) in answers {
+            self.calls.settle(ticket, answer);
+        }
+        match step {
+            Step::Go => self.hand_over(shard),
+            Step::Read(question) => self.read(shard, question),
+            Step::Over(why) => self.end(shard, &why),
+            Step::Lost(what) => self.lose(what),
+        }
+    }
+
+    fn read(&mut self, shard: ShardId, question: Question) {
+        let Some(lane) = self.lanes.get(&shard) else { return };
+        let source = Source { shard, generation: lane.generation };
+        let (shared, to) = (Arc::clone(&self.shared), self.input.clone());
+        shared.counters.read_backs.fetch_add(1, Ordering::Relaxed);
+        let reading = std::thread::Builder::new().name("log-read-back".into()).spawn(move || {
+            let found = read_back(&shared, shard, question);
+            let _ = to.send(Input::ReadBack(source, found)); // the log may be closed
+        });
+        if let Err(error) = reading {
+            self.end(shard, &format!("cannot start a thread: {error}"));
+        }
+    }
+
+    /// Ends the term of a shard: what was handed over is in doubt, and so the epoch is over.
+    fn end(&mut self, shard: ShardId, why: &str) {
+        let lane = self.lanes.entry(shard).or_default();
+        let Some((mut term, producer)) = lane.term.take() else { return };
+        tracing::info!(%shard, epoch = %term.epoch, why, "an epoch's producer ends");
+        lane.barred = lane.barred.max(term.epoch);
+        lane.generation += 1;
+        lane.waiting.clear();
+        lane.groups.clear();
+        lane.stood_ms = None;
+        producer.destroy();
+        let mut answers = Answers::new();
+        term.end_in_doubt(why, &mut answers);
+        self.shared.counters.terms_ended.fetch_add(1, Ordering::Relaxed);
+        for (ticket, answer) in answers {
+            self.calls.settle(ticket, answer);
+        }
+    }
+
+    fn end_all(&mut self, why: &str) {
+        let shards: Vec<ShardId> = self.lanes.keys().copied().collect();
+        for shard in shards {
+            self.end(shard, why);
+        }
+    }
+
+    /// The log is another one: nothing may be appended to it by anybody who remembers the old one.
+    fn lose(&mut self, what: String) {
+        let why = self.shared.lose(what).to_string();
+        tracing::error!("{why}");
+        self.end_all(&why);
+    }
+
+    fn tick(&mut self) {
+        let patience = self.shared.options.append_timeout + GRACE;
+        let overdue =
+            |lane: &Lane| lane.groups.front().is_some_and(|(_, since)| since.elapsed() > patience);
+        let late: Vec<ShardId> =
+            self.lanes.iter().filter(|(_, lane)| overdue(lane)).map(|(shard, _)| *shard).collect();
+        for shard in late {
+            self.end(shard, &format!("nobody answered for {patience:?}"));
+        }
+        if self.closing.is_some_and(|since| since.elapsed() > CLOSE_PATIENCE) {
+            self.end_all("the log was closed before an answer came");
+        }
+    }
+}
+
+/// Why this server may not lead, if the broker took its epoch's record at a time that its clock does not know.
+fn drift(sent_ms: i64, broker_ms: i64, now_ms: i64) -> Option<String> {
+    let apart = if broker_ms < sent_ms { sent_ms - broker_ms } else { (broker_ms - now_ms).max(0) };
+    (apart > MAX_DRIFT_MS).then(|| {
+        let side = if broker_ms < sent_ms { "ahead of" } else { "behind" };
+        format!(
+            "this server's clock is {apart} ms or more {side} the broker's, {MAX_DRIFT_MS} ms may be; \
+             synchronize both clocks"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drift;
+
+    #[test]
+    fn clocks_that_are_apart_are_told_from_answers_that_took_long() {
+        assert_eq!(drift(1_000, 1_000, 1_002), None);
+        assert_eq!(drift(1_000, 600, 1_002), None);
+        assert_eq!(drift(1_000, 20_000, 31_000), None, "the answer took half a minute");
+        let ahead = drift(1_000, 400, 1_002).expect("600 ms apart");
+        assert!(ahead.contains("600 ms or more ahead of"), "{ahead}");
+        let behind = drift(1_000, 1_700, 1_002).expect("698 ms apart");
+        assert!(behind.contains("698 ms or more behind"), "{behind}");
+    }
+}
