@@ -18,7 +18,7 @@ use participant::engine::Leadership;
 use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
 use wal_core::log::{IntentLog, LogError};
-use wal_core::namespace::{LogKind, Namespace};
+use wal_core::namespace::{LogKind, Namespace, StoreKind};
 use wal_core::record::{Acceptor, Body, Record, Verdict, decode};
 use wal_core::{Position, Sequence, ShardId, TxnId};
 
@@ -152,6 +152,9 @@ impl Serve for Embedded {
                 return Err(format!("a server keeps no {kind:?} log; set `log.kind` to embedded"));
             }
         };
+        if namespace.store().kind != StoreKind::Embedded {
+            return Err("this server keeps its tables in files; set `store.kind` to embedded".into());
+        }
         let store = EmbeddedStore::open(&folder.join("tables"), EmbeddedOptions::default());
         let running = coordinator::runtime::start(Parts {
             namespace: Arc::clone(&namespace),

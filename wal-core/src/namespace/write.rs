@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::Namespace;
+use super::{Namespace, StoreKind};
 use super::settings::{Numbers, Word};
 
 impl Namespace {
@@ -12,6 +12,21 @@ impl Namespace {
         let mut out = format!("name = {}\nshards = {}\n", basic(&self.name), self.shards);
         let kind = [("kind", self.log.kind.word())];
         section(&mut out, "log", &kind, &self.log);
+        let store = &self.store;
+        section(&mut out, "store", &[("kind", store.kind.word())], store);
+        if store.kind == StoreKind::Cassandra {
+            let points: Vec<String> = store.contact_points.iter().map(|p| basic(p)).collect();
+            let words = [
+                ("contact_points", format!("[{}]", points.join(", "))),
+                ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
+                ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
+                ("own_keyspace", basic(&store.own_keyspace)),
+                ("create_tables", store.create_tables.to_string()),
+            ];
+            for (key, value) in words.iter().filter(|(_, value)| !value.is_empty()) {
+                writeln!(out, "{key} = {value}").expect("a string takes all");
+            }
+        }
         section(&mut out, "limits", &[], &self.limits);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
         for table in &self.tables {
