@@ -14,6 +14,8 @@
 //!    succeeds. [`StoreError::Refused`] is for good (a column dropped); all else is transient.
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
+#[cfg(feature = "cassandra")]
+pub mod cassandra;
 pub mod conformance;
 mod draw;
 pub mod embedded;
