@@ -1,0 +1,29 @@
+//! Real servers on loopback, without containers: Kafka, Cassandra and PostgreSQL, fetched once into the
+//! user's cache folder, started on free addresses in temporary folders, and gone with the process that
+//! started them.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use handfast_stack::{Server, Stack, StackSpec};
+//!
+//! let stack = Stack::start(&StackSpec { kafka: 3, ..StackSpec::default() })?;
+//! println!("bootstrap.servers={}", stack.kafka_bootstrap());
+//! stack.kill9(Server::Kafka(0))?;
+//! println!("a broker was back after {:?}", stack.restart(Server::Kafka(0))?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod cassandra;
+mod fetch;
+mod kafka;
+mod kept;
+mod network;
+mod plan;
+mod process;
+mod stack;
+mod wire;
+
+pub use fetch::{CASSANDRA, Engine, KAFKA, cache};
+pub use network::Network;
+pub use stack::{Jit, Server, ServerState, Stack, StackSpec};
