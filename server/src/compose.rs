@@ -153,7 +153,9 @@ impl Serve for Embedded {
             }
         };
         if namespace.store().kind != StoreKind::Embedded {
-            return Err("this server keeps its tables in files; set `store.kind` to embedded".into());
+            return Err(
+                "this server keeps its tables in files; set `store.kind` to embedded".into()
+            );
         }
         let store = EmbeddedStore::open(&folder.join("tables"), EmbeddedOptions::default());
         let running = coordinator::runtime::start(Parts {

@@ -11,8 +11,8 @@
 //!    live cell with its write time, and whether there is a row. An absent row is
 //!    [`wal_core::Row::default`].
 //! 4. **Sync.** When [`TableStore::sync`] returns, everything applied before it was called survives the
-//!    loss of power (Cassandra: of any minority of replicas; a log that feeds it keeps records for a
-//!    minute longer). Until then it survives the crash of the process or is in the log.
+//!    loss of power (Cassandra: of a minority of replicas, or of all of them if their commit logs are
+//!    not periodic). Until then it survives the crash of the process or is in the log.
 //! 5. **Failure.** A failed apply may have been applied in part or later: it is tried again until it
 //!    succeeds. [`StoreError::Refused`] is for good (a column dropped) and of one mutation, which is not
 //!    applied at all; what was given beside it may have been. All else is transient.

@@ -41,8 +41,9 @@ const NOT_IN_ENGINES: [&str; 16] = [
 ];
 
 /// Where each outside system's crate may be named.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("fjall::", &["participant/src/store/embedded/"]),
+    ("scylla::", &["participant/src/store/cassandra/"]),
     ("sqlx::", &["control/"]),
     ("rusqlite::", &[]),
     (

@@ -255,7 +255,11 @@ fn what_is_wrong_with_a_cluster_is_told_with_its_place() {
         ("datacenter", "datacentre", "store.datacentre: unknown key: did you mean \"datacenter\"?"),
         ("keyspace = \"bank\"", "", "table[0].cql: accounts is in no keyspace"),
         ("keyspace = \"bank\"", "keyspace = \"b-k\"", "store.keyspace: \"b-k\" is not a keyspace"),
-        ("datacenter", "create_tables = 1\ndatacenter", "store.create_tables: expected true or false"),
+        (
+            "datacenter",
+            "create_tables = 1\ndatacenter",
+            "store.create_tables: expected true or false",
+        ),
         ("datacenter", "concurrency = 0\ndatacenter", "store.concurrency: expected a whole number"),
     ] {
         let found = replaced(from, to);

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Namespace, StoreKind};
 use super::settings::{Numbers, Word};
+use super::{Namespace, StoreKind};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.

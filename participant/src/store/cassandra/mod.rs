@@ -204,8 +204,8 @@ impl TableStore for CassandraStore {
         self.cluster.block_on(self.apply_mutations(mutations))
     }
 
-    /// Nothing is left to be done: a quorum of replicas has taken whatever was answered. Their commit logs
-    /// may reach the disk some seconds later; the intent log keeps records for at least a minute longer.
+    /// Nothing is left to be done: a quorum of replicas has taken whatever was answered. How soon their
+    /// commit logs reach their disks is the cluster's setting; see clause 4.
     fn sync(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -287,5 +287,5 @@ impl Registry {
 
 fn since_text(since: Option<CqlTimestamp>) -> String {
     let Some(CqlTimestamp(millis)) = since else { return "an unknown time".to_owned() };
-    wal_core::value::Value::Timestamp(millis).to_string()
+    wal_core::value::Value::Timestamp(millis).to_string().trim_matches('\'').to_owned()
 }

@@ -11,7 +11,7 @@ const GOOD: &str = "CREATE TABLE good (id text PRIMARY KEY, v bigint)";
 
 /// Opens a namespace and returns what is wrong with its tables, one text each.
 fn problems(scene: &Scene<'_>, more: &str, cql: &[&str]) -> Vec<String> {
-    let namespace = namespace(scene.stack, "drift", "schema", more, cql);
+    let namespace = namespace(scene.stack, "drift", "differ", more, cql);
     match cassandra::open(&namespace, 1, None) {
         Ok(opened) => {
             let names = opened.store.table_names().collect::<Vec<_>>();
@@ -32,25 +32,25 @@ pub(crate) fn every_difference_is_refused_and_its_fix_mends_it(scene: &Scene<'_>
     // No keyspace.
     let found = problems(scene, "", &[GOOD]);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with("schema: the keyspace is not there"), "{found:#?}");
+    assert!(found[0].starts_with("differ: the keyspace is not there"), "{found:#?}");
     scene.cql.run(&fixes(&found[0]).replace(": 3}", ": 1}"));
     // No table: refused with its statement, or created where that was asked for.
     let found = problems(scene, "", &[GOOD]);
-    assert!(found[0].starts_with("schema.good: the table is not there"), "{found:#?}");
+    assert!(found[0].starts_with("differ.good: the table is not there"), "{found:#?}");
     scene.cql.run(&fixes(&found[0]));
     assert!(problems(scene, "", &[GOOD]).is_empty());
     let asked = "CREATE TABLE asked (id text PRIMARY KEY, v bigint) WITH comment = 'kept'";
     assert!(problems(scene, "create_tables = true", &[GOOD, asked]).is_empty());
-    let comment = "SELECT comment FROM system_schema.tables WHERE keyspace_name = 'schema' AND \
+    let comment = "SELECT comment FROM system_schema.tables WHERE keyspace_name = 'differ' AND \
                    table_name = 'asked'";
     assert_eq!(scene.cql.rows::<(String,)>(comment), [("kept".to_owned(),)]);
     // Each of these has a statement that mends it.
     for (change, expected) in [
-        ("ALTER TABLE schema.good DROP v", "the column \"v\" is not there"),
-        ("ALTER TABLE schema.good ADD \"X y\" int", "does not know the column \"X y\""),
-        ("ALTER TABLE schema.good ADD tags set<text>", "set<text>, which is not supported"),
-        ("ALTER TABLE schema.good WITH gc_grace_seconds = 3600", "gc_grace_seconds is 3600"),
-        ("ALTER TABLE schema.good WITH default_time_to_live = 60", "expire by themselves"),
+        ("ALTER TABLE differ.good DROP v", "the column \"v\" is not there"),
+        ("ALTER TABLE differ.good ADD \"X y\" int", "does not know the column \"X y\""),
+        ("ALTER TABLE differ.good ADD tags set<text>", "set<text>, which is not supported"),
+        ("ALTER TABLE differ.good WITH gc_grace_seconds = 3600", "gc_grace_seconds is 3600"),
+        ("ALTER TABLE differ.good WITH default_time_to_live = 60", "expire by themselves"),
     ] {
         scene.cql.run(change);
         // Asked to create tables or not, it never alters one.
@@ -63,17 +63,17 @@ pub(crate) fn every_difference_is_refused_and_its_fix_mends_it(scene: &Scene<'_>
         assert!(problems(scene, "", &[GOOD]).is_empty(), "{change}");
     }
     // These have none: another table, or another namespace file.
-    scene.cql.run("CREATE TABLE schema.counted (id text PRIMARY KEY, v counter)");
-    scene.cql.run("CREATE TABLE schema.keyed (a text, id text, v int, PRIMARY KEY (a, id))");
+    scene.cql.run("CREATE TABLE differ.counted (id text PRIMARY KEY, v counter)");
+    scene.cql.run("CREATE TABLE differ.keyed (a text, id text, v int, PRIMARY KEY (a, id))");
     let counted = "CREATE TABLE counted (id text PRIMARY KEY, v bigint)";
     let keyed = "CREATE TABLE keyed (id text PRIMARY KEY, a text, v bigint)";
     let found = problems(scene, "", &[GOOD, counted, keyed]);
     for expected in [
-        "schema.counted: it is a counter table",
-        "schema.counted: the column \"v\" is counter in the cluster and bigint",
-        "schema.keyed: the column \"v\" is int in the cluster and bigint in the namespace",
-        "schema.keyed: the column \"id\" is clustering 0 in the cluster and partition_key 0",
-        "schema.keyed: the column \"a\" is partition_key 0 in the cluster and regular",
+        "differ.counted: it is a counter table",
+        "differ.counted: the column \"v\" is counter in the cluster and bigint",
+        "differ.keyed: the column \"v\" is int in the cluster and bigint in the namespace",
+        "differ.keyed: the column \"id\" is clustering 0 in the cluster and partition_key 0",
+        "differ.keyed: the column \"a\" is partition_key 0 in the cluster and regular",
     ] {
         assert!(
             found.iter().any(|problem| problem.starts_with(expected)),
