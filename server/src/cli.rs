@@ -134,9 +134,57 @@ pub(crate) struct ServeArgs {
     /// Namespace file to create at start if there is no namespace of its name; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) namespace: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// How long to go on with what is in work after a signal to stop
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub(crate) drain: Duration,
+}
+
+/// One server of several.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterArgs {
+    /// Database of the control plane: postgres://user@host/database [default: a file in the data folder]
+    #[arg(long, env = "HANDFAST_CONTROL", value_name = "URL")]
+    pub(crate) control: Option<String>,
+    /// Address for the other servers of the cluster; without it this server is alone
+    #[arg(long, env = "HANDFAST_PEER_LISTEN", value_name = "ADDRESS")]
+    pub(crate) peer_listen: Option<std::net::SocketAddr>,
+    /// Where the others reach that [default: the address itself]
+    #[arg(long, env = "HANDFAST_PEER_ADDRESS", value_name = "HOST:PORT", requires = "peer_listen")]
+    pub(crate) peer_address: Option<String>,
+    /// Another server's peer address, to learn of all the others from; may be repeated
+    #[arg(
+        long,
+        env = "HANDFAST_PEERS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "peer_listen"
+    )]
+    pub(crate) peer: Vec<String>,
+    /// Name of the cluster: the same for all its servers, another for every other deployment
+    #[arg(
+        long = "cluster",
+        env = "HANDFAST_CLUSTER",
+        default_value = "handfast",
+        value_name = "NAME"
+    )]
+    pub(crate) name: String,
+    /// What this server does in the cluster
+    #[arg(long, env = "HANDFAST_ROLE", value_enum, default_value = "both")]
+    pub(crate) role: Role,
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Takes clients' calls and leads shards
+    Both,
+    /// Takes clients' calls only
+    Gateway,
+    /// Leads shards; takes clients' calls too, if any are sent to it
+    Participant,
 }
 
 #[derive(Clone, Debug, Args)]

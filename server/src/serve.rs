@@ -2,20 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use coordinator::service::peers::{PeerOptions, Peers};
 use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cli::ServeArgs;
-use crate::compose::System;
+use crate::cli::{ClusterArgs, Role, ServeArgs};
+use crate::compose::{Member, System};
 use crate::exit::Failure;
 use crate::http::{Readiness, routes, start_metrics};
 
+/// Bytes of one message between servers: many requests together, each as large as a transaction may be.
+const MAX_PEER_MESSAGE_BYTES: usize = 256 << 20;
 /// How long connections may take to close once everything is answered.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -23,6 +27,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 struct Ports {
     grpc: TcpListener,
     http: TcpListener,
+    peers: Option<TcpListener>,
 }
 
 /// `handfast serve`.
@@ -31,6 +36,10 @@ pub(crate) async fn command(args: ServeArgs) -> Result<(), Failure> {
     let ports = Ports {
         grpc: bind(args.listen, "--listen").await?,
         http: bind(args.http, "--http").await?,
+        peers: match args.cluster.peer_listen {
+            Some(address) => Some(bind(address, "--peer-listen").await?),
+            None => None,
+        },
     };
     serve(&args, ports, signals).await.map_err(Failure::from)
 }
@@ -77,7 +86,9 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let operators = routes(readiness.clone(), start_metrics()?);
     tokio::spawn(async move { axum::serve(ports.http, operators).await });
     tracing::info!(data = %args.data.display(), "opening");
-    let system = System::open(&args.data, address.to_string()).await?;
+    let member = ports.peers.map(|listener| join(&args.cluster, listener)).transpose()?;
+    let control = args.cluster.control.as_deref();
+    let system = System::open(&args.data, address.to_string(), control, member).await?;
     create_missing(&system, &args.namespace).await?;
 
     let limits = ServiceLimits::default();
@@ -105,6 +116,25 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
         () = signals.next() => anyhow::bail!("stopped at once by a second signal"),
     }
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Begins to listen for the other servers and to look for them.
+fn join(args: &ClusterArgs, listener: TcpListener) -> anyhow::Result<Member> {
+    let address: Arc<str> = match &args.peer_address {
+        Some(address) => address.as_str().into(),
+        None => listener.local_addr()?.to_string().into(),
+    };
+    let peers = Peers::start(PeerOptions {
+        cluster: args.name.clone(),
+        address: address.clone(),
+        seeds: args.peer.iter().map(|peer| peer.as_str().into()).collect(),
+        max_message_bytes: MAX_PEER_MESSAGE_BYTES,
+    });
+    tracing::info!(cluster = args.name, %address, "listening for the other servers");
+    let router = tonic::transport::Server::builder().add_service(peers.service());
+    tokio::spawn(router.serve_with_incoming(connections(listener))); // until the process ends
+    let participates = args.role != Role::Gateway;
+    Ok(Member { cluster: args.name.clone(), peers, address, participates })
 }
 
 /// Comes back when a namespace has failed: a server that cannot commit is better restarted than left

@@ -43,6 +43,10 @@ pub const DEFAULT_REMEMBERED_IDS: u64 = 500_000;
 pub const DEFAULT_OVERLAY_BYTES: u64 = 64 << 20;
 /// Bytes of applied rows of one namespace that are kept in memory.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
+/// Batches and reads that a server has under way at once in a cluster of tables.
+pub const DEFAULT_STORE_CONCURRENCY: u64 = 64;
+/// How long one request to a cluster of tables may take, milliseconds.
+pub const DEFAULT_STORE_REQUEST_TIMEOUT_MS: u64 = 3_000;
 /// Rows of one flush to the table store.
 pub const DEFAULT_FLUSH_ROWS: u64 = 1_024;
 /// Bytes of a preallocated file of the embedded log.

@@ -79,10 +79,17 @@ pub struct Row {
     pub marker_at: Option<Timestamp>,
     /// Cells sorted by column, at most one each, tombstones included.
     pub cells: Vec<Cell>,
+    /// Whether the store that this was read from cannot tell if there is a marker: CQL shows none, and
+    /// a row with live cells is returned with or without one. See [`Self::is_decided`].
+    pub marker_unknown: bool,
 }
 
 impl Row {
-    /// Merges `delta` in, by Cassandra's rules.
+    /// The write time of a marker that is known to be there, but not since when: before every other.
+    pub const SOME_TIME: Timestamp = Timestamp(i64::MIN);
+
+    /// Merges `delta` in, by Cassandra's rules. What `delta` does not know of its marker is not taken
+    /// over: the row that was read is merged into, never in.
     pub fn merge(&mut self, delta: &Row) {
         if delta.deleted_at > self.deleted_at {
             self.deleted_at = delta.deleted_at;
@@ -91,6 +98,7 @@ impl Row {
             if self.marker_at <= covered {
                 self.marker_at = None;
             }
+            self.marker_unknown = false;
         }
         if delta.marker_at > self.marker_at && delta.marker_at > self.deleted_at {
             self.marker_at = delta.marker_at;
@@ -116,6 +124,29 @@ impl Row {
     /// Whether a CQL `SELECT` would return the row.
     pub fn exists(&self) -> bool {
         self.marker_at.is_some() || self.cells.iter().any(|cell| cell.value.is_some())
+    }
+
+    /// Whether what is here tells if the row exists. If it does not, every live cell that was read has
+    /// been deleted since, and the store must be asked again once it knows: it then shows the row if
+    /// there is a marker, and nothing if there is none.
+    pub fn is_decided(&self) -> bool {
+        !self.marker_unknown || self.exists()
+    }
+
+    /// What a reader of plain CQL sees of the row: live cells and their write times, and whether there
+    /// is a row at all. Tombstones are not shown, nor when a marker was written; a row without live
+    /// cells has one, of [`Self::SOME_TIME`].
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let cells: Vec<Cell> =
+            self.cells.iter().filter(|cell| cell.value.is_some()).cloned().collect();
+        let only_marker = cells.is_empty() && self.marker_at.is_some();
+        Self {
+            deleted_at: None,
+            marker_at: only_marker.then_some(Self::SOME_TIME),
+            marker_unknown: !cells.is_empty(),
+            cells,
+        }
     }
 
     /// The live value of a column.
@@ -184,7 +215,7 @@ mod tests {
                 row.merge(&Row {
                     deleted_at: deleted.map(Timestamp),
                     marker_at: marker.map(Timestamp),
-                    cells: Vec::new(),
+                    ..Row::default()
                 });
                 for cell in cells {
                     row.merge(&Row { cells: vec![cell], ..Row::default() });
@@ -208,6 +239,34 @@ mod tests {
             prop_assert_eq!(&once, &merged(deltas.iter().rev()));
             prop_assert_eq!(&once, &merged(deltas.iter().chain(&deltas)));
         }
+    }
+
+    #[test]
+    fn a_row_that_lost_its_last_live_cell_is_undecided_until_it_is_deleted_or_inserted() {
+        let put = Cell { column: ColumnId(1), timestamp: Timestamp(8), value: Some(Bytes::new()) };
+        let mut read = Row { cells: vec![put.clone()], ..Row::default() }.shown();
+        assert!(read.is_decided() && read.exists());
+        let late = Cell { timestamp: Timestamp(16), value: None, ..put };
+        read.merge(&Row { cells: vec![late], ..Row::default() });
+        assert!(!read.is_decided());
+        for (delta, exists) in [
+            (Row { deleted_at: Some(Timestamp(24)), ..Row::default() }, false),
+            (Row { marker_at: Some(Timestamp(24)), ..Row::default() }, true),
+        ] {
+            let merged = merged([&read, &delta]);
+            let mut decided = read.clone();
+            decided.merge(&delta);
+            assert!(decided.is_decided());
+            assert_eq!((decided.exists(), merged.exists()), (exists, exists));
+        }
+    }
+
+    #[test]
+    fn a_row_of_nothing_but_a_marker_is_shown_and_is_covered_by_a_later_deletion() {
+        let mut read = Row { marker_at: Some(Timestamp(8)), ..Row::default() }.shown();
+        assert!(read.exists() && read.is_decided());
+        read.merge(&Row { deleted_at: Some(Timestamp(16)), ..Row::default() });
+        assert!(!read.exists());
     }
 
     #[test]

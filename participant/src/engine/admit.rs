@@ -122,7 +122,8 @@ impl<R: Rules> ShardEngine<R> {
         at_hand
     }
 
-    /// Whether one row is in memory; asks for it otherwise, once.
+    /// Whether one row is in memory; asks for it otherwise, once, or again at the next tick where the
+    /// store's answer did not tell whether it exists: it will when it holds what the overlay holds.
     pub(super) fn row_at_hand(
         &mut self,
         age: Age,
@@ -137,6 +138,8 @@ impl<R: Rules> ShardEngine<R> {
             if self.rows.load(key, age) {
                 self.to_read.push(key.clone());
             }
+        } else if self.rows.load_again(key, age) {
+            self.checkpointer.reread.push(key.clone());
         }
         false
     }

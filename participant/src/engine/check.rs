@@ -124,6 +124,7 @@ fn delta(write: &WriteOp, timestamp: Timestamp, adds: &mut std::slice::Iter<'_, 
             deleted_at: None,
             marker_at: insert.then(|| timestamp.of_put()),
             cells: cells.iter().map(|cell| cell_at(cell, timestamp, adds)).collect(),
+            ..Row::default()
         },
     }
 }

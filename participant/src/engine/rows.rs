@@ -59,11 +59,11 @@ fn entry_bytes(key: &RowKey, row: &Row) -> usize {
 }
 
 impl RowTable {
-    /// The row, if all of it is in memory.
+    /// The row, if all of it is in memory, and whether it exists is known.
     pub(super) fn get(&mut self, key: &RowKey) -> Option<&Row> {
         let entry = self.entries.get_mut(key)?;
         entry.used = true;
-        entry.complete.then_some(&entry.row)
+        (entry.complete && entry.row.is_decided()).then_some(&entry.row)
     }
 
     /// The row, or an absent one, without having read the store (for what only needs write times).
@@ -115,6 +115,25 @@ impl RowTable {
         match &mut entry.loading {
             Some(waiters) => {
                 waiters.push(waiter);
+                false
+            }
+            None => {
+                entry.loading = Some(SmallVec::from_slice(&[waiter]));
+                entry.pins += 1;
+                true
+            }
+        }
+    }
+
+    /// Notes that a waiter that has had the row read must have it read again, because what was read does
+    /// not tell whether it exists; true if a read must be started. Its pin stays as it is.
+    pub(super) fn load_again(&mut self, key: &RowKey, waiter: Age) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        match &mut entry.loading {
+            Some(waiters) => {
+                if !waiters.contains(&waiter) {
+                    waiters.push(waiter);
+                }
                 false
             }
             None => {

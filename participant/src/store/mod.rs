@@ -6,14 +6,20 @@
 //!    again, in any order, at any time, changes nothing.
 //! 2. **Visibility.** Once an apply was answered, every later read sees it (Cassandra: LOCAL_QUORUM).
 //!    A row mutation is applied whole or, for a reader, not yet.
-//! 3. **Reads** return, for every key asked and in that order, the merged row with tombstones that the
-//!    store still knows; an absent row is [`wal_core::Row::default`].
+//! 3. **Reads** return, for every key asked and in that order, the merged row: either with everything
+//!    that the store still knows of it, or as [`wal_core::Row::shown`] says, which is what CQL shows: every
+//!    live cell with its write time, and whether there is a row. An absent row is
+//!    [`wal_core::Row::default`].
 //! 4. **Sync.** When [`TableStore::sync`] returns, everything applied before it was called survives the
-//!    loss of power. Until then it survives the crash of the process or is in the log.
+//!    loss of power (Cassandra: of a minority of replicas, or of all of them if their commit logs are
+//!    not periodic). Until then it survives the crash of the process or is in the log.
 //! 5. **Failure.** A failed apply may have been applied in part or later: it is tried again until it
-//!    succeeds. [`StoreError::Refused`] is for good (a column dropped); all else is transient.
+//!    succeeds. [`StoreError::Refused`] is for good (a column dropped) and of one mutation, which is not
+//!    applied at all; what was given beside it may have been. All else is transient.
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
+#[cfg(feature = "cassandra")]
+pub mod cassandra;
 pub mod conformance;
 mod draw;
 pub mod embedded;

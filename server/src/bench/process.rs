@@ -53,7 +53,7 @@ pub(super) struct InProcess {
 
 impl InProcess {
     pub(super) async fn start(folder: &Path, args: &BenchArgs) -> anyhow::Result<Self> {
-        let system = System::open(folder, "in process".to_owned()).await?;
+        let system = System::open(folder, "in process".to_owned(), None, None).await?;
         if system.backend.namespace(NAMESPACE).is_none() {
             system.control.create(&workload::namespace_file(args.retain_mib << 20)).await?;
         }

@@ -41,9 +41,10 @@ const NOT_IN_ENGINES: [&str; 16] = [
 ];
 
 /// Where each outside system's crate may be named.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("fjall::", &["participant/src/store/embedded/"]),
     ("rdkafka::", &["wal-core/src/log/kafka/"]),
+    ("scylla::", &["participant/src/store/cassandra/"]),
     ("sqlx::", &["control/"]),
     ("rusqlite::", &[]),
     (

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coordinator::interface::CommitEvent;
 use participant::engine::{HaltReason, IoId, ShardCommand, ShardConfig, ShardEvent};
 use participant::message::Origin;
-use wal_core::{Epoch, Position, RowKey, RowMutation, ShardId};
+use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::failure::{Check, Failure};
@@ -231,7 +231,13 @@ impl World {
         io: IoId,
         keys: &[RowKey],
     ) -> Result<(), Failure> {
-        let rows = keys.iter().map(|key| self.store.read(key, &mut self.rng)).collect();
+        // The tables of a cluster are Cassandra's, which shows neither tombstones nor markers.
+        let shown = self.plan.flavour == Flavour::Cluster;
+        let read = |key: &RowKey| {
+            let row = self.store.read(key, &mut self.rng);
+            if shown { row.shown() } else { row }
+        };
+        let rows: Vec<Row> = keys.iter().map(read).collect();
         let mut back = 1 + self.rng.below(self.plan.store_us);
         if self.fires(Fault::ReadSlow) {
             back += self.rng.range(10_000..400_000);

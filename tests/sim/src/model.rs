@@ -81,6 +81,7 @@ pub(crate) fn delta(op: &RowOp, at: Timestamp, adds: &mut impl Iterator<Item = B
                     Cell { column: cell.column(), timestamp, value }
                 })
                 .collect(),
+            ..Row::default()
         },
     }
 }

@@ -70,6 +70,13 @@ impl CreateTable {
         &self.name
     }
 
+    /// The same table in a keyspace; one that it names already stays.
+    #[must_use]
+    pub fn in_keyspace(mut self, keyspace: &str) -> Self {
+        self.keyspace.get_or_insert_with(|| keyspace.to_owned());
+        self
+    }
+
     /// Names and types, in the order of the statement.
     pub fn columns(&self) -> &[(String, ColumnType)] {
         &self.columns
@@ -79,6 +86,11 @@ impl CreateTable {
     pub fn options(&self) -> &[TableOption] {
         &self.options
     }
+}
+
+/// A name as it stands in a statement, quoted if it must be.
+pub fn quoted(name: &str) -> String {
+    print::Named(name).to_string()
 }
 
 /// Why a statement was refused, and where.

@@ -29,6 +29,24 @@ impl Namespace {
             let message = format!("a namespace keeps its topic: {:?}", old.topic);
             refuse("log.topic".into(), message);
         }
+        if self.store.kind != new.store.kind {
+            let message = format!("a namespace keeps its store: {:?}", self.store.kind.word());
+            refuse("store.kind".into(), message);
+        }
+        if self.store.keyspace != new.store.keyspace && self.store.kind == new.store.kind {
+            let message = format!(
+                "a namespace keeps its keyspace: {:?}; its rows are there",
+                self.store.keyspace.as_deref().unwrap_or("none")
+            );
+            refuse("store.keyspace".into(), message);
+        }
+        if self.store.own_keyspace != new.store.own_keyspace {
+            let message = format!(
+                "a namespace keeps the keyspace where it claims its tables: {:?}",
+                self.store.own_keyspace
+            );
+            refuse("store.own_keyspace".into(), message);
+        }
         for (index, old) in self.tables.iter().enumerate() {
             let path = format!("table[{index}]");
             match new.tables.get(index) {

@@ -43,7 +43,10 @@ use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
-pub use settings::{Limits, LogKind, LogSettings, Policy, Setting, WaitLevel};
+pub use settings::{
+    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, Setting, StoreKind, StoreSettings,
+    WaitLevel,
+};
 
 /// Characters of a namespace's name.
 pub const MAX_NAME: usize = 63;
@@ -55,6 +58,7 @@ pub struct Namespace {
     version: u32,
     shards: u16,
     log: LogSettings,
+    store: StoreSettings,
     limits: Limits,
     policy: Policy,
     /// In the order of the file: `tables[i]` has `TableId(i)`.
@@ -88,6 +92,17 @@ impl Namespace {
     /// The log and its retention.
     pub const fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    /// Where the tables are.
+    pub const fn store(&self) -> &StoreSettings {
+        &self.store
+    }
+
+    /// The keyspace of a table in the cluster: its own, or else that of the namespace. None where the
+    /// store has no keyspaces and the file names none.
+    pub fn keyspace_of<'a>(&'a self, table: &'a Table) -> Option<&'a str> {
+        table.keyspace().or(self.store.keyspace.as_deref())
     }
 
     /// The bounds.

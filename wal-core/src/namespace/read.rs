@@ -9,9 +9,10 @@ use super::kafka::{wrong_brokers, wrong_topic};
 use super::settings::{Numbers, Word};
 use super::{
     DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
-    Namespace, NamespaceError, Policy, Problem, Setting, reserved_setting,
+    Namespace, NamespaceError, Policy, Problem, Setting, StoreKind, StoreSettings,
+    reserved_setting,
 };
-use crate::cql::CreateTable;
+use crate::cql::{CreateTable, MAX_TABLE_NAME};
 use crate::id::TableId;
 use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
@@ -59,6 +60,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         section.numbers(&mut log, problems);
         section.finish(&words, LogSettings::SETTINGS, problems);
     }
+    let store = read_store(&mut root, problems);
     let mut limits = Limits::default();
     if let Some(mut section) = root.section("limits", problems) {
         section.numbers(&mut limits, problems);
@@ -73,13 +75,15 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         section.finish(&["wait"], Policy::SETTINGS, problems);
     }
     let tables = read_tables(&mut root, problems);
-    root.finish(&["name", "shards", "log", "limits", "policy", "table"], &[], problems);
+    check_keyspaces(&store, &tables, problems);
+    root.finish(&["name", "shards", "log", "store", "limits", "policy", "table"], &[], problems);
     Namespace {
         by_name: index(&tables),
         name,
         version: 1,
         shards: shards.map_or(DEFAULT_SHARDS, |shards| shards as u16),
         log,
+        store,
         limits,
         policy,
         tables,
@@ -138,6 +142,98 @@ fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|letter: char| letter.is_ascii_lowercase())
         && name.chars().all(rest)
+}
+
+/// The words of `[store]` that only a cluster has.
+const OF_A_CLUSTER: [&str; 5] =
+    ["contact_points", "datacenter", "keyspace", "own_keyspace", "create_tables"];
+
+fn read_store(root: &mut Section, problems: &mut Vec<Problem>) -> StoreSettings {
+    let mut store = StoreSettings::default();
+    let Some(mut section) = root.section("store", problems) else { return store };
+    if let Some(kind) = section.word("kind", problems) {
+        store.kind = kind;
+    }
+    match store.kind {
+        StoreKind::Embedded => {
+            for key in OF_A_CLUSTER {
+                if section.table.remove(key).is_some() {
+                    let message = "only a cluster has this: set kind = \"cassandra\"";
+                    section.problem(key, message.to_owned(), problems);
+                }
+            }
+        }
+        StoreKind::Cassandra => read_cluster(&mut section, &mut store, problems),
+    }
+    section.numbers(&mut store, problems);
+    let words: Vec<&str> = ["kind"].into_iter().chain(OF_A_CLUSTER).collect();
+    section.finish(&words, StoreSettings::SETTINGS, problems);
+    store
+}
+
+fn read_cluster(section: &mut Section, store: &mut StoreSettings, problems: &mut Vec<Problem>) {
+    store.contact_points = section.texts("contact_points", problems).unwrap_or_default();
+    if store.contact_points.is_empty() {
+        let message = "name a node or two, as in contact_points = [\"10.0.0.1:9042\"]";
+        section.missing("contact_points", message, problems);
+    }
+    for point in store.contact_points.iter().filter(|point| !is_contact_point(point)) {
+        let message = format!("{point:?} is not host, host:port or [address]:port");
+        section.problem("contact_points", message, problems);
+    }
+    store.datacenter = section.text("datacenter", problems);
+    if store.datacenter.as_deref().is_none_or(str::is_empty) {
+        let message = "name the data centre whose replicas are read and written, as nodetool status \
+                       prints it";
+        section.missing("datacenter", message, problems);
+    }
+    store.keyspace = section.text("keyspace", problems);
+    if let Some(own) = section.text("own_keyspace", problems) {
+        store.own_keyspace = own;
+    }
+    store.create_tables = section.flag("create_tables", problems).unwrap_or(false);
+    for (key, name) in
+        [("keyspace", store.keyspace.as_ref()), ("own_keyspace", Some(&store.own_keyspace))]
+    {
+        if let Some(name) = name.filter(|name| !is_keyspace(name)) {
+            let message = format!(
+                "{name:?} is not a keyspace: 1 to {MAX_TABLE_NAME} letters, digits and '_'"
+            );
+            section.problem(key, message, problems);
+        }
+    }
+}
+
+fn is_keyspace(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=MAX_TABLE_NAME).contains(&name.len()) && name.bytes().all(letter)
+}
+
+fn is_contact_point(point: &str) -> bool {
+    let (host, port) = match point.rsplit_once(':') {
+        // An address of version 6 has colons of its own: with a port it stands in brackets.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (point, None),
+    };
+    let plain = |letter: char| !letter.is_whitespace() && letter != '/' && letter != '@';
+    !host.is_empty()
+        && host.chars().all(plain)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// Every table of a cluster is in some keyspace.
+fn check_keyspaces(store: &StoreSettings, tables: &[Arc<Table>], problems: &mut Vec<Problem>) {
+    if store.kind != StoreKind::Cassandra || store.keyspace.is_some() {
+        return;
+    }
+    for (number, table) in tables.iter().enumerate().filter(|(_, t)| t.keyspace().is_none()) {
+        let message = format!(
+            "{} is in no keyspace: write CREATE TABLE keyspace.{}, or set store.keyspace",
+            table.name(),
+            table.name()
+        );
+        problems.push(Problem { path: format!("table[{number}].cql"), message });
+    }
 }
 
 fn read_tables(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Arc<Table>> {
@@ -245,6 +341,16 @@ impl Section {
         self.take(key, "a string", problems, |value| match value {
             Toml::String(text) => Ok(text),
             other => Err(other),
+        })
+    }
+
+    fn texts(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
+        self.take(key, "a list of strings", problems, |value| match &value {
+            Toml::Array(items) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+                Option::ok_or(texts, value)
+            }
+            _ => Err(value),
         })
     }
 

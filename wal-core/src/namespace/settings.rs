@@ -6,9 +6,10 @@ use super::kafka::KafkaSettings;
 use crate::limits::{
     DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS, DEFAULT_ID_WINDOW_MS,
     DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD, DEFAULT_REMEMBERED_IDS,
-    DEFAULT_RETAIN_BYTES, DEFAULT_RETAIN_MS, DEFAULT_SEGMENT_BYTES, DEFAULT_WAIT_MS,
-    DEFAULT_WAITING_PER_SHARD, MAX_CONDITIONS_PER_TXN, MAX_ID_AHEAD_MS, MAX_RECORD_BYTES,
-    MAX_ROWS_PER_TXN, MAX_SHARDS, MAX_TXN_BYTES, RECOVER_AFTER_US,
+    DEFAULT_RETAIN_BYTES, DEFAULT_RETAIN_MS, DEFAULT_SEGMENT_BYTES, DEFAULT_STORE_CONCURRENCY,
+    DEFAULT_STORE_REQUEST_TIMEOUT_MS, DEFAULT_WAIT_MS, DEFAULT_WAITING_PER_SHARD,
+    MAX_CONDITIONS_PER_TXN, MAX_ID_AHEAD_MS, MAX_RECORD_BYTES, MAX_ROWS_PER_TXN, MAX_SHARDS,
+    MAX_TXN_BYTES, RECOVER_AFTER_US,
 };
 
 /// A whole number that a namespace file can set.
@@ -133,6 +134,31 @@ numbers! {
     kafka: Option<KafkaSettings> = None;
 }
 
+numbers! {
+    /// `[store]`: where the tables are. Who logs in, and with which password, is told by the environment.
+    StoreSettings {
+        /// Batches and reads that a server has under way at once; more wait.
+        concurrency = DEFAULT_STORE_CONCURRENCY, 1..=1 << 12;
+        /// How long one request to the cluster may take, milliseconds; then it is tried again.
+        request_timeout_ms = DEFAULT_STORE_REQUEST_TIMEOUT_MS, 100..=60 * 1000;
+    }
+    /// Which store.
+    kind: StoreKind = StoreKind::Embedded;
+    /// Where the cluster is asked for its nodes: `host` or `host:port`. Only Cassandra has any.
+    contact_points: Vec<String> = Vec::new();
+    /// The data centre whose replicas are read and written.
+    datacenter: Option<String> = None;
+    /// The keyspace of the tables that name none.
+    keyspace: Option<String> = None;
+    /// The keyspace in which Handfast says which tables are whose.
+    own_keyspace: String = DEFAULT_OWN_KEYSPACE.to_owned();
+    /// Whether tables that the cluster does not have are created. Tables that it has are never altered.
+    create_tables: bool = false;
+}
+
+/// The keyspace of Handfast's own, unless a namespace says otherwise.
+pub const DEFAULT_OWN_KEYSPACE: &str = "handfast";
+
 /// A word that a namespace file can choose among.
 pub(super) trait Word: Copy + 'static {
     const ALL: &'static [Self];
@@ -159,6 +185,26 @@ impl Word for LogKind {
             Self::Embedded => "embedded",
             Self::Kafka => "kafka",
             Self::Memory => "memory",
+        }
+    }
+}
+
+/// Which store keeps the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Files of this server.
+    Embedded,
+    /// A Cassandra or ScyllaDB cluster.
+    Cassandra,
+}
+
+impl Word for StoreKind {
+    const ALL: &'static [Self] = &[Self::Embedded, Self::Cassandra];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Cassandra => "cassandra",
         }
     }
 }

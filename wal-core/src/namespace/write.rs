@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::settings::{Numbers, Word};
-use super::{KafkaSettings, Namespace};
+use super::{KafkaSettings, Namespace, StoreKind};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
@@ -14,6 +14,21 @@ impl Namespace {
         section(&mut out, "log", &kind, &self.log);
         if let Some(kafka) = &self.log.kafka {
             write_kafka(&mut out, kafka);
+        }
+        let store = &self.store;
+        section(&mut out, "store", &[("kind", store.kind.word())], store);
+        if store.kind == StoreKind::Cassandra {
+            let points: Vec<String> = store.contact_points.iter().map(|p| basic(p)).collect();
+            let words = [
+                ("contact_points", format!("[{}]", points.join(", "))),
+                ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
+                ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
+                ("own_keyspace", basic(&store.own_keyspace)),
+                ("create_tables", store.create_tables.to_string()),
+            ];
+            for (key, value) in words.iter().filter(|(_, value)| !value.is_empty()) {
+                writeln!(out, "{key} = {value}").expect("a string takes all");
+            }
         }
         section(&mut out, "limits", &[], &self.limits);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);

@@ -105,7 +105,8 @@ impl Piece for Row {
 
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         let deleted_at = input.piece()?;
-        Ok(Self { deleted_at, marker_at: input.piece()?, cells: input.list()? })
+        let marker_at = input.piece()?;
+        Ok(Self { deleted_at, marker_at, cells: input.list()?, ..Self::default() })
     }
 }
 

@@ -50,6 +50,7 @@ pub fn row() -> impl Strategy<Value = Row> {
         deleted_at,
         marker_at,
         cells,
+        ..Row::default()
     })
 }
 

@@ -18,8 +18,6 @@ fn locator() -> Option<v1::Locator> {
 #[tokio::test]
 async fn rows_are_read_in_the_order_asked_with_typed_columns_and_versions() {
     let stored = Row {
-        deleted_at: None,
-        marker_at: None,
         cells: vec![
             Cell {
                 column: ColumnId(1),
@@ -28,6 +26,7 @@ async fn rows_are_read_in_the_order_asked_with_typed_columns_and_versions() {
             },
             Cell { column: ColumnId(2), timestamp: Timestamp(8), value: None },
         ],
+        ..Row::default()
     };
     let version = bytes::Bytes::from(stored.version().0.to_be_bytes().to_vec());
     let server = Server::start(FakeBackend::new(move |call| {

@@ -130,3 +130,45 @@ fn last_writes_are_remembered_by_row_until_a_new_epoch() {
     rows.forget_sequences();
     assert!(rows.unwritten_since(&key("a"), Sequence(0)));
 }
+
+/// What a store that shows neither tombstones nor markers answers.
+fn shown(deltas: &[Row]) -> Row {
+    let mut row = Row::default();
+    deltas.iter().for_each(|delta| row.merge(delta));
+    row.shown()
+}
+
+#[test]
+fn a_row_that_loses_its_last_live_cell_is_read_again_until_the_store_has_it() {
+    let dead = |at| {
+        let cell = Cell { column: ColumnId(0), timestamp: Timestamp(at), value: None };
+        Row { cells: vec![cell], ..Row::default() }
+    };
+    let inserted = Row { marker_at: Some(Timestamp(9)), ..Row::default() };
+    for marker in [true, false] {
+        let stored = if marker { vec![inserted.clone(), cell(0, 9)] } else { vec![cell(0, 9)] };
+        let mut rows = RowTable::default();
+        assert!(rows.load(&key("a"), OLD));
+        rows.loaded(&key("a"), shown(&stored), true);
+        assert!(rows.get(&key("a")).is_some_and(Row::exists));
+
+        rows.write(&key("a"), &dead(16), Sequence(1), true);
+        assert!(rows.get(&key("a")).is_none(), "is there a marker? nobody can tell");
+        assert!(rows.load(&key("a"), YOUNG));
+        assert!(!rows.load_again(&key("a"), YOUNG), "that read is under way");
+        // The flush is not in the store yet: this answer says nothing new.
+        assert_eq!(rows.loaded(&key("a"), shown(&stored), true).as_slice(), [YOUNG]);
+        assert!(rows.get(&key("a")).is_none());
+        assert!(rows.load_again(&key("a"), YOUNG));
+        let applied: Vec<Row> = stored.iter().cloned().chain([dead(16)]).collect();
+        assert_eq!(rows.loaded(&key("a"), shown(&applied), true).as_slice(), [YOUNG]);
+        assert_eq!(rows.get(&key("a")).map(Row::exists), Some(marker));
+
+        // Every pin is taken off: the flush's, and those of the two who waited.
+        rows.unpin(&key("a"), 1, true);
+        rows.unpin(&key("a"), 2, true);
+        rows.evict(0);
+        rows.evict(0);
+        assert_eq!((rows.len(), rows.bytes()), (0, 0));
+    }
+}

@@ -1,16 +1,66 @@
 //! Keys and mutations drawn from a seed: few of each, so that they meet.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use wal_core::schema::{Ownership, Table};
 use wal_core::{Cell, ColumnId, Row, RowKey, RowMutation, TableId, Timestamp};
 
 use crate::store::draw::Draw;
 
-/// A key from its parts.
+/// Value columns of the table that has most; they are numbered from 0.
+pub(super) const MAX_COLUMNS: u16 = 64;
+/// The tables with one column in either part of the key.
+pub(super) const SIMPLE: [u32; 4] = [0, 1, 256, u32::MAX];
+/// The table with two in each.
+const COMPOSITE: u32 = 2;
+
+/// The tables that the suite's rows are of, numbered with gaps.
+pub(super) fn tables() -> Vec<Arc<Table>> {
+    let table = |number: u32, columns: u16, key: &str| {
+        let values: String = (0..columns).map(|n| format!("v{n} blob, ")).collect();
+        let cql = format!("CREATE TABLE conformance_{number} ({values}{key})");
+        let statement = cql.parse().expect("the suite's own statement");
+        Arc::new(Table::new(TableId(number), statement, Ownership::Owned))
+    };
+    let columns = |number| if number == 1 { MAX_COLUMNS } else { 8 };
+    let simple = SIMPLE
+        .into_iter()
+        .map(|number| table(number, columns(number), "p blob, c blob, PRIMARY KEY (p, c)"));
+    let key = "p blob, q blob, c blob, d blob, PRIMARY KEY ((p, q), c, d)";
+    simple.chain([table(COMPOSITE, 8, key)]).collect()
+}
+
+/// A key of a simple table.
 pub(super) fn key(table: u32, partition: &[u8], clustering: &[u8]) -> RowKey {
     RowKey {
         table: TableId(table),
         partition: Bytes::copy_from_slice(partition),
-        clustering: Bytes::copy_from_slice(clustering),
+        clustering: clustered(&[clustering]).into(),
+    }
+}
+
+fn clustered(columns: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for column in columns {
+        bytes.extend_from_slice(&(column.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(column);
+    }
+    bytes
+}
+
+/// A key of the composite table.
+fn composite(partition: [&[u8]; 2], clustering: [&[u8]; 2]) -> RowKey {
+    let mut bytes = Vec::new();
+    for column in partition {
+        bytes.extend_from_slice(&(column.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(column);
+        bytes.push(0);
+    }
+    RowKey {
+        table: TableId(COMPOSITE),
+        partition: bytes.into(),
+        clustering: clustered(&clustering).into(),
     }
 }
 
@@ -44,40 +94,28 @@ pub(super) fn delete_row(at: i64) -> Row {
 
 /// Keys that a careless encoding would take for one another.
 pub(super) fn awkward_keys() -> Vec<RowKey> {
-    let two_columns = |a: &[u8], b: &[u8]| {
-        let mut bytes = Vec::new();
-        for column in [a, b] {
-            bytes.extend_from_slice(&(column.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(column);
-            bytes.push(0);
-        }
-        bytes
-    };
-    let clustering = |a: &[u8], b: &[u8]| {
-        let mut bytes = Vec::new();
-        for column in [a, b] {
-            bytes.extend_from_slice(&(column.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(column);
-        }
-        bytes
-    };
     let mut keys = Vec::new();
-    for table in [0, 1, 256, u32::MAX] {
+    for table in SIMPLE {
         keys.extend([
-            key(table, b"", b""),
             key(table, b"\0", b""),
-            key(table, b"", b"\0"),
-            key(table, b"\0\0", b""),
             key(table, b"\0", b"\0"),
+            key(table, b"\0\0", b""),
             key(table, b"ab", b"c"),
             key(table, b"a", b"bc"),
             key(table, b"abc", b""),
             key(table, b"\xff\xff", b"\xff"),
-            key(table, &two_columns(b"a", b"\0"), &clustering(b"\0", b"")),
-            key(table, &two_columns(b"a\0", b""), &clustering(b"", b"\0")),
+            key(table, b"\0\x01a\0\0\x01\0\0", b"\0"),
             key(table, &[7; 2000], &[7; 2000]),
         ]);
     }
+    keys.extend([
+        composite([b"a", b"\0"], [b"\0", b""]),
+        composite([b"a\0", b""], [b"", b"\0"]),
+        composite([b"", b"a\0"], [b"\0", b""]),
+        composite([b"", b""], [b"", b""]),
+        composite([b"", b""], [b"\0", b""]),
+        composite([b"\0\x01", b"a"], [b"\0\0", b"\0"]),
+    ]);
     keys
 }
 

@@ -104,7 +104,7 @@ pub(super) fn decode_row(stored: &[u8]) -> Result<Row, RowDecodeError> {
     if reader.at != stored.len() {
         return Err(RowDecodeError::Malformed { what: "bytes behind the last cell" });
     }
-    Ok(Row { deleted_at, marker_at, cells })
+    Ok(Row { deleted_at, marker_at, cells, ..Row::default() })
 }
 
 /// Whether nothing is left of the row but tombstones older than `before`. Copies nothing.
@@ -209,6 +209,7 @@ mod tests {
                         value: value.map(Bytes::from),
                     })
                     .collect(),
+                ..Row::default()
             })
     }
 
@@ -247,6 +248,7 @@ mod tests {
                 Cell { column: ColumnId(1), timestamp: Timestamp(0x31), value: Some("ab".into()) },
                 Cell { column: ColumnId(2), timestamp: Timestamp(-2), value: None },
             ],
+            ..Row::default()
         };
         let golden = [
             &[1, 3][..],

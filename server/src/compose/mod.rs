@@ -1,5 +1,8 @@
-//! Composition: the one file that names the embedded log, the embedded tables and the control plane
-//! together. Everything else sees them as [`Backend`] and [`Control`].
+//! Composition: the one place that names logs, tables and the control plane together. Everything else
+//! sees them as [`Backend`] and [`Control`].
+
+mod explain;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -10,19 +13,20 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use control::{FollowOptions, Follower, POLL};
 use coordinator::api::Call;
+use coordinator::placement::PlacementConfig;
 use coordinator::runtime::{
-    Answers, Busy, Handle, NamespaceSnapshot, Parts, Running, Stopped, SystemClock, engine_schema,
+    Answers, Busy, Cluster, Handle, NamespaceSnapshot, Parts, Running, Stopped, SystemClock,
+    engine_schema,
 };
+use coordinator::service::peers::Peers;
 use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
 use participant::engine::Leadership;
-use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
-use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
-use wal_core::log::{IntentLog, LogError};
+use wal_core::TxnId;
 use wal_core::namespace::{LogKind, Namespace};
-use wal_core::record::{Acceptor, Body, Record, Verdict, decode};
-use wal_core::{Position, Sequence, ShardId, TxnId};
 
 use crate::control_plane::{Namespaces, Serve};
+use explain::explain;
+use stores::Stores;
 
 /// When a caller should try again after the queue of calls was full, milliseconds.
 const RETRY_AFTER_MS: u64 = 20;
@@ -33,38 +37,71 @@ pub(crate) struct System {
     pub(crate) backend: Arc<dyn Backend>,
     /// What its administration calls.
     pub(crate) control: Arc<dyn Control>,
-    embedded: Arc<Embedded>,
+    hosted: Arc<Hosted>,
 }
+
+/// One server of several.
+pub(crate) struct Member {
+    /// The cluster's name: tables are claimed in it.
+    pub(crate) cluster: String,
+    /// The way to the others.
+    pub(crate) peers: Arc<Peers>,
+    /// Where the others reach this server.
+    pub(crate) address: Arc<str>,
+    /// Whether it leads shards; a gateway does not.
+    pub(crate) participates: bool,
+}
+
+/// How long a leader may answer without asking the log; its successor waits for so long.
+const LEASE_US: u64 = 2_000_000;
+/// How much the rates of two clocks may differ.
+const LEASE_DRIFT_PPM: u64 = 1_000;
+/// Threads of a namespace that read its tables, where they are across a network.
+const READERS: usize = 4;
 
 impl System {
     /// Opens everything in the data folder and serves every namespace that was created. `address` is
-    /// where this process can be reached.
-    pub(crate) async fn open(data: &Path, address: String) -> anyhow::Result<Self> {
+    /// where this process can be reached; `control` the control plane's database, by default a file of the
+    /// data folder.
+    pub(crate) async fn open(
+        data: &Path,
+        address: String,
+        control: Option<&str>,
+        member: Option<Member>,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data).with_context(|| {
             format!("cannot create the data folder {}; choose another with --data", data.display())
         })?;
         let lock = lock(data)?;
-        let follower = Follower::start(FollowOptions {
-            address: format!("sqlite:{}", data.join("control.db").display()),
-            // The database is a file of the same folder: it is never away alone.
-            copy: None,
-            poll: POLL,
+        let follower = Follower::start(match control {
+            None => FollowOptions {
+                address: format!("sqlite:{}", data.join("control.db").display()),
+                // The database is a file of the same folder: it is never away alone.
+                copy: None,
+                poll: POLL,
+            },
+            Some(address) => FollowOptions {
+                address: address.to_owned(),
+                copy: Some(data.join("namespaces-last-seen.json")),
+                poll: POLL,
+            },
         });
         let follower = follower.await?;
-        let embedded = Arc::new(Embedded {
+        let hosted = Arc::new(Hosted {
             _lock: lock,
             data: data.to_owned(),
             address,
+            member,
             namespaces: RwLock::default(),
             running: Mutex::default(),
         });
-        let control = Namespaces::start(follower, embedded.clone()).await?;
-        Ok(Self { backend: embedded.clone(), control, embedded })
+        let control = Namespaces::start(follower, hosted.clone()).await?;
+        Ok(Self { backend: hosted.clone(), control, hosted })
     }
 
     /// Why a namespace serves no more, if one has failed. What it acknowledged is safe.
     pub(crate) fn failure(&self) -> Option<String> {
-        let namespaces = self.embedded.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        let namespaces = self.hosted.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         namespaces.iter().find_map(|(name, served)| match served.handle.stopped()? {
             Stopped::Failed(why) => Some(format!("namespace {name:?}: {why}")),
             Stopped::Drained => None,
@@ -75,7 +112,7 @@ impl System {
     pub(crate) fn stop(self, patience: Duration) {
         let end = Instant::now() + patience;
         let running = std::mem::take(
-            &mut *self.embedded.running.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self.hosted.running.lock().unwrap_or_else(PoisonError::into_inner),
         );
         for mut namespace in running {
             namespace.drain(end.saturating_duration_since(Instant::now()));
@@ -104,12 +141,6 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Tells every group commit of a namespace's log to the metrics.
-fn observe_syncs(name: &str) -> Observer {
-    let seconds = metrics::histogram!("handfast_log_sync_seconds", "namespace" => name.to_owned());
-    Arc::new(move |synced| seconds.record(synced.took.as_secs_f64()))
-}
-
 /// A namespace that is served.
 struct Served {
     namespace: Arc<Namespace>,
@@ -117,9 +148,11 @@ struct Served {
 }
 
 /// Every namespace of this process, each with its own log and tables.
-struct Embedded {
+struct Hosted {
     data: PathBuf,
     address: String,
+    /// The others, if this server is one of several.
+    member: Option<Member>,
     /// Never held across anything that blocks.
     namespaces: RwLock<BTreeMap<String, Served>>,
     running: Mutex<Vec<Running>>,
@@ -127,41 +160,54 @@ struct Embedded {
     _lock: File,
 }
 
-impl Embedded {
+impl Hosted {
     fn handle(&self, name: &str) -> Option<Handle> {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         Some(namespaces.get(name)?.handle.clone())
     }
-}
 
-impl Serve for Embedded {
-    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+    fn start(&self, namespace: &Arc<Namespace>) -> Result<Running, String> {
         let folder = self.data.join("namespaces").join(namespace.name());
-        let log: Arc<dyn IntentLog> = match namespace.log().kind {
-            LogKind::Embedded => {
-                let options = SegmentOptions {
-                    segment_bytes: namespace.log().segment_bytes,
-                    observer: Some(observe_syncs(namespace.name())),
-                    ..SegmentOptions::default()
-                };
-                let opened = SegmentLog::open(&folder.join("log"), &options);
-                Arc::new(opened.map_err(|error| error.to_string())?)
-            }
-            kind @ (LogKind::Kafka | LogKind::Memory) => {
-                return Err(format!("a server keeps no {kind:?} log; set `log.kind` to embedded"));
-            }
-        };
-        let store = EmbeddedStore::open(&folder.join("tables"), EmbeddedOptions::default());
-        let running = coordinator::runtime::start(Parts {
-            namespace: Arc::clone(&namespace),
+        let deployment = self.member.as_ref().map_or("", |member| &member.cluster);
+        let Stores { log, store, is_remote } = stores::open(namespace, &folder, deployment)?;
+        let exclusive = namespace.log().kind != LogKind::Kafka;
+        let parts = Parts {
+            namespace: Arc::clone(namespace),
             log,
-            store: Arc::new(store.map_err(|error| error.to_string())?),
+            store,
             clock: Arc::new(SystemClock::new()),
-            leadership: Leadership::Exclusive,
+            leadership: if exclusive {
+                Leadership::Exclusive
+            } else {
+                Leadership::Lease { lease_us: LEASE_US, drift_ppm: LEASE_DRIFT_PPM }
+            },
             address: self.address.clone(),
             seed: rand::random(),
-        })
-        .map_err(|error| error.to_string())?;
+            readers: if is_remote { READERS } else { 1 },
+        };
+        if exclusive {
+            return coordinator::runtime::start(parts).map_err(|error| error.to_string());
+        }
+        let Some(Member { peers, address, participates, .. }) = &self.member else {
+            return Err(
+                "a log in Kafka is shared by the servers of a cluster: start this one with \
+                        --peer-listen, and with --peer for each of the others"
+                    .to_owned(),
+            );
+        };
+        let transport = peers.transport(namespace.name());
+        let placement = PlacementConfig::new(address.clone(), *participates, namespace.shards());
+        let parts = Parts { address: address.to_string(), ..parts };
+        let started = coordinator::runtime::start_among(parts, Cluster { transport, placement });
+        let running = started.map_err(|error| error.to_string())?;
+        peers.register(namespace.name(), running.handle());
+        Ok(running)
+    }
+}
+
+impl Serve for Hosted {
+    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+        let running = self.start(&namespace)?;
         let served = Served { handle: running.handle(), namespace: Arc::clone(&namespace) };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +225,7 @@ impl Serve for Embedded {
     }
 }
 
-impl Backend for Embedded {
+impl Backend for Hosted {
     fn address(&self) -> &str {
         &self.address
     }
@@ -225,40 +271,5 @@ impl Backend for Embedded {
     fn look(&self, namespace: &Namespace, limit: usize) -> Result<NamespaceSnapshot, BackendError> {
         let snapshot = self.handle(namespace.name()).and_then(|handle| handle.look(limit));
         snapshot.ok_or_else(|| BackendError::Broken("the namespace has stopped".to_owned()))
-    }
-}
-
-/// Every record about a transaction that is left in the log, by shard, in log order.
-fn explain(log: &dyn IntentLog, shards: u16, id: TxnId) -> Result<Vec<LoggedRecord>, LogError> {
-    let from = (0..shards).map(|shard| (ShardId(shard), Position(0))).collect();
-    let mut acceptors: BTreeMap<ShardId, Acceptor> = BTreeMap::new();
-    let mut found = Vec::new();
-    log.replay(&from, &mut |shard, position, bytes| {
-        let (record, hash) = decode(bytes).map_err(|error| LogError::Stopped(error.to_string()))?;
-        let acceptor = acceptors.entry(shard).or_insert_with(|| first_left(&record));
-        let accepted = acceptor.judge(&record, hash) == Verdict::Accepted;
-        if record.body.txn() == Some(id) {
-            found.push(LoggedRecord { shard, position, accepted, record });
-        }
-        Ok(())
-    })?;
-    found.sort_by_key(|logged| (logged.shard, logged.position));
-    Ok(found)
-}
-
-/// Judges from the first record that is left on: what came before it was trimmed, and it counted, or
-/// the log could not have been trimmed up to it.
-fn first_left(record: &Record) -> Acceptor {
-    let header = record.header;
-    match record.body {
-        Body::Epoch { .. } => {
-            Acceptor { epoch: wal_core::Epoch(header.epoch.0 - 1), ..Acceptor::default() }
-        }
-        _ => Acceptor {
-            epoch: header.epoch,
-            last: Sequence(header.seq.0.saturating_sub(1)),
-            hash: header.previous,
-            ..Acceptor::default()
-        },
     }
 }

@@ -1,0 +1,212 @@
+//! Tables in a Cassandra or ScyllaDB cluster: plain tables, which any CQL reader can read.
+//!
+//! # What goes out
+//!
+//! Every write carries its own time (`USING TIMESTAMP`), so that doing it twice, late, or by a process
+//! that should have stopped changes nothing. A put is an `UPDATE`, an insert an `INSERT` (which writes a
+//! row marker too), a deletion a tombstone of its time. All of one flush that goes to the same replicas
+//! goes out as unlogged batches, each within the sizes at which a server warns ([`plan`]); the share of a
+//! data partition is never split, and it goes alone if it is large. All statements of a row are in one
+//! batch, which a replica takes as one change: a reader sees it whole or not yet.
+//!
+//! The caller keeps to one flush at a time for each data partition (a shard has one, and a partition one
+//! shard), so one batch at most is in flight for each.
+//!
+//! # What comes back
+//!
+//! CQL shows live cells with their write times, and whether there is a row. It shows no tombstones, and
+//! of a row marker only that there is one when there is nothing else. So a row is read as
+//! [`wal_core::Row::shown`] says.
+//!
+//! # What is refused
+//!
+//! When a server says that a statement is wrong, the schema is read again, after the nodes have agreed on
+//! it: if the table or column is really gone, the write is refused for good, and only it; the
+//! others of its batch go out by themselves. Everything else is for now.
+
+mod cluster;
+mod failure;
+mod plan;
+mod read;
+mod registry;
+mod schema;
+mod statements;
+mod values;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustc_hash::FxBuildHasher;
+use tokio::sync::Semaphore;
+use wal_core::namespace::{Namespace, StoreKind};
+use wal_core::schema::Table;
+use wal_core::{Row, RowKey, RowMutation, TableId};
+
+pub use cluster::{Cluster, ClusterOptions, Credentials};
+pub use failure::OpenError;
+pub use registry::Registry;
+
+use self::statements::ClusterTable;
+use super::{StoreError, TableStore};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Batches under way at once, and reads under way at once.
+    pub concurrency: usize,
+    /// Whether tables that are not there are created.
+    pub create_tables: bool,
+}
+
+/// Counts since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Requests that wrote.
+    pub batches: u64,
+    /// Statements in them.
+    pub statements: u64,
+    /// Requests that read a row.
+    pub reads: u64,
+    /// Requests that failed for now.
+    pub failures: u64,
+    /// Row mutations refused for good.
+    pub refused: u64,
+    /// Warnings of the servers, for example of a batch that is too large.
+    pub warnings: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    batches: AtomicU64,
+    statements: AtomicU64,
+    reads: AtomicU64,
+    failures: AtomicU64,
+    refused: AtomicU64,
+    warnings: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(count as u64, Ordering::Relaxed);
+}
+
+/// The tables of a namespace in a cluster.
+#[derive(Debug)]
+pub struct CassandraStore {
+    cluster: Arc<Cluster>,
+    tables: HashMap<TableId, ClusterTable, FxBuildHasher>,
+    /// Bounds batches, and apart from them reads, so that neither starves the other.
+    writing: Semaphore,
+    reading: Semaphore,
+    concurrency: usize,
+    counters: Counters,
+}
+
+/// A namespace's tables, opened, checked and claimed.
+#[derive(Debug)]
+pub struct Opened {
+    /// The tables.
+    pub store: CassandraStore,
+    /// What Handfast keeps about them in its own keyspace.
+    pub registry: Registry,
+}
+
+/// Connects to the cluster of a namespace, checks its tables, creating those that are missing if the
+/// namespace says so, and claims them for this deployment. Blocks.
+///
+/// # Errors
+/// [`OpenError`] says what stands in the way and what to do.
+///
+/// # Panics
+/// If the namespace's tables are not in a cluster.
+pub fn open(
+    namespace: &Namespace,
+    deployment: u128,
+    credentials: Option<Credentials>,
+) -> Result<Opened, OpenError> {
+    let settings = namespace.store();
+    assert_eq!(settings.kind, StoreKind::Cassandra, "the namespace's tables are elsewhere");
+    let cluster = Cluster::connect(&ClusterOptions {
+        contact_points: settings.contact_points.clone(),
+        datacenter: settings.datacenter.clone().expect("a cluster's data centre is checked"),
+        credentials,
+        request_timeout: std::time::Duration::from_millis(settings.request_timeout_ms),
+    })?;
+    let tables: Vec<(String, Arc<Table>)> = namespace
+        .tables()
+        .iter()
+        .map(|table| {
+            let keyspace = namespace.keyspace_of(table).expect("a cluster's keyspaces are checked");
+            (keyspace.to_owned(), Arc::clone(table))
+        })
+        .collect();
+    let options = StoreOptions {
+        concurrency: usize::try_from(settings.concurrency).unwrap_or(usize::MAX),
+        create_tables: settings.create_tables,
+    };
+    let store = CassandraStore::open(Arc::clone(&cluster), &tables, &options)?;
+    let registry = Registry::open(cluster, &settings.own_keyspace)?;
+    registry.claim(namespace.name(), deployment, store.table_names())?;
+    Ok(Opened { store, registry })
+}
+
+impl CassandraStore {
+    /// Checks the tables (each with its keyspace) and is ready to serve them. Blocks.
+    ///
+    /// # Errors
+    /// All that is wrong with the tables, each with its fix.
+    pub fn open(
+        cluster: Arc<Cluster>,
+        tables: &[(String, Arc<Table>)],
+        options: &StoreOptions,
+    ) -> Result<Self, OpenError> {
+        let tables: Vec<ClusterTable> = tables
+            .iter()
+            .map(|(keyspace, table)| ClusterTable::new(keyspace, Arc::clone(table)))
+            .collect();
+        cluster.block_on(schema::check(&cluster, &tables, options.create_tables))?;
+        Ok(Self {
+            cluster,
+            tables: tables.into_iter().map(|table| (table.table.id(), table)).collect(),
+            writing: Semaphore::new(options.concurrency),
+            reading: Semaphore::new(options.concurrency),
+            concurrency: options.concurrency,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Full names of the tables as the cluster has them, without quotes.
+    pub fn table_names(&self) -> impl Iterator<Item = String> {
+        self.tables.values().map(|table| format!("{}.{}", table.keyspace, table.table.name()))
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> StoreCounts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounts {
+            batches: count(&self.counters.batches),
+            statements: count(&self.counters.statements),
+            reads: count(&self.counters.reads),
+            failures: count(&self.counters.failures),
+            refused: count(&self.counters.refused),
+            warnings: count(&self.counters.warnings),
+        }
+    }
+}
+
+impl TableStore for CassandraStore {
+    fn read(&self, keys: &[RowKey]) -> Result<Vec<Row>, StoreError> {
+        self.cluster.block_on(self.read_rows(keys))
+    }
+
+    fn apply(&self, mutations: &[RowMutation]) -> Result<(), StoreError> {
+        self.cluster.block_on(self.apply_mutations(mutations))
+    }
+
+    /// Nothing is left to be done: a quorum of replicas has taken whatever was answered. How soon their
+    /// commit logs reach their disks is the cluster's setting; see clause 4.
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! What Handfast keeps in a keyspace of its own: whose tables are whose, which log is the right one, and
+//! where a shard's newest checkpoint is.
+//!
+//! ```text
+//! owner   table_name → namespace, deployment, since      claimed by a conditional write
+//! log     name       → identity                          drawn once, by a conditional write
+//! hint    log, shard → position                          written with the position as its time, so that
+//!                                                        the largest wins whoever is late
+//! ```
+
+use std::sync::Arc;
+
+use scylla::cluster::metadata::Strategy;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::errors::ExecutionError;
+use scylla::frame::types::Consistency;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::Statement;
+use scylla::value::CqlTimestamp;
+use uuid::Uuid;
+use wal_core::cql::quoted;
+use wal_core::{Position, ShardId};
+
+use super::cluster::Cluster;
+use super::failure::{OpenError, is_final};
+
+/// Replicas of Handfast's keyspace where there are so many nodes.
+const REPLICAS: usize = 3;
+/// How often a conditional write, and what became of it, is tried.
+const MAX_TRIES: usize = 5;
+
+/// Handfast's own keyspace in a cluster.
+#[derive(Debug)]
+pub struct Registry {
+    cluster: Arc<Cluster>,
+    keyspace: String,
+}
+
+impl Registry {
+    /// Opens the keyspace; creates it and its tables if they are not there. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer, or the role may not create what is missing.
+    pub fn open(cluster: Arc<Cluster>, keyspace: &str) -> Result<Self, OpenError> {
+        let registry = Self { cluster, keyspace: quoted(keyspace) };
+        registry.cluster.block_on(registry.create(keyspace))?;
+        Ok(registry)
+    }
+
+    async fn create(&self, name: &str) -> Result<(), OpenError> {
+        let session = self.cluster.session();
+        let state = session.get_cluster_state();
+        let datacenter = self.cluster.datacenter();
+        let own = state.get_keyspace(name);
+        if let Some(Strategy::NetworkTopologyStrategy { datacenter_repfactors }) =
+            own.map(|keyspace| &keyspace.strategy)
+            && datacenter_repfactors.get(datacenter).copied().unwrap_or_default() == 0
+        {
+            let action = format!("use the keyspace {}", self.keyspace);
+            let why = format!("it has no replicas in the data centre {datacenter:?}");
+            return Err(OpenError::Failed { action, why });
+        }
+        let mut statements = Vec::new();
+        if own.is_none() {
+            let local =
+                |node: &&Arc<scylla::cluster::Node>| node.datacenter.as_deref() == Some(datacenter);
+            let replicas = state.get_nodes_info().iter().filter(local).count().clamp(1, REPLICAS);
+            statements.push(format!(
+                "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': \
+                 'NetworkTopologyStrategy', '{}': {replicas}}}",
+                self.keyspace,
+                datacenter.replace('\'', "''")
+            ));
+        }
+        let tables = [
+            (
+                "owner",
+                "table_name text PRIMARY KEY, namespace text, deployment uuid, since timestamp",
+            ),
+            ("log", "name text PRIMARY KEY, identity uuid"),
+            ("hint", "log text, shard smallint, position bigint, PRIMARY KEY (log, shard)"),
+        ];
+        for (table, columns) in tables {
+            if own.is_none_or(|keyspace| !keyspace.tables.contains_key(table)) {
+                let name = &self.keyspace;
+                statements.push(format!("CREATE TABLE IF NOT EXISTS {name}.{table} ({columns})"));
+            }
+        }
+        for statement in statements {
+            let done = session.query_unpaged(statement.as_str(), ()).await;
+            let action = || format!("create what Handfast keeps about its tables ({statement})");
+            done.map_err(|error| OpenError::of(action(), &error))?;
+        }
+        Ok(())
+    }
+
+    /// A statement that may be done twice.
+    fn statement(text: String) -> Statement {
+        let mut statement = Statement::new(text);
+        statement.set_is_idempotent(true);
+        statement
+    }
+
+    /// Claims tables for a namespace of a deployment; those that are its own already stay so. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::OwnedByOther`] says whose a table is, and how it is released.
+    pub fn claim(
+        &self,
+        namespace: &str,
+        deployment: u128,
+        tables: impl Iterator<Item = String>,
+    ) -> Result<(), OpenError> {
+        let mut tables: Vec<String> = tables.collect();
+        tables.sort();
+        let deployment = Uuid::from_u128(deployment);
+        self.cluster.block_on(async {
+            for table in tables {
+                self.claim_one(&table, namespace, deployment).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn claim_one(
+        &self,
+        table: &str,
+        namespace: &str,
+        deployment: Uuid,
+    ) -> Result<(), OpenError> {
+        let action = format!("claim the table {table}");
+        let failed = |error: ExecutionError| OpenError::of(action.clone(), &error);
+        let insert = format!(
+            "INSERT INTO {}.owner (table_name, namespace, deployment, since) VALUES (?, ?, ?, \
+             toTimestamp(now())) IF NOT EXISTS",
+            self.keyspace
+        );
+        let select = format!(
+            "SELECT namespace, deployment, since FROM {}.owner WHERE table_name = ?",
+            self.keyspace
+        );
+        let claim = (table, namespace, deployment);
+        let first: (String, Uuid, Option<CqlTimestamp>) =
+            self.first_written(insert, claim, select, (table,)).await.map_err(failed)?;
+        let (found_namespace, owner, since) = first;
+        if (found_namespace.as_str(), owner) == (namespace, deployment) {
+            return Ok(());
+        }
+        Err(OpenError::OwnedByOther {
+            table: table.to_owned(),
+            namespace: found_namespace,
+            deployment: owner.to_string(),
+            since: since_text(since),
+            release: format!(
+                "DELETE FROM {}.owner WHERE table_name = '{}' IF deployment = {owner};",
+                self.keyspace,
+                table.replace('\'', "''")
+            ),
+        })
+    }
+
+    /// Gives tables back, if they are this deployment's. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn release(
+        &self,
+        deployment: u128,
+        tables: impl Iterator<Item = String>,
+    ) -> Result<(), OpenError> {
+        let text =
+            format!("DELETE FROM {}.owner WHERE table_name = ? IF deployment = ?", self.keyspace);
+        self.cluster.block_on(async {
+            for table in tables {
+                let values = (table.as_str(), Uuid::from_u128(deployment));
+                let delete = Self::statement(text.clone());
+                let done = self.cluster.session().query_unpaged(delete, values).await;
+                done.map_err(|error| OpenError::of(format!("release the table {table}"), &error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The identity of a log: what was stored first, which is `fresh` if nothing was. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn log_identity(&self, log: &str, fresh: u128) -> Result<u128, OpenError> {
+        let failed = |error: ExecutionError| {
+            OpenError::of(format!("read the identity of log {log}"), &error)
+        };
+        let insert = format!(
+            "INSERT INTO {}.log (name, identity) VALUES (?, ?) IF NOT EXISTS",
+            self.keyspace
+        );
+        let select = format!("SELECT identity FROM {}.log WHERE name = ?", self.keyspace);
+        let first =
+            self.first_written::<(Uuid,)>(insert, (log, Uuid::from_u128(fresh)), select, (log,));
+        let (identity,) = self.cluster.block_on(first).map_err(failed)?;
+        Ok(identity.as_u128())
+    }
+
+    /// Stores where a shard's newest checkpoint is. One that is behind what is stored changes nothing.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer. A lost hint costs a longer scan, nothing else.
+    pub fn store_hint(
+        &self,
+        log: &str,
+        shard: ShardId,
+        position: Position,
+    ) -> Result<(), OpenError> {
+        let text = format!(
+            "UPDATE {}.hint USING TIMESTAMP ? SET position = ? WHERE log = ? AND shard = ?",
+            self.keyspace
+        );
+        let action = || format!("store the checkpoint of shard {shard}");
+        let position = i64::try_from(position.0).map_err(|_| OpenError::Failed {
+            action: action(),
+            why: format!("the position {} is too large", position.0),
+        })?;
+        // A shard's number fits: there are at most 1,024.
+        let values = (position, position, log, shard.0 as i16);
+        let stored = self.cluster.session().query_unpaged(Self::statement(text), values);
+        let stored = self.cluster.block_on(stored);
+        stored.map(drop).map_err(|error| OpenError::of(action(), &error))
+    }
+
+    /// Where a shard's newest checkpoint is, if that was stored. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn hint(&self, log: &str, shard: ShardId) -> Result<Option<Position>, OpenError> {
+        let text =
+            format!("SELECT position FROM {}.hint WHERE log = ? AND shard = ?", self.keyspace);
+        let read = async {
+            let session = self.cluster.session();
+            let answer =
+                session.query_unpaged(Self::statement(text), (log, shard.0 as i16)).await?;
+            let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
+            rows.maybe_first_row::<(Option<i64>,)>().map_err(|_| ExecutionError::EmptyPlan)
+        };
+        let failed = |error| OpenError::of(format!("read the checkpoint of shard {shard}"), &error);
+        let found = self.cluster.block_on(read).map_err(failed)?;
+        Ok(found.and_then(|(position,)| u64::try_from(position?).ok()).map(Position))
+    }
+
+    /// The row that is there, after writing this one if there was none. What is there is read, in the order
+    /// of conditional writes: one whose answer was lost may have been applied all the same.
+    async fn first_written<R>(
+        &self,
+        insert: String,
+        row: impl SerializeRow,
+        select: String,
+        key: impl SerializeRow,
+    ) -> Result<R, ExecutionError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let session = self.cluster.session();
+        let insert = Self::statement(insert);
+        let mut select = Self::statement(select);
+        select.set_consistency(Consistency::LocalSerial);
+        let mut last = ExecutionError::EmptyPlan;
+        for _ in 0..MAX_TRIES {
+            match session.query_unpaged(select.clone(), &key).await {
+                Ok(answer) => {
+                    let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
+                    let found = rows.maybe_first_row::<R>();
+                    if let Some(found) = found.map_err(|_| ExecutionError::EmptyPlan)? {
+                        return Ok(found);
+                    }
+                }
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => last = error,
+            }
+            match session.query_unpaged(insert.clone(), &row).await {
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => last = error,
+                Ok(_) => {}
+            }
+        }
+        Err(last)
+    }
+}
+
+fn since_text(since: Option<CqlTimestamp>) -> String {
+    let Some(CqlTimestamp(millis)) = since else { return "an unknown time".to_owned() };
+    wal_core::value::Value::Timestamp(millis).to_string().trim_matches('\'').to_owned()
+}

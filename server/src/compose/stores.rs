@@ -1,0 +1,116 @@
+//! The log and the tables of one namespace, wherever its file says that they are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use participant::store::TableStore;
+use participant::store::cassandra::{self, Credentials, Registry};
+use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use uuid::Uuid;
+use wal_core::log::kafka::{HintStore, Identity, KafkaLog, KafkaOptions};
+use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
+use wal_core::log::{IntentLog, LogError};
+use wal_core::namespace::{KafkaSettings, LogKind, Namespace, StoreKind};
+use wal_core::{Nonce, Position, ShardId};
+
+/// A namespace's log and tables, opened.
+pub(super) struct Stores {
+    pub(super) log: Arc<dyn IntentLog>,
+    pub(super) store: Arc<dyn TableStore>,
+    /// Whether the tables are across a network.
+    pub(super) is_remote: bool,
+}
+
+/// Opens both. `deployment` names the cluster of servers that may claim the tables. Blocks.
+pub(super) fn open(
+    namespace: &Namespace,
+    folder: &Path,
+    deployment: &str,
+) -> Result<Stores, String> {
+    let (store, registry): (Arc<dyn TableStore>, _) = match namespace.store().kind {
+        StoreKind::Embedded => {
+            let store = EmbeddedStore::open(&folder.join("tables"), EmbeddedOptions::default());
+            (Arc::new(store.map_err(|error| error.to_string())?), None)
+        }
+        StoreKind::Cassandra => {
+            let deployment = Uuid::new_v5(&Uuid::NAMESPACE_OID, deployment.as_bytes()).as_u128();
+            let opened = cassandra::open(namespace, deployment, Credentials::from_environment());
+            let cassandra::Opened { store, registry } =
+                opened.map_err(|error| error.to_string())?;
+            (Arc::new(store), Some(registry))
+        }
+    };
+    let log: Arc<dyn IntentLog> = match (namespace.log().kind, &namespace.log().kafka, registry) {
+        (LogKind::Embedded, ..) => {
+            let options = SegmentOptions {
+                segment_bytes: namespace.log().segment_bytes,
+                observer: Some(observe_syncs(namespace.name())),
+                ..SegmentOptions::default()
+            };
+            let opened = SegmentLog::open(&folder.join("log"), &options);
+            Arc::new(opened.map_err(|error| error.to_string())?)
+        }
+        (LogKind::Kafka, Some(settings), Some(registry)) => {
+            open_kafka(namespace, settings, registry)?
+        }
+        (LogKind::Kafka, ..) => {
+            return Err(
+                "a log in Kafka is shared by several servers, and so must its tables be: set \
+                        store.kind = \"cassandra\""
+                    .to_owned(),
+            );
+        }
+        (LogKind::Memory, ..) => {
+            return Err("a server keeps no log in memory; set log.kind = \"embedded\"".to_owned());
+        }
+    };
+    Ok(Stores { log, store, is_remote: namespace.store().kind == StoreKind::Cassandra })
+}
+
+/// Tells every group commit of a namespace's log to the metrics.
+fn observe_syncs(name: &str) -> Observer {
+    let seconds = metrics::histogram!("handfast_log_sync_seconds", "namespace" => name.to_owned());
+    Arc::new(move |synced| seconds.record(synced.took.as_secs_f64()))
+}
+
+fn open_kafka(
+    namespace: &Namespace,
+    settings: &KafkaSettings,
+    registry: Registry,
+) -> Result<Arc<dyn IntentLog>, String> {
+    const FIRST: ShardId = ShardId(0);
+    let hints = Arc::new(Hints { registry, log: settings.topic.clone() });
+    let drawn = hints.registry.log_identity(&hints.log, Uuid::new_v4().as_u128());
+    let nonce = Nonce(drawn.map_err(|error| error.to_string())?);
+    // A log that was opened once has a hint: from then on a topic without the nonce is a loss.
+    let was_opened = hints.load(FIRST).map_err(|error| error.to_string())?.is_some();
+    let identity = if was_opened { Identity::Known(nonce) } else { Identity::Begun(nonce) };
+    let options = KafkaOptions::new(settings.clone(), namespace.shards(), identity, hints.clone());
+    let log = KafkaLog::open(options).map_err(|error| error.to_string())?;
+    if !was_opened {
+        hints.store(FIRST, Position(0)).map_err(|error| error.to_string())?;
+    }
+    Ok(Arc::new(log))
+}
+
+/// Where checkpoints start, kept beside the tables.
+struct Hints {
+    registry: Registry,
+    log: String,
+}
+
+fn io(action: &str) -> impl FnOnce(cassandra::OpenError) -> LogError {
+    let action = action.to_owned();
+    move |error| LogError::Io { action, source: std::io::Error::other(error) }
+}
+
+impl HintStore for Hints {
+    fn store(&self, shard: ShardId, checkpoint: Position) -> Result<(), LogError> {
+        let stored = self.registry.store_hint(&self.log, shard, checkpoint);
+        stored.map_err(io("store a checkpoint's position"))
+    }
+
+    fn load(&self, shard: ShardId) -> Result<Option<Position>, LogError> {
+        self.registry.hint(&self.log, shard).map_err(io("read a checkpoint's position"))
+    }
+}
