@@ -39,8 +39,7 @@ fn copy_of(folder: &Path) -> PathBuf {
 async fn until(follower: &Follower, seen: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
     let mut watch = follower.watch();
     let found = tokio::time::timeout(PATIENCE, watch.wait_for(|snapshot| seen(snapshot))).await;
-    let snapshot = Arc::clone(&found.expect("in time").expect("it is asked on"));
-    snapshot
+    Arc::clone(&found.expect("in time").expect("it is asked on"))
 }
 
 async fn until_reachable_is(follower: &Follower, expected: bool) {
