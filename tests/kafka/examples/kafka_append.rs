@@ -1,8 +1,8 @@
 //! Measures appends: `cargo run --release -p handfast-kafka-tests --example kafka_append [brokers] [seconds]`.
 //!
 //! Starts 1 or 3 brokers of its own, and in the same run compares the client library alone (`acks=all`, an
-//! idempotent producer, one record of 256 bytes a message) with the log, for 1 to 1024 appends in flight on 1 and 16
-//! shards. Prints appends per second, percentiles, and the ratio of the two.
+//! idempotent producer, one record of 256 bytes a message) with the log, for 1 to 1024 appends in flight on 1
+//! and 16 shards. Prints appends per second, percentiles, and the ratio of the two.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -89,7 +89,8 @@ fn told(measured: &Measured) -> String {
     format!("{:.0}/s p50 {:.2} ms p99 {:.2} ms", measured.per_second, at(0.5), at(0.99))
 }
 
-/// Keeps `in_flight` appends in flight over some shards: `send` starts one, and `receive` waits for the shard of one that is done.
+/// Keeps `in_flight` appends in flight over some shards: `send` starts one, and `receive` waits for the shard
+/// of one that is done.
 fn measure(
     shards: u64,
     in_flight: u64,

@@ -31,9 +31,9 @@
 //!
 //! And one for callers, which a log may rely on by rejecting what breaks it:
 //!
-//! 13. **Epochs.** Through one handle, the batches of a shard's epoch have the sequences 0, 1, 2, …, without a gap; after them
-//!     come only those of a later epoch. Whoever opens a log takes a new epoch, and appends record 1 only after reading
-//!     its record 0 back as the winner.
+//! 13. **Epochs.** Through one handle, the batches of a shard's epoch have the sequences 0, 1, 2, …,
+//!     without a gap; after them come only those of a later epoch. Whoever opens a log takes a new epoch,
+//!     and appends record 1 only after reading its record 0 back as the winner.
 
 pub mod conformance;
 pub mod file;

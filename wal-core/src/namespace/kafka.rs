@@ -12,8 +12,8 @@ pub struct KafkaSettings {
     pub topic: String,
     /// On how many brokers each record is kept.
     pub replication: u16,
-    /// Whether fewer than three copies, and one in-sync replica, will do. For development only: such a log is lost
-    /// with a disk.
+    /// Whether fewer than three copies, and one in-sync replica, will do. For development only: such a
+    /// log is lost with a disk.
     pub development: bool,
     /// Settings of the client library by its own names: TLS, SASL, compression. A value `env:NAME` is read from
     /// the server's environment, so that a password need not stand here.

@@ -130,6 +130,15 @@ fn a_log_in_kafka_is_read_and_written() {
 }
 
 #[test]
+fn the_example_of_the_page_on_kafka_is_right() {
+    let page = include_str!("../../../docs/kafka.md");
+    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let bank = read(&format!("{BANK}{}", block.expect("an example")));
+    let kafka = bank.log().kafka.clone().expect("what was written");
+    assert_eq!((kafka.replication, kafka.client.len()), (3, 6));
+}
+
+#[test]
 fn a_log_in_kafka_that_is_not_safe_or_not_said_is_refused() {
     let refused = |log: &str| problems(&format!("{BANK}[log]\nkind = \"kafka\"\n{log}"));
     assert!(refused("")[0].starts_with("log.brokers: a log in Kafka needs brokers"));

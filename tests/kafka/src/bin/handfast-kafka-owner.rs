@@ -1,8 +1,8 @@
 //! An owner of shard 0 in a process of its own, to be stopped and killed by tests.
 //!
-//! `handfast-kafka-owner <brokers> <topic> <milliseconds>`: stands, keeps 64 records in flight that carry 1, 2, 3, …, and
-//! prints `counted <number>` for each that is durable, in order. When its epoch is over it prints `over: <why>` and
-//! exits. The milliseconds are the time after which an append is in doubt.
+//! `handfast-kafka-owner <brokers> <topic> <milliseconds>`: stands, keeps 64 records in flight that carry
+//! 1, 2, 3, …, and prints `counted <number>` for each that is durable, in order. When its epoch is over
+//! it prints `over: <why>` and exits. The milliseconds are the time after which an append is in doubt.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};

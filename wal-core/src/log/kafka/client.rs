@@ -42,7 +42,8 @@ impl Complaints {
         kept.push_back(complaint.to_owned());
     }
 
-    /// A line of the library's own log: a connection that failed is kept, for a consumer does not say why otherwise.
+    /// A line of the library's own log: a connection that failed is kept, for a consumer does not say why
+    /// otherwise.
     pub(super) fn hear(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
         if fac == "FAIL" {
             // `[thrd:…]: broker: what happened`

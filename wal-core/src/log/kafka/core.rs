@@ -1,4 +1,5 @@
-//! The one thread that owns every shard's term: it gathers batches into groups, hands them to producers, and answers.
+//! The one thread that owns every shard's term: it gathers batches into groups, hands them to producers,
+//! and answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,8 +53,9 @@ struct Lane {
     waiting: VecDeque<ShardBatch>,
     /// The last sequence of each group that is on its way, and since when.
     groups: VecDeque<(Sequence, Instant)>,
-    /// This server's clock when the epoch's own record was handed over.
-    stood_ms: Option<i64>,
+    /// When the epoch's own record was handed over: this server's clock, and how far the shard was known
+    /// to reach.
+    stood: Option<(i64, u64)>,
 }
 
 type Answers = Vec<(Ticket, Appended)>;
@@ -113,6 +115,7 @@ impl Core {
     }
 
     pub(super) fn work(mut self) {
+        let mut ticked = Instant::now();
         loop {
             let idle = self.calls.is_empty();
             let received = if idle && self.closing.is_none() {
@@ -124,8 +127,12 @@ impl Core {
             };
             match received {
                 Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick();
             }
         }
         self.end_all("the log was closed");
@@ -254,7 +261,8 @@ impl Core {
             let (mut bytes, mut last) = (0, None);
             while let Some(batch) = lane.waiting.pop_front() {
                 if batch.first == Sequence(0) {
-                    lane.stood_ms = Some((self.shared.options.wall_ms)());
+                    let known_end = self.shared.known_end(shard);
+                    lane.stood = Some(((self.shared.options.wall_ms)(), known_end));
                 }
                 let end = Sequence(batch.first.0 + batch.ends.len() as u64 - 1);
                 term.handed_over(end);
@@ -287,11 +295,18 @@ impl Core {
             lane.groups.pop_front();
         }
         if run.first == Sequence(0)
-            && let (Some(broker_ms), Some(sent_ms)) = (broker_ms, lane.stood_ms)
-            && let Some(why) = drift(sent_ms, broker_ms, now_ms)
+            && let Some((sent_ms, known_end)) = lane.stood
         {
-            self.drift = Some((Instant::now(), why.clone()));
-            return self.end(shard, &why);
+            if run.offset < known_end {
+                return self.lose(format!(
+                    "an epoch of shard {shard} began at {}, but the shard reached {known_end} before",
+                    run.offset
+                ));
+            }
+            if let Some(why) = broker_ms.and_then(|broker_ms| drift(sent_ms, broker_ms, now_ms)) {
+                self.drift = Some((Instant::now(), why.clone()));
+                return self.end(shard, &why);
+            }
         }
         let mut answers = Answers::new();
         let step = term.on_run(run, &mut answers);
@@ -350,7 +365,7 @@ impl Core {
         lane.generation += 1;
         lane.waiting.clear();
         lane.groups.clear();
-        lane.stood_ms = None;
+        lane.stood = None;
         producer.destroy();
         let mut answers = Answers::new();
         term.end_in_doubt(why, &mut answers);

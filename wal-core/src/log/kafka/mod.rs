@@ -3,16 +3,18 @@
 //! Kafka has no compare-and-append, so leadership is in the records themselves (see
 //! [`crate::record::Acceptor`]), and what this log adds is care:
 //!
-//! * **One idempotent producer for each epoch of each shard**, gapless, destroyed with the epoch. No two shards share one:
-//!   a producer that fails for good ends one epoch, and no shard waits behind another on a connection (a broker works off one
-//!   request of a connection at a time, the wait for its replicas included).
-//! * **Group commit.** At most [`MAX_GROUPS_IN_FLIGHT`] groups of a shard are on their way; what comes meanwhile
-//!   goes out together. The client library lingers not at all.
-//! * **Durable means counted.** The broker's word that it took a record is believed only if the record is the next one of
-//!   its epoch and stands directly behind its predecessor. Otherwise answers stop and the log is
-//!   read to there by the rule that all readers use: what counts is durable, and the epoch goes on from a new base if it is
-//!   whole; else it is over, and what was not counted is unknown. See `term.rs`. The `Epoch` record itself is
-//!   reported durable when it is in the log; whether it won, its owner reads.
+//! * **One idempotent producer for each epoch of each shard**, gapless, destroyed with the epoch. No two
+//!   shards share one: a producer that fails for good ends one epoch, and no shard waits behind another
+//!   on a connection (a broker works off one request of a connection at a time, the wait for its replicas
+//!   included).
+//! * **Group commit.** At most [`MAX_GROUPS_IN_FLIGHT`] groups of a shard are on their way; what comes
+//!   meanwhile goes out together. The client library lingers not at all.
+//! * **Durable means counted.** The broker's word that it took a record is believed only if the record is
+//!   the next one of its epoch and stands directly behind its predecessor. Otherwise answers stop and the
+//!   log is read to there by the rule that all readers use: what counts is durable, and the epoch goes on
+//!   from a new base if it is whole; else it is over, and what was not counted is unknown. See `term.rs`.
+//!   The `Epoch` record itself is reported durable when it is in the log; whether it won, its owner
+//!   reads.
 //! * **A doubt ends the epoch:** a time-out, a report without an offset, a failed producer.
 //! * **Offsets never go back.** If they do, the topic is another one: deleted and made anew, or cut by an
 //!   election that should not have been. The log then stops for good with [`LogError::Lost`].
@@ -20,12 +22,13 @@
 //!   between its sending and its report, 500 ms allowed, this server may not lead, and its other shards
 //!   do not stand for 10 s.
 //!
-//! A [`Position`] is Kafka's offset. Replay reads to the high watermark of when it began, and never less than what this handle
-//! saw acknowledged. [`KafkaLog::size_bytes`] is an estimate: Kafka tells its clients no sizes.
+//! A [`Position`] is Kafka's offset. Replay reads to the high watermark of when it began, and never less
+//! than what this handle saw acknowledged. [`KafkaLog::size_bytes`] is an estimate: Kafka tells its
+//! clients no sizes.
 //!
-//! Clause 12 does not hold: any number of processes may open one log, and epochs decide among them. Two appends that name
-//! the same shard complete in order, so one append for several shards waits for the slowest: submit
-//! each shard's batches in an append of its own.
+//! Clause 12 does not hold: any number of processes may open one log, and epochs decide among them. Two
+//! appends that name the same shard complete in order, so one append for several shards waits for the
+//! slowest: submit each shard's batches in an append of its own.
 
 mod calls;
 mod client;
@@ -125,6 +128,11 @@ impl Shared {
         range.end = end.max(range.end);
     }
 
+    /// How far a shard is known to reach.
+    fn known_end(&self, shard: ShardId) -> u64 {
+        self.known().get(&shard).map_or(0, |known| known.end)
+    }
+
     fn ask_limits(topic: &Topic, shard: ShardId) -> Result<(u64, u64), LogError> {
         let name = &topic.options.kafka.topic;
         let (low, high) = topic.ask("ask where the topic begins and ends", |timeout| {
@@ -141,7 +149,7 @@ impl Shared {
         let mut asked_who = false;
         loop {
             let (low, high) = Self::ask_limits(&self.topic, shard)?;
-            let least = self.known().get(&shard).map_or(0, |known| known.end);
+            let least = self.known_end(shard);
             if high >= least {
                 let mut known = self.known();
                 let range = known.entry(shard).or_default();
@@ -198,9 +206,10 @@ impl KafkaLog {
     /// Opens the log; creates the topic if it is not there and may be. Blocks.
     ///
     /// # Errors
-    /// [`LogError::Unreachable`] names the brokers and what was tried; [`LogError::Unsafe`] says which settings of the
-    /// topic could lose records; [`LogError::Lost`] that the topic is not the one that was written to;
-    /// [`LogError::Io`] the rest, such as missing permissions or a client setting that may not be set.
+    /// [`LogError::Unreachable`] names the brokers and what was tried; [`LogError::Unsafe`] says which
+    /// settings of the topic could lose records; [`LogError::Lost`] that the topic is not the one that
+    /// was written to; [`LogError::Io`] the rest, such as missing permissions or a client setting that
+    /// may not be set.
     pub fn open(options: KafkaOptions) -> Result<Self, LogError> {
         let topic = Topic::new(options.clone())?;
         topic.ensure(!matches!(options.identity, Identity::Known(_)))?;

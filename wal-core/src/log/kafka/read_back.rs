@@ -1,5 +1,5 @@
-//! Reading the log where a report came from an unexpected place: what of it counts is decided by the rule that every reader
-//! uses.
+//! Reading the log where a report came from an unexpected place: what of it counts is decided by the rule
+//! that every reader uses.
 
 use std::collections::BTreeMap;
 

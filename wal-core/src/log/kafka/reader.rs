@@ -90,7 +90,8 @@ impl Reader {
         })
     }
 
-    /// The next message of any shard, waited for as long as the options allow: whoever calls knows that it is there.
+    /// The next message of any shard, waited for as long as the options allow: whoever calls knows that
+    /// it is there.
     ///
     /// # Errors
     /// [`LogError::Trimmed`], [`LogError::Damaged`] (offsets are missing), [`LogError::Lost`],

@@ -11,9 +11,9 @@
 //!
 //! A pure state machine: no client, clock or thread, so that its rules are tested without a broker.
 //!
-//! **Why the offset alone does not do.** `offset = base + sequence` can be met by chance: a record of ours is lost and
-//! a rival's takes its place. So a record counts only if it is the next one of ours *and* stands directly
-//! behind the last one that counted; whatever differs is read.
+//! **Why the offset alone does not do.** `offset = base + sequence` can be met by chance: a record of
+//! ours is lost and a rival's takes its place. So a record counts only if it is the next one of ours
+//! *and* stands directly behind the last one that counted; whatever differs is read.
 
 use std::collections::VecDeque;
 
@@ -171,9 +171,9 @@ impl Term {
             let Some(verified) = self.verified else {
                 // The epoch's own record: it says where the epoch stands. Whether it won, its owner reads.
                 if run.first != Sequence(0) {
-                    let what =
-                        format!("the first report of epoch {} is of {}", self.epoch, run.first);
-                    return Step::Lost(what);
+                    let why = format!("record {} was reported before record 0", run.first);
+                    self.end_in_doubt(&why, out);
+                    return Step::Over(why);
                 }
                 self.expected = run.offset;
                 self.take(run);
