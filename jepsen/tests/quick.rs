@@ -43,7 +43,7 @@ async fn the_bank_keeps_its_total_over_kills() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hot_counter_counts_every_acknowledged_increment_once_over_kills() -> anyhow::Result<()> {
-    holds(Kind::Counter, Fault::Kill, 12).await
+    holds(Kind::HotCounter, Fault::Kill, 12).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +53,7 @@ async fn a_set_keeps_every_acknowledged_element_whole_over_kills() -> anyhow::Re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_are_strictly_serializable_over_kills_pauses_and_drains() -> anyhow::Result<()> {
-    holds(Kind::Append, Fault::All, 12).await
+    holds(Kind::ListAppend, Fault::Everything, 12).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +67,7 @@ async fn a_run_that_did_too_little_is_not_valid() -> anyhow::Result<()> {
     let lazy = Options {
         time: Duration::from_millis(300),
         at_least_committed: 1_000_000,
-        ..options(Kind::Counter, Fault::None, 0, folder.path())
+        ..options(Kind::HotCounter, Fault::None, 0, folder.path())
     };
     let verdict = run(&lazy).await?;
     assert_eq!(verdict.validity(), Validity::Unknown);

@@ -1,0 +1,81 @@
+//! Who makes the faults strike, and writes down when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+use crate::ground::Ground;
+use crate::history::{Event, History, Type};
+use crate::timeline::Band;
+use crate::value::Value;
+
+/// Between two faults, milliseconds.
+const QUIET_MS: std::ops::Range<u64> = 100..700;
+/// Between two kills: a restart is quick, and many of them are wanted.
+const QUIET_BETWEEN_KILLS_MS: std::ops::Range<u64> = 20..350;
+/// The history's process for faults: clients count from 0.
+const NEMESIS: i64 = -1;
+
+/// When the faults may stop.
+pub(crate) struct Until {
+    pub(crate) time: Instant,
+    /// Not before so many faults.
+    pub(crate) faults: usize,
+    /// But then in any case.
+    pub(crate) latest: Instant,
+}
+
+/// What struck.
+#[derive(Debug, Default)]
+pub(crate) struct Struck {
+    /// How often, by name.
+    pub(crate) counts: BTreeMap<&'static str, usize>,
+    /// How many strikes there were: one may be of several kinds.
+    pub(crate) strikes: usize,
+    /// When.
+    pub(crate) bands: Vec<Band>,
+}
+
+/// Strikes until it may stop, and leaves a server that serves.
+pub(crate) async fn strike(
+    fault: Fault,
+    ground: &mut Ground,
+    until: &Until,
+    history: &History,
+    rng: &mut StdRng,
+) -> anyhow::Result<Struck> {
+    let mut struck = Struck::default();
+    let quiet = if fault == Fault::Kill { QUIET_BETWEEN_KILLS_MS } else { QUIET_MS };
+    loop {
+        let now = Instant::now();
+        let enough = struck.strikes >= until.faults || fault == Fault::None || now >= until.latest;
+        if now >= until.time && enough {
+            return Ok(struck);
+        }
+        if fault == Fault::None {
+            tokio::time::sleep_until(until.time).await;
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(rng.random_range(quiet.clone()))).await;
+        let from = write(history, fault, "begins")?;
+        let kinds = ground.strike(fault, rng).await?;
+        let name = kinds.join(" and ");
+        let to = write(history, fault, &format!("is over: {name}"))?;
+        struck.bands.push(Band { name, from, to });
+        struck.strikes += 1;
+        for kind in kinds {
+            *struck.counts.entry(kind).or_default() += 1;
+        }
+    }
+}
+
+fn write(history: &History, fault: Fault, what: &str) -> anyhow::Result<u64> {
+    let value = Value::Text(what.to_owned());
+    let event =
+        Event { kind: Type::Info, process: NEMESIS, f: fault.name(), value, more: Vec::new() };
+    history.write(event)
+}
