@@ -40,6 +40,13 @@ pub(crate) struct Ground {
     pub(crate) missing: Vec<String>,
 }
 
+/// One kind of fault that struck, from when to when.
+pub(crate) struct Blow {
+    pub(crate) kind: &'static str,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+}
+
 /// This machine has no means for a fault: the run says *not run*, and that is no verdict.
 #[derive(Debug, thiserror::Error)]
 #[error("not run: {0}")]
@@ -88,56 +95,53 @@ impl Ground {
         Ok(Self { server, clock, disk, ahead_ms: 0, missing })
     }
 
-    /// One kind of fault after the other, or some at once. The names of what struck.
+    /// Strikes once, which may be several kinds at a time: which, from when to when.
     pub(crate) async fn strike(
         &mut self,
         fault: Fault,
         rng: &mut StdRng,
-    ) -> anyhow::Result<Vec<&'static str>> {
+    ) -> anyhow::Result<Vec<Blow>> {
+        if fault == Fault::Everything {
+            self.several(rng).await
+        } else {
+            self.single(fault, rng).await
+        }
+    }
+
+    async fn single(&mut self, fault: Fault, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
+        let from = Instant::now();
         match fault {
-            Fault::None => return Ok(Vec::new()),
+            Fault::None | Fault::Everything => return Ok(Vec::new()),
             Fault::Kill => self.kill(rng).await?,
             Fault::Pause => self.pause(rng).await?,
             Fault::Clock => self.jump(rng).await?,
             Fault::Drain => self.drain().await?,
             Fault::Disk => self.fill(rng).await?,
-            Fault::Everything => return self.several(rng).await,
         }
-        Ok(vec![fault.name()])
+        Ok(vec![Blow { kind: fault.name(), from, to: Instant::now() }])
     }
 
-    async fn several(&mut self, rng: &mut StdRng) -> anyhow::Result<Vec<&'static str>> {
-        let mut struck = Vec::new();
+    async fn several(&mut self, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
+        let mut blows = Vec::new();
         if self.clock.is_some() && rng.random_range(0..2) == 0 {
-            self.jump(rng).await?;
-            struck.push("clock");
+            blows.extend(self.single(Fault::Clock, rng).await?);
         }
-        match rng.random_range(0..5) {
-            0 if self.disk.is_some() => {
-                self.fill(rng).await?;
-                struck.push("disk");
-            }
-            1 => {
-                self.drain().await?;
-                struck.push("drain");
-            }
-            2 => {
-                self.pause(rng).await?;
-                struck.push("pause");
-            }
+        let next = match rng.random_range(0..5) {
+            0 if self.disk.is_some() => Fault::Disk,
+            1 => Fault::Drain,
+            2 => Fault::Pause,
             3 => {
                 // Killed in its sleep: nobody is told anything.
+                let from = Instant::now();
                 self.server.signal("STOP").await?;
                 tokio::time::sleep(draw(&PAUSE_MS, rng) / 4).await;
-                self.kill(rng).await?;
-                struck.extend(["pause", "kill"]);
+                blows.push(Blow { kind: Fault::Pause.name(), from, to: Instant::now() });
+                Fault::Kill
             }
-            _ => {
-                self.kill(rng).await?;
-                struck.push("kill");
-            }
-        }
-        Ok(struck)
+            _ => Fault::Kill,
+        };
+        blows.extend(self.single(next, rng).await?);
+        Ok(blows)
     }
 
     async fn kill(&mut self, rng: &mut StdRng) -> anyhow::Result<()> {

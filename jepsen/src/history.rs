@@ -89,6 +89,11 @@ impl History {
         Ok(time)
     }
 
+    /// When the run began.
+    pub(crate) const fn start(&self) -> Instant {
+        self.start
+    }
+
     /// Brings everything to the files.
     pub(crate) fn flush(&self) -> anyhow::Result<()> {
         let mut files = self.files.lock().expect("no holder of this lock panics");

@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
-use crate::ground::Ground;
+use crate::ground::{Blow, Ground};
 use crate::history::{Event, History, Type};
-use crate::timeline::Band;
+use crate::timeline::{Band, nanos};
 use crate::value::Value;
 
 /// Between two faults, milliseconds.
@@ -61,14 +61,15 @@ pub(crate) async fn strike(
             continue;
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(quiet.clone()))).await;
-        let from = write(history, fault, "begins")?;
-        let kinds = ground.strike(fault, rng).await?;
-        let name = kinds.join(" and ");
-        let to = write(history, fault, &format!("is over: {name}"))?;
-        struck.bands.push(Band { name, from, to });
+        write(history, fault, "begins")?;
+        let blows = ground.strike(fault, rng).await?;
+        let kinds: Vec<&str> = blows.iter().map(|blow| blow.kind).collect();
+        write(history, fault, &format!("is over: {}", kinds.join(", ")))?;
         struck.strikes += 1;
-        for kind in kinds {
+        for Blow { kind, from, to } in blows {
             *struck.counts.entry(kind).or_default() += 1;
+            let [from, to] = [from, to].map(|at| nanos(at.duration_since(history.start())));
+            struck.bands.push(Band { name: kind.to_owned(), from, to });
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::history::{Event, History, Type};
 use crate::nemesis::{Struck, Until, strike};
 use crate::report::{Report, judge};
 use crate::resolve::{ask_again, read_everything, resolve};
-use crate::timeline::{Band, Bar, Ending, Timeline};
+use crate::timeline::{Band, Bar, Ending, Timeline, nanos};
 use crate::value::Value;
 use crate::workload::{Done, End, Kind, Task, Workload};
 
@@ -126,14 +126,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     resolved.flush()?;
 
     // Nothing that counts now may live in memory only.
-    let from = nanos_since(start);
+    let from = nanos(start.elapsed());
     ground.server.kill().await?;
     ground.server.restart().await?;
-    bands.push(Band {
-        name: "kill before the last reads".to_owned(),
-        from,
-        to: nanos_since(start),
-    });
+    bands.push(Band { name: "kill".to_owned(), from, to: nanos(start.elapsed()) });
     let last = read_everything(&patient, &shared, &ran).await?;
     shared.history.flush()?;
     ask_again(&patient, &ran, &mut report.verdict).await?;
@@ -144,7 +140,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report.verdict.anomalies.push("the server panicked: see server.log".to_owned());
     }
     bars.append(&mut shared.ran.lock().expect("no holder of this lock panics").bars);
-    Timeline { title: report.headline(), bars, bands }.save(&folder.join("timeline.svg"))?;
+    Timeline { title: report.headline(), bars, bands, clients: options.concurrency.into() }
+        .save(&folder.join("timeline.svg"))?;
     let text = serde_json::to_string_pretty(&report.to_json())?;
     std::fs::write(folder.join("verdict.json"), text + "\n")?;
     // The log and the tables have told what they had to tell; the rest is kept.
@@ -167,10 +164,6 @@ fn prepare(folder: &Path) -> anyhow::Result<()> {
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {shown}"))?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {shown}"))
-}
-
-fn nanos_since(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 async fn client(server: &Server, retry: RetryPolicy) -> anyhow::Result<Client> {

@@ -67,10 +67,15 @@ pub(crate) struct Bar {
 /// One strike of a fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Band {
-    /// Its name, or names.
+    /// Its name.
     pub(crate) name: String,
     pub(crate) from: u64,
     pub(crate) to: u64,
+}
+
+/// A time of a run in nanoseconds.
+pub(crate) fn nanos(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Everything that is drawn.
@@ -78,6 +83,8 @@ pub(crate) struct Band {
 pub(crate) struct Timeline {
     pub(crate) title: String,
     pub(crate) bars: Vec<Bar>,
+    /// Lanes from this number on are not of clients, but of the last reads.
+    pub(crate) clients: usize,
     pub(crate) bands: Vec<Band>,
 }
 
@@ -107,7 +114,11 @@ impl Timeline {
         self.legend(&mut out)?;
         for lane in 0..lanes {
             let y = TOP + lane * (LANE + GAP);
-            let name = format!("client {lane}");
+            let name = if lane < self.clients {
+                format!("client {lane}")
+            } else {
+                "last reads".to_owned()
+            };
             writeln!(
                 out,
                 "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>",
@@ -151,7 +162,7 @@ impl Timeline {
         for ending in Ending::ALL {
             entry(out, ending.colour(), 1.0, ending.words())?;
         }
-        let mut names: Vec<&str> = self.bands.iter().map(|band| first_of(&band.name)).collect();
+        let mut names: Vec<&str> = self.bands.iter().map(|band| band.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -246,13 +257,8 @@ fn bars(out: &mut String, y: usize, columns: &[Option<Ending>]) -> std::fmt::Res
     Ok(())
 }
 
-/// The first fault of a strike that was of several.
-fn first_of(name: &str) -> &str {
-    name.split(" and ").next().unwrap_or(name)
-}
-
 fn colour_of(name: &str) -> &'static str {
-    match first_of(name) {
+    match name {
         "kill" => "#c8322b",
         "pause" => "#3b6fc4",
         "clock" => "#8a4fbf",
@@ -298,13 +304,18 @@ mod tests {
         let picture = Timeline {
             title: "bank under <everything>".to_owned(),
             bars: vec![bar(0, 0, 3, Ending::Happened), bar(2, 1, 2, Ending::Failed)],
-            bands: vec![band("clock and kill"), band("drain")],
+            clients: 2,
+            bands: vec![band("clock"), band("<odd>")],
         };
         let svg = picture.draw().expect("a string takes all");
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-        for part in
-            ["bank under &lt;everything&gt;", "client 2", "clock and kill, 1.00 s to 2.00 s"]
-        {
+        for part in [
+            "bank under &lt;everything&gt;",
+            "client 1",
+            "last reads",
+            "clock, 1.00 s to 2.00 s",
+            "&lt;odd&gt;",
+        ] {
             assert!(svg.contains(part), "{part} is not in {svg}");
         }
         for (open, close) in [("<svg", "</svg>"), ("<text", "</text>"), ("<title", "</title>")] {
