@@ -22,14 +22,14 @@ mod report;
 mod resolve;
 mod run;
 mod timeline;
-mod value;
 mod verdict;
 mod workload;
 
 pub use fault::Fault;
 pub use ground::NotRun;
+pub use handfast_checker::Validity;
 pub use matrix::{Cell, Matrix};
 pub use report::Report;
 pub use run::{Options, run};
-pub use verdict::{Validity, Verdict};
+pub use verdict::Verdict;
 pub use workload::Kind;

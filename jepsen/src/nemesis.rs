@@ -3,22 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use handfast_checker::{Event, NEMESIS, Type, Value};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
 use crate::ground::{Blow, Ground};
-use crate::history::{Event, History, Type};
+use crate::history::History;
 use crate::timeline::{Band, nanos};
-use crate::value::Value;
 
 /// Between two faults, milliseconds.
 const QUIET_MS: std::ops::Range<u64> = 100..700;
 /// Between two kills: a restart is quick, and many of them are wanted.
 const QUIET_BETWEEN_KILLS_MS: std::ops::Range<u64> = 20..350;
-/// The history's process for faults: clients count from 0.
-const NEMESIS: i64 = -1;
 
 /// When the faults may stop.
 pub(crate) struct Until {
@@ -75,8 +73,6 @@ pub(crate) async fn strike(
 }
 
 fn write(history: &History, fault: Fault, what: &str) -> anyhow::Result<u64> {
-    let value = Value::Text(what.to_owned());
-    let event =
-        Event { kind: Type::Info, process: NEMESIS, f: fault.name(), value, more: Vec::new() };
-    history.write(event)
+    let what = Value::Text(what.to_owned());
+    history.write(Event::new(Type::Info, NEMESIS, fault.name(), what))
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use handfast_checker::Validity;
 use serde_json::{Value as Json, json};
 
 use crate::fault::Fault;
 use crate::run::Options;
-use crate::verdict::{Validity, Verdict};
+use crate::verdict::Verdict;
 use crate::workload::{Done, End, Workload};
 
 /// Anomalies that are told.

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::ensure;
+use handfast_checker::{Event, Type, Value};
 use handfast_client::{Client, Outcome, OutcomeError, Transaction};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::history::{Event, History, Type};
+use crate::history::History;
 use crate::run::{Lost, REST, Ran, Shared, one};
-use crate::value::Value;
 use crate::verdict::Verdict;
 use crate::workload::{Done, End};
 
@@ -37,14 +37,12 @@ pub(crate) async fn resolve(
         let Lost { task, process, invoked, rows, transaction } = it;
         let outcome = end_of(client, &transaction, number).await?;
         let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut more = vec![("id", Value::Text(transaction.id().to_string()))];
-        let (kind, end) = match outcome {
+        let (kind, ts, end) = match outcome {
             Some(End::Committed(at)) => {
                 verdict.unknown_committed += 1;
-                more.push(("commit-timestamp", at.into()));
-                (Type::Ok, End::Committed(at))
+                (Type::Ok, Some(at), End::Committed(at))
             }
-            Some(end) => (Type::Fail, end),
+            Some(end) => (Type::Fail, None, end),
             None => {
                 let id = transaction.id();
                 verdict.undecided.push(format!("nobody can say what became of {id}"));
@@ -52,7 +50,8 @@ pub(crate) async fn resolve(
             }
         };
         let value = shared.workload.shown(&task, Some(&rows));
-        resolved.write(Event { kind, process, f: task.f, value, more })?;
+        let more = vec![("id".to_owned(), Value::Text(transaction.id().to_string()))];
+        resolved.write(Event { ts, more, ..Event::new(kind, process, task.f, value) })?;
         done.push(Done { task, invoked, completed, rows, transaction: Some(transaction), end });
     }
     Ok(done)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use handfast_checker::{Event, Type, Value};
 use handfast_client::{Client, Options as ClientOptions, RetryPolicy, Transaction};
 use handfast_e2e::Server;
 use rand::SeedableRng as _;
@@ -16,12 +17,11 @@ use tokio::time::Instant;
 use crate::client::{Told, perform};
 use crate::fault::Fault;
 use crate::ground::Ground;
-use crate::history::{Event, History, Type};
+use crate::history::History;
 use crate::nemesis::{Struck, Until, strike};
 use crate::report::{Report, judge};
 use crate::resolve::{ask_again, read_everything, resolve};
 use crate::timeline::{Band, Bar, Ending, Timeline, nanos};
-use crate::value::Value;
 use crate::workload::{Done, End, Kind, Task, Workload};
 
 /// How long a client waits for one answer.
@@ -229,17 +229,18 @@ pub(crate) async fn one(
 ) -> anyhow::Result<bool> {
     let Shared { workload, history, ran, .. } = shared;
     let asked = workload.shown(&task, None);
-    let event = |kind, value, more| Event { kind, process, f: task.f, value, more };
-    let from = history.write(event(Type::Invoke, asked.clone(), Vec::new()))?;
+    let event = |kind, value| Event::new(kind, process, task.f, value);
+    let from = history.write(event(Type::Invoke, asked.clone()))?;
     let told = perform(client, &**workload, &task).await;
-    let mut more = Vec::new();
-    let id = |it: &Transaction| ("id", Value::Text(it.id().to_string()));
+    let id = |it: &Transaction| ("id".to_owned(), Value::Text(it.id().to_string()));
+    let error = |why: String| ("error".to_owned(), Value::Text(why));
     let bar = |to, ending| Bar { lane, from, to, ending };
     let lost = match told {
         Told::Done { rows, transaction, timestamp_us } => {
-            more.extend(transaction.as_ref().map(id));
-            more.extend(timestamp_us.map(|at| ("commit-timestamp", at.into())));
-            let to = history.write(event(Type::Ok, workload.shown(&task, Some(&rows)), more))?;
+            let mut event = event(Type::Ok, workload.shown(&task, Some(&rows)));
+            event.ts = timestamp_us;
+            event.more.extend(transaction.as_ref().map(id));
+            let to = history.write(event)?;
             if let Some(at) = timestamp_us {
                 shared.compare_clocks(at, to);
             }
@@ -251,9 +252,10 @@ pub(crate) async fn one(
             return Ok(false);
         }
         Told::Failed { transaction, why } => {
-            more.extend(transaction.as_ref().map(id));
-            more.push(("error", Value::Text(why)));
-            let to = history.write(event(Type::Fail, asked, more))?;
+            let mut event = event(Type::Fail, asked);
+            event.more.extend(transaction.as_ref().map(id));
+            event.more.push(error(why));
+            let to = history.write(event)?;
             let (rows, end) = (Vec::new(), End::Failed);
             let done = Done { task, invoked: from, completed: to, rows, transaction, end };
             let mut ran = ran.lock().expect("no holder of this lock panics");
@@ -262,9 +264,9 @@ pub(crate) async fn one(
             false
         }
         Told::Unknown { rows, transaction, why } => {
-            more.push(id(&transaction));
-            more.push(("error", Value::Text(why)));
-            let to = history.write(event(Type::Info, asked, more))?;
+            let mut event = event(Type::Info, asked);
+            event.more.extend([id(&transaction), error(why)]);
+            let to = history.write(event)?;
             let lost = Lost { task, process, invoked: from, rows, transaction };
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Unknown));

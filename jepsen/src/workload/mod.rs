@@ -10,7 +10,7 @@ mod set;
 use handfast_client::{Key, Row, Transaction};
 use rand::rngs::StdRng;
 
-use crate::value::Value;
+use handfast_checker::Value;
 
 /// The workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

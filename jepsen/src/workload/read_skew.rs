@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, End, Task, Workload};
-use crate::value::Value;
+use handfast_checker::Value;
 
 const PAIRS: i64 = 6;
 

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
 use super::{Detail, Done, RegisterMicro, Task, Workload};
-use crate::value::Value;
+use handfast_checker::Value;
 
 /// Registers: few, so that transactions meet.
 const REGISTERS: i64 = 8;
@@ -105,10 +105,10 @@ impl Workload for Register {
         let show = |micro: &RegisterMicro| match *micro {
             RegisterMicro::Read(register) => {
                 let found = rows.as_mut().and_then(Iterator::next).and_then(value_of);
-                Value::List(vec![Value::Keyword("r"), register.into(), found.into()])
+                Value::List(vec![Value::keyword("r"), register.into(), found.into()])
             }
             RegisterMicro::Write(register, value) => {
-                Value::List(vec![Value::Keyword("w"), register.into(), value.into()])
+                Value::List(vec![Value::keyword("w"), register.into(), value.into()])
             }
         };
         Value::List(micros.iter().map(show).collect())
