@@ -10,10 +10,9 @@
 //! only then counts as committed or aborted. A run that cannot resolve one, or that did too little, is
 //! never valid.
 
-mod check;
 mod client;
+mod common;
 mod fault;
-mod graph;
 mod ground;
 mod history;
 mod matrix;

@@ -6,6 +6,7 @@ use std::fmt;
 use handfast_checker::Validity;
 use serde_json::{Value as Json, json};
 
+use crate::common::check_files;
 use crate::fault::Fault;
 use crate::run::Options;
 use crate::verdict::Verdict;
@@ -92,7 +93,7 @@ pub(crate) fn judge(
     ran: &[Done],
     last: &[Done],
     report: &mut Report,
-) {
+) -> anyhow::Result<()> {
     let verdict = &mut report.verdict;
     for done in ran {
         match done.end {
@@ -107,20 +108,32 @@ pub(crate) fn judge(
     report.seconds = answered.last().map_or(0.0, |last| *last as f64 / 1e9);
     let silences = answered.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000);
     verdict.longest_silence_ms = silences.max().unwrap_or(0);
-    let mut wrong = workload.check(ran, last);
-    let more = wrong.len().saturating_sub(TOLD);
-    wrong.truncate(TOLD);
-    if more > 0 {
-        wrong.push(format!("and {more} more"));
-    }
+    let wrong = first_few(workload.check(ran, last));
     // With an outcome missing, what looks wrong may be its doing.
     if verdict.undecided.is_empty() {
         verdict.anomalies.extend(wrong);
     } else {
         verdict.undecided.extend(wrong);
     }
+    if let Some(model) = workload.model() {
+        // It knows what an unknown outcome may have done: its anomalies are certain.
+        let checked = check_files(&options.folder, model)?;
+        let told = checked.anomalies.iter().map(|it| format!("{}: {}", it.kind, it.text));
+        verdict.anomalies.extend(first_few(told.collect()));
+        verdict.undecided.extend(checked.undecided);
+    }
     let too_little = too_little(options, report);
     report.verdict.undecided.extend(too_little);
+    Ok(())
+}
+
+fn first_few(mut wrong: Vec<String>) -> Vec<String> {
+    let more = wrong.len().saturating_sub(TOLD);
+    wrong.truncate(TOLD);
+    if more > 0 {
+        wrong.push(format!("and {more} more"));
+    }
+    wrong
 }
 
 /// What happened too seldom to tell.

@@ -84,10 +84,12 @@ async fn end_of(
     Ok(None)
 }
 
-/// Reads every key, as operations of the history.
+/// Reads every key, as operations of the history, and once more in a history of their own: reads that
+/// began when everything else was over, also what had no answer and was resolved.
 pub(crate) async fn read_everything(
     client: &Client,
     shared: &Shared,
+    history: &History,
     ran: &[Done],
 ) -> anyhow::Result<Vec<Done>> {
     let lane = usize::from(shared.clients);
@@ -99,6 +101,12 @@ pub(crate) async fn read_everything(
     let mut ran = shared.ran.lock().expect("no holder of this lock panics");
     let last = std::mem::take(&mut ran.done);
     ensure!(last.iter().all(Done::has_happened), "the last reads failed: see history.edn");
+    for Done { task, rows, .. } in &last {
+        let event =
+            |kind, rows| Event::new(kind, process, task.f, shared.workload.shown(task, rows));
+        history.write(event(Type::Invoke, None))?;
+        history.write(event(Type::Ok, Some(rows.as_slice())))?;
+    }
     Ok(last)
 }
 

@@ -130,12 +130,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     ground.server.kill().await?;
     ground.server.restart().await?;
     bands.push(Band { name: "kill".to_owned(), from, to: nanos(start.elapsed()) });
-    let last = read_everything(&patient, &shared, &ran).await?;
+    let history_of_last = History::create(folder, "last", start)?;
+    let last = read_everything(&patient, &shared, &history_of_last, &ran).await?;
+    history_of_last.flush()?;
     shared.history.flush()?;
     ask_again(&patient, &ran, &mut report.verdict).await?;
     ground.server.stop().await?;
 
-    judge(options, &*shared.workload, &ran, &last, &mut report);
+    judge(options, &*shared.workload, &ran, &last, &mut report)?;
     if ground.server.said().contains("panicked") {
         report.verdict.anomalies.push("the server panicked: see server.log".to_owned());
     }

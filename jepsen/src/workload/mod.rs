@@ -1,16 +1,15 @@
 //! What clients do, and what must hold of it.
 
-pub(crate) mod append;
+mod append;
 mod bank;
 mod counter;
 mod read_skew;
-pub(crate) mod register;
+mod register;
 mod set;
 
+use handfast_checker::{Model, Value};
 use handfast_client::{Key, Row, Transaction};
 use rand::rngs::StdRng;
-
-use handfast_checker::Value;
 
 /// The workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +177,13 @@ pub(crate) trait Workload: Send + Sync {
     }
     /// The task as the history shows it, with what it read if it has.
     fn shown(&self, task: &Task, rows: Option<&[Row]>) -> Value;
-    /// What does not hold of the tasks. `last` are the ends of the tasks of [`Workload::last`].
-    fn check(&self, ran: &[Done], last: &[Done]) -> Vec<String>;
+    /// What the common checker judges it as; `None` if it does not know such histories.
+    fn model(&self) -> Option<Model> {
+        None
+    }
+    /// What does not hold of the tasks, beyond what the common checker finds. `last` are the ends of the
+    /// tasks of [`Workload::last`].
+    fn check(&self, _ran: &[Done], _last: &[Done]) -> Vec<String> {
+        Vec::new()
+    }
 }
