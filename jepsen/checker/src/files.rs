@@ -95,11 +95,17 @@ impl<R: Read> Iterator for EventReader<R> {
 
 /// Reads a whole history.
 pub fn read(from: impl Read, format: Format) -> Result<History, HistoryError> {
-    let (builder, end) = collect(Builder::default(), from, format)?;
-    builder.finish().map_err(end)
+    let mut builder = Builder::default();
+    let mut events = EventReader::new(from, format);
+    while let Some(event) = events.next() {
+        let (line, column) = events.place();
+        builder.push(&event?).map_err(|problem| problem.at(line, column))?;
+    }
+    builder.finish().map_err(|problem| events.wrong(problem))
 }
 
-/// Reads a whole history, and another file with completions of operations that it leaves as `:info`.
+/// Reads a whole history, and another file with completions of operations that it leaves as `:info`. Each
+/// counts from its time on, or without one from the end.
 pub fn read_resolved(
     history: impl Read,
     format: Format,
@@ -107,14 +113,68 @@ pub fn read_resolved(
     resolved_format: Format,
 ) -> Result<History, (Part, HistoryError)> {
     let here = |error| (Part::History, error);
-    let (mut builder, end) = collect(Builder::default(), history, format).map_err(here)?;
-    let mut events = EventReader::new(resolved, resolved_format);
+    let mut events = EventReader::new(history, format);
+    let mut resolved = Resolved::new(EventReader::new(resolved, resolved_format))?;
+    let mut builder = Builder::default();
     while let Some(event) = events.next() {
-        let event = event.map_err(|error| (Part::Resolved, error))?;
         let (line, column) = events.place();
-        builder.resolve(&event).map_err(|problem| (Part::Resolved, problem.at(line, column)))?;
+        let event = event.map_err(here)?;
+        resolved.until(event.time, &mut builder)?;
+        builder.push(&event).map_err(|problem| here(problem.at(line, column)))?;
     }
-    builder.finish().map_err(end).map_err(here)
+    resolved.rest(&mut builder)?;
+    builder.finish().map_err(|problem| here(events.wrong(problem)))
+}
+
+/// Completions that were found out afterwards, in order.
+struct Resolved<R> {
+    events: EventReader<R>,
+    next: Option<Event>,
+}
+
+impl<R: Read> Resolved<R> {
+    fn new(events: EventReader<R>) -> Result<Self, (Part, HistoryError)> {
+        let mut it = Self { events, next: None };
+        it.advance()?;
+        Ok(it)
+    }
+
+    fn advance(&mut self) -> Result<(), (Part, HistoryError)> {
+        let next = self.events.next().transpose();
+        self.next = next.map_err(|error| (Part::Resolved, error))?;
+        Ok(())
+    }
+
+    fn one(&mut self, event: &Event, builder: &mut Builder) -> Result<(), (Part, HistoryError)> {
+        let (line, column) = self.events.place();
+        let wrong = |problem: Problem| (Part::Resolved, problem.at(line, column));
+        builder.resolve(event).map_err(wrong)?;
+        self.advance()
+    }
+
+    /// Those before a time.
+    fn until(
+        &mut self,
+        time: Option<u64>,
+        builder: &mut Builder,
+    ) -> Result<(), (Part, HistoryError)> {
+        let Some(time) = time else { return Ok(()) };
+        while let Some(event) = self.next.take() {
+            if event.time.is_none_or(|at| at >= time) {
+                self.next = Some(event);
+                break;
+            }
+            self.one(&event, builder)?;
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self, builder: &mut Builder) -> Result<(), (Part, HistoryError)> {
+        while let Some(event) = self.next.take() {
+            self.one(&event, builder)?;
+        }
+        Ok(())
+    }
 }
 
 /// Which of two files is wrong.
@@ -124,21 +184,6 @@ pub enum Part {
     History,
     /// The file of what became of its `:info` operations.
     Resolved,
-}
-
-/// The second result says where the file ended.
-fn collect(
-    mut builder: Builder,
-    from: impl Read,
-    format: Format,
-) -> Result<(Builder, impl Fn(Problem) -> HistoryError), HistoryError> {
-    let mut events = EventReader::new(from, format);
-    while let Some(event) = events.next() {
-        let (line, column) = events.place();
-        builder.push(&event?).map_err(|problem| problem.at(line, column))?;
-    }
-    let end = events.wrong(Problem::Empty);
-    Ok((builder, move |problem: Problem| problem.at(end.line, end.column)))
 }
 
 /// Reads a whole history in EDN.

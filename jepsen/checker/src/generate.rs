@@ -20,6 +20,8 @@ pub struct Shape {
     pub keys: u64,
     /// After so many writes a key is left behind for a new one, at least 1.
     pub writes_per_key: u64,
+    /// Parts of one operation, at most; at least 1.
+    pub parts: u64,
     /// Of 1,000 operations so many have no answer; half of these happened.
     pub info_per_mille: u64,
     /// Whether writes have commit timestamps.
@@ -36,6 +38,7 @@ impl Default for Shape {
             concurrency: 20,
             keys: 8,
             writes_per_key: 60,
+            parts: 4,
             info_per_mille: 5,
             timestamps: true,
             seed: 1,
@@ -108,7 +111,7 @@ impl Generator {
 
     fn begin(&mut self, process: i64) -> Event {
         self.begun += 1;
-        let count = 1 + self.below(4);
+        let count = 1 + self.below(self.shape.parts);
         let mut parts = Vec::new();
         for _ in 0..count {
             let slot = self.below(self.shape.keys) as usize;

@@ -371,8 +371,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Says afterwards what became of the last operation of a process that ended as `:info` or not at all.
-    /// It then counts as one that lasted until the end of the history.
+    /// Says what became of the last operation of a process that ended as `:info` or not at all, as it was
+    /// found out by now: what is pushed later begins after its end.
     pub fn resolve(&mut self, event: &Event) -> Result<(), Problem> {
         let process = event.process;
         let lost = self.lost.remove(&process).or_else(|| self.open.remove(&process));

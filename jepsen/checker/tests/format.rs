@@ -210,6 +210,15 @@ fn lost_operations_are_resolved_by_a_second_file() {
     let operation = it.operation(0);
     assert_eq!((operation.kind(), operation.ts()), (Type::Ok, Some(7)));
     assert_eq!(operation.end(), Some(it.places() - 1));
+    // By its time it was over before the history goes on.
+    let later = "{:type :invoke, :process 1, :f :txn, :value [[:r 1 nil]], :time 9}\n";
+    let history = format!("{INVOKE}{info}{later}");
+    for (time, before) in [(8, true), (9, false), (30, false)] {
+        let resolved = resolved.replace(":ts 7", &format!(":time {time}"));
+        let it = read_resolved(history.as_bytes(), edn, resolved.as_bytes(), edn);
+        let it = it.expect("a history and what became of it");
+        assert_eq!(it.operation(0).end() < Some(it.operation(1).begin()), before, "{time}");
+    }
     let error = both(&format!("{resolved}{resolved}")).expect_err("resolved twice");
     assert_eq!(error.1.problem, Problem::NoInvocation { process: 0 });
     assert_eq!(error.1.line, 2);

@@ -1,7 +1,8 @@
 //! The golden histories, under every consistency.
 
 use handfast_checker::{
-    Consistency, History, Options, Validity, Verdict, check, check_with_last, dot, read_edn,
+    Consistency, Event, History, Options, Type, Validity, Value, Verdict, check, check_with_last,
+    dot, generate, read_edn,
 };
 
 fn history(name: &str) -> History {
@@ -133,4 +134,34 @@ fn every_cycle_is_closed_and_as_short_as_it_can_be() {
             assert!(anomaly.cycle.iter().all(|step| !step.why.is_empty()), "{name}: {anomaly}");
         }
     }
+}
+
+#[test]
+fn a_stale_read_in_a_long_history_is_shown_as_two_transactions() {
+    let shape = generate::Shape { operations: 5_000, timestamps: false, ..Default::default() };
+    let mut events: Vec<Event> = generate::Generator::new(shape).collect();
+    // A read of one long list goes back by many versions.
+    let middle = events.len() / 2;
+    let stale = events[middle..].iter_mut().filter(|event| event.kind == Type::Ok);
+    let list = stale
+        .filter_map(|event| match &mut event.value {
+            Value::List(parts) => match &mut parts[..] {
+                [Value::List(part)] => match &mut part[2] {
+                    Value::List(list) if list.len() > 40 => Some(list),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        })
+        .next();
+    list.expect("a read of a long list alone").truncate(3);
+    let history = History::from_events(&events).expect("a generated history");
+    let verdict = check(&history, &Options::default());
+    assert!(verdict.has("G-single-realtime"), "{verdict}");
+    let shortest = verdict.anomalies.iter().map(|it| it.cycle.len()).min();
+    assert_eq!(shortest, Some(2), "{verdict}");
+    let consistency = Consistency::Serializable;
+    let verdict = check(&history, &Options { consistency, ..Options::default() });
+    assert_eq!(verdict.valid, Validity::Valid, "{verdict}");
 }

@@ -71,6 +71,7 @@ pub(crate) fn find(
                     search.layer(&Among::new(inner), *layer);
                 }
                 if !search.shortest.is_empty() {
+                    search.prefer_two(&among, *layer);
                     break; // what needs less explains it better
                 }
             }
@@ -139,6 +140,17 @@ impl Search<'_> {
                 self.edges_left = usize::MAX;
                 self.through(among, all, all);
             }
+        }
+    }
+
+    /// A long way round by the order of processes is harder to follow than two transactions and real time.
+    fn prefer_two(&mut self, among: &Among, layer: Layer) {
+        if layer != Layer::Process {
+            return;
+        }
+        self.against_time(among, Layer::RealTime);
+        if self.shortest.values().any(|hops| hops.len() == 2) {
+            self.shortest.retain(|_, hops| hops.len() == 2);
         }
     }
 
