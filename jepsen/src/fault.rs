@@ -1,118 +1,69 @@
-//! What happens to the server while the clients work.
-
-use std::time::Duration;
-
-use anyhow::ensure;
-use clap::ValueEnum;
-use handfast_e2e::Server;
-use rand::RngExt as _;
-use rand::rngs::StdRng;
-use tokio::time::Instant;
-
-use crate::history::{Event, History, Type};
-use crate::value::Value;
-
-/// Between two faults, milliseconds.
-const QUIET_MS: std::ops::Range<u64> = 100..700;
-/// How long a paused process sleeps, milliseconds.
-const PAUSE_MS: std::ops::Range<u64> = 50..2_500;
-/// How long the server is away between kill and restart, milliseconds.
-const AWAY_MS: std::ops::Range<u64> = 0..150;
-/// The history's process for faults: clients count from 0.
-const NEMESIS: i64 = -1;
+//! What may happen to the server while the clients work.
 
 /// What happens to the server while the clients work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing
+    /// Nothing.
     None,
-    /// The process is killed as by kill -9, and started again
+    /// The process is killed as by `kill -9`, and started again.
     Kill,
-    /// The process is stopped for a while (SIGSTOP) and goes on (SIGCONT)
+    /// The process is stopped for a while (SIGSTOP) and goes on (SIGCONT).
     Pause,
-    /// The process is asked to stop in order (SIGTERM), must exit with 0, and is started again
+    /// Its wall clock jumps, forward and back.
+    Clock,
+    /// The process is asked to stop in order (SIGTERM), must exit with 0, and is started again.
     Drain,
-    /// All of these by turns
-    All,
+    /// Its disk is full for a while; then there is room again, and it is started again.
+    Disk,
+    /// All of these, also several at the same time.
+    Everything,
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Kill,
+        Self::Pause,
+        Self::Clock,
+        Self::Drain,
+        Self::Disk,
+        Self::Everything,
+    ];
+
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Kill => "kill",
             Self::Pause => "pause",
+            Self::Clock => "clock",
             Self::Drain => "drain",
-            Self::All => "all",
+            Self::Disk => "disk",
+            Self::Everything => "everything",
         }
     }
-}
 
-/// When the fault may stop striking.
-pub(crate) struct Until {
-    pub(crate) time: Instant,
-    /// Not before so many faults.
-    pub(crate) faults: usize,
-    /// But then in any case.
-    pub(crate) latest: Instant,
-}
-
-/// Strikes until it may stop, and leaves a server that serves. How often it struck.
-pub(crate) async fn strike(
-    fault: Fault,
-    server: &mut Server,
-    until: &Until,
-    history: &History,
-    rng: &mut StdRng,
-) -> anyhow::Result<usize> {
-    let mut struck = 0;
-    loop {
-        let now = Instant::now();
-        let enough = struck >= until.faults || fault == Fault::None || now >= until.latest;
-        if now >= until.time && enough {
-            return Ok(struck);
+    /// What it does, for `--help`.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::Kill => "kill -9, and a restart",
+            Self::Pause => "SIGSTOP for up to 2.5 s, then SIGCONT",
+            Self::Clock => "the server's wall clock jumps, forward and back",
+            Self::Drain => "SIGTERM, which must end with exit code 0, and a restart",
+            Self::Disk => "the disk is full for a while, then a restart",
+            Self::Everything => "all of these, also several at the same time",
         }
-        if fault == Fault::None {
-            tokio::time::sleep_until(until.time).await;
-            continue;
-        }
-        tokio::time::sleep(Duration::from_millis(rng.random_range(QUIET_MS))).await;
-        let now = match fault {
-            Fault::All => [Fault::Kill, Fault::Pause, Fault::Drain][rng.random_range(0..3)],
-            one => one,
-        };
-        write(history, Type::Info, now, "begins")?;
-        once(now, server, rng).await?;
-        write(history, Type::Info, now, "is over")?;
-        struck += 1;
     }
-}
 
-fn write(history: &History, kind: Type, fault: Fault, what: &str) -> anyhow::Result<u64> {
-    let value = Value::Text(what.to_owned());
-    history.write(Event { kind, process: NEMESIS, f: fault.name(), value, more: Vec::new() })
-}
-
-async fn once(fault: Fault, server: &mut Server, rng: &mut StdRng) -> anyhow::Result<()> {
-    match fault {
-        Fault::Kill => {
-            server.kill().await?;
-            tokio::time::sleep(Duration::from_millis(rng.random_range(AWAY_MS))).await;
-            server.restart().await?;
-        }
-        Fault::Pause => {
-            server.signal("STOP").await?;
-            tokio::time::sleep(Duration::from_millis(rng.random_range(PAUSE_MS))).await;
-            server.signal("CONT").await?;
-        }
-        Fault::Drain => {
-            server.signal("TERM").await?;
-            let status = server.ended().await?;
-            ensure!(status.success(), "asked to stop in order, the server ended with {status}");
-            server.restart().await?;
-        }
-        Fault::None | Fault::All => {}
+    /// Whether the server needs a clock that can be set.
+    pub(crate) const fn needs_clock(self) -> bool {
+        matches!(self, Self::Clock | Self::Everything)
     }
-    Ok(())
+
+    /// Whether it needs a disk that can be filled.
+    pub(crate) const fn needs_disk(self) -> bool {
+        matches!(self, Self::Disk | Self::Everything)
+    }
 }

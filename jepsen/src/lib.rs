@@ -10,17 +10,25 @@
 //! only then counts as committed or aborted. A run that cannot resolve one, or that did too little, is
 //! never valid.
 
-mod check;
 mod client;
+mod common;
 mod fault;
-mod graph;
+mod ground;
 mod history;
+mod matrix;
+mod nemesis;
+mod report;
+mod resolve;
 mod run;
-mod value;
+mod timeline;
 mod verdict;
 mod workload;
 
 pub use fault::Fault;
+pub use ground::NotRun;
+pub use handfast_checker::Validity;
+pub use matrix::{Cell, Matrix};
+pub use report::Report;
 pub use run::{Options, run};
-pub use verdict::{Validity, Verdict};
+pub use verdict::Verdict;
 pub use workload::Kind;

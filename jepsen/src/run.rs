@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
-use handfast_client::{
-    Client, Options as ClientOptions, Outcome, OutcomeError, RetryPolicy, Transaction,
-};
+use handfast_checker::{Event, Type, Value};
+use handfast_client::{Client, Options as ClientOptions, RetryPolicy, Transaction};
 use handfast_e2e::Server;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -16,24 +15,19 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::{Told, perform};
-use crate::fault::{Fault, Until, strike};
-use crate::history::{Event, History, Type};
-use crate::value::Value;
-use crate::verdict::Verdict;
+use crate::fault::Fault;
+use crate::ground::Ground;
+use crate::history::History;
+use crate::nemesis::{Struck, Until, strike};
+use crate::report::{Report, judge};
+use crate::resolve::{ask_again, read_everything, resolve};
+use crate::timeline::{Band, Bar, Ending, Timeline, nanos};
 use crate::workload::{Done, End, Kind, Task, Workload};
 
 /// How long a client waits for one answer.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long a client rests after a failure, so that an absent server does not fill the history.
-const REST: Duration = Duration::from_millis(10);
-/// How often an unknown outcome is asked for until it counts as undecided.
-const ASKED: usize = 30;
-/// Outcomes that are asked for again at the end, at most.
-const ASKED_AGAIN: usize = 5_000;
-/// Of these at the same time.
-const ASKED_AT_ONCE: usize = 32;
-/// Anomalies of one kind that are told.
-const TOLD: usize = 10;
+pub(crate) const REST: Duration = Duration::from_millis(10);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -50,41 +44,48 @@ pub struct Options {
     pub concurrency: u16,
     /// A run with fewer committed operations is not valid.
     pub at_least_committed: usize,
-    /// The run goes on until so many faults have struck, at most five times as long.
+    /// The run goes on until faults have struck so often, at most five times as long.
     pub at_least_faults: usize,
-    /// Where it leaves history, verdict and logs.
+    /// Where it leaves history, verdict, picture and logs.
     pub folder: PathBuf,
 }
 
 /// A task whose answer was lost.
-struct Lost {
-    task: Task,
-    process: i64,
-    invoked: u64,
-    rows: Vec<handfast_client::Row>,
-    transaction: Transaction,
+pub(crate) struct Lost {
+    pub(crate) task: Task,
+    pub(crate) process: i64,
+    pub(crate) invoked: u64,
+    pub(crate) rows: Vec<handfast_client::Row>,
+    pub(crate) transaction: Transaction,
 }
 
 /// What the clients have done so far.
 #[derive(Default)]
-struct Ran {
-    done: Vec<Done>,
-    lost: Vec<Lost>,
+pub(crate) struct Ran {
+    pub(crate) done: Vec<Done>,
+    pub(crate) lost: Vec<Lost>,
+    bars: Vec<Bar>,
 }
 
 /// Everything that the clients share.
-struct Shared {
-    workload: Box<dyn Workload>,
-    history: History,
-    ran: Mutex<Ran>,
+pub(crate) struct Shared {
+    pub(crate) workload: Box<dyn Workload>,
+    pub(crate) history: History,
+    pub(crate) ran: Mutex<Ran>,
+    /// How many clients there are: the lane of whoever reads at the end.
+    pub(crate) clients: u16,
     stop: AtomicBool,
     /// The next process: one whose answer was lost is never used again.
-    process: AtomicI64,
+    pub(crate) process: AtomicI64,
+    /// The wall clock when the history began, microseconds.
+    began_us: i64,
+    /// How far a commit timestamp was from the clients' clock when it was told, microseconds, at most.
+    off_us: AtomicI64,
 }
 
 /// Runs a workload under a fault, checks it, and leaves everything in the folder. An error is no verdict:
-/// the run broke off.
-pub async fn run(options: &Options) -> anyhow::Result<Verdict> {
+/// the run broke off, or is [`NotRun`](crate::NotRun).
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
     ensure!(options.concurrency > 0, "a run needs at least one client");
     let folder = &options.folder;
     prepare(folder)?;
@@ -97,51 +98,61 @@ pub async fn run(options: &Options) -> anyhow::Result<Verdict> {
         workload.namespace(),
         workload.tables()
     );
-    let mut server = Server::start(folder, &[&definition]).await?;
+    let mut ground = Ground::start(options.fault, folder, &definition).await?;
     let start = Instant::now();
-    let history = History::create(folder, "history", start)?;
+    let began_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
     let shared = Arc::new(Shared {
         workload,
-        history,
+        history: History::create(folder, "history", start)?,
         ran: Mutex::default(),
+        clients: options.concurrency,
         stop: AtomicBool::new(false),
         process: AtomicI64::new(i64::from(options.concurrency)),
+        began_us: i64::try_from(began_us)?,
+        off_us: AtomicI64::new(0),
     });
-    let faults = operate(options, &shared, &mut server).await;
+    let struck = operate(options, &shared, &mut ground).await;
     shared.history.flush()?;
-    let faults = faults?;
-    let mut verdict = Verdict {
-        workload: options.workload.name(),
-        fault: options.fault.name(),
-        seed: options.seed,
-        faults,
-        ..Verdict::default()
-    };
-    let patient = client(&server, RetryPolicy::default()).await?;
-    let ran = std::mem::take(&mut *shared.ran.lock().expect("no holder of this lock panics"));
+    let Struck { counts, strikes, mut bands } = struck?;
+    let mut report = Report::new(options, strikes, counts);
+    report.missing = std::mem::take(&mut ground.missing);
+    report.clock_off_ms = shared.off_us.load(Ordering::Relaxed) / 1_000;
+
+    let patient = client(&ground.server, RetryPolicy::default()).await?;
+    let mut ran = std::mem::take(&mut *shared.ran.lock().expect("no holder of this lock panics"));
+    let mut bars = std::mem::take(&mut ran.bars);
     let resolved = History::create(folder, "resolved", start)?;
-    let ran = resolve(&patient, &shared, &resolved, ran, start, &mut verdict).await?;
+    let ran = resolve(&patient, &shared, &resolved, ran, start, &mut report.verdict).await?;
     resolved.flush()?;
 
     // Nothing that counts now may live in memory only.
-    server.kill().await?;
-    server.restart().await?;
-    let last = read_everything(&patient, &shared, &ran).await?;
+    let from = nanos(start.elapsed());
+    ground.server.kill().await?;
+    ground.server.restart().await?;
+    bands.push(Band { name: "kill".to_owned(), from, to: nanos(start.elapsed()) });
+    let history_of_last = History::create(folder, "last", start)?;
+    let last = read_everything(&patient, &shared, &history_of_last, &ran).await?;
+    history_of_last.flush()?;
     shared.history.flush()?;
-    ask_again(&patient, &ran, &mut verdict).await?;
-    server.stop().await?;
+    ask_again(&patient, &ran, &mut report.verdict).await?;
+    ground.server.stop().await?;
 
-    judge(options, &shared, &ran, &last, &mut verdict);
-    if server.said().contains("panicked") {
-        verdict.anomalies.push("the server panicked: see server.log".to_owned());
+    judge(options, &*shared.workload, &ran, &last, &mut report)?;
+    if ground.server.said().contains("panicked") {
+        report.verdict.anomalies.push("the server panicked: see server.log".to_owned());
     }
-    let text = serde_json::to_string_pretty(&verdict.to_json())?;
+    bars.append(&mut shared.ran.lock().expect("no holder of this lock panics").bars);
+    Timeline { title: report.headline(), bars, bands, clients: options.concurrency.into() }
+        .save(&folder.join("timeline.svg"))?;
+    let text = serde_json::to_string_pretty(&report.to_json())?;
     std::fs::write(folder.join("verdict.json"), text + "\n")?;
     // The log and the tables have told what they had to tell; the rest is kept.
-    if verdict.validity() == crate::Validity::Valid {
+    if report.validity() == crate::Validity::Valid {
         std::fs::remove_dir_all(folder.join("data"))?;
+    } else {
+        ground.keep_data(folder).await?;
     }
-    Ok(verdict)
+    Ok(report)
 }
 
 /// Makes the folder, or empties one that a run made before.
@@ -162,23 +173,23 @@ async fn client(server: &Server, retry: RetryPolicy) -> anyhow::Result<Client> {
     Ok(Client::connect_with([server.endpoint()], options).await?)
 }
 
-/// Lets the clients work while the fault strikes. How often it struck.
+/// Lets the clients work while the fault strikes.
 async fn operate(
     options: &Options,
     shared: &Arc<Shared>,
-    server: &mut Server,
-) -> anyhow::Result<usize> {
-    let patient = client(server, RetryPolicy::default()).await?;
+    ground: &mut Ground,
+) -> anyhow::Result<Struck> {
+    let patient = client(&ground.server, RetryPolicy::default()).await?;
     for transaction in shared.workload.open() {
         let outcome = patient.submit(&transaction).await?;
         ensure!(outcome.is_committed(), "the workload could not begin: {outcome:?}");
     }
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut clients = JoinSet::new();
-    for process in 0..i64::from(options.concurrency) {
-        let client = client(server, RetryPolicy::NEVER).await?;
+    for lane in 0..options.concurrency {
+        let client = client(&ground.server, RetryPolicy::NEVER).await?;
         let rng = StdRng::from_rng(&mut rng);
-        clients.spawn(work(client, Arc::clone(shared), process, rng));
+        clients.spawn(work(client, Arc::clone(shared), lane, rng));
     }
     let begun = Instant::now();
     let until = Until {
@@ -186,7 +197,7 @@ async fn operate(
         faults: options.at_least_faults,
         latest: begun + options.time * 5,
     };
-    let struck = strike(options.fault, server, &until, &shared.history, &mut rng).await;
+    let struck = strike(options.fault, ground, &until, &shared.history, &mut rng).await;
     shared.stop.store(true, Ordering::Relaxed);
     while let Some(ended) = clients.join_next().await {
         ended??;
@@ -198,211 +209,82 @@ async fn operate(
 async fn work(
     client: Client,
     shared: Arc<Shared>,
-    mut process: i64,
+    lane: u16,
     mut rng: StdRng,
 ) -> anyhow::Result<()> {
+    let mut process = i64::from(lane);
     while !shared.stop.load(Ordering::Relaxed) {
         let task = shared.workload.next(&mut rng);
-        let lost = one(&client, &shared, process, task).await?;
-        if lost {
+        if one(&client, &shared, (lane.into(), process), task).await? {
             process = shared.process.fetch_add(1, Ordering::Relaxed);
         }
     }
     Ok(())
 }
 
-/// One task, written down. Whether its answer was lost.
-async fn one(client: &Client, shared: &Shared, process: i64, task: Task) -> anyhow::Result<bool> {
+/// One task of a client, by its lane and its process, written down. Whether its answer was lost.
+pub(crate) async fn one(
+    client: &Client,
+    shared: &Shared,
+    (lane, process): (usize, i64),
+    task: Task,
+) -> anyhow::Result<bool> {
     let Shared { workload, history, ran, .. } = shared;
     let asked = workload.shown(&task, None);
-    let event = |kind, value, more| Event { kind, process, f: task.f, value, more };
-    let invoked = history.write(event(Type::Invoke, asked.clone(), Vec::new()))?;
+    let event = |kind, value| Event::new(kind, process, task.f, value);
+    let from = history.write(event(Type::Invoke, asked.clone()))?;
     let told = perform(client, &**workload, &task).await;
-    let mut more = Vec::new();
-    let id = |it: &Transaction| ("id", Value::Text(it.id().to_string()));
-    match told {
+    let id = |it: &Transaction| ("id".to_owned(), Value::Text(it.id().to_string()));
+    let error = |why: String| ("error".to_owned(), Value::Text(why));
+    let bar = |to, ending| Bar { lane, from, to, ending };
+    let lost = match told {
         Told::Done { rows, transaction, timestamp_us } => {
-            more.extend(transaction.as_ref().map(id));
-            more.extend(timestamp_us.map(|at| ("commit-timestamp", at.into())));
-            let completed =
-                history.write(event(Type::Ok, workload.shown(&task, Some(&rows)), more))?;
+            let mut event = event(Type::Ok, workload.shown(&task, Some(&rows)));
+            event.ts = timestamp_us;
+            event.more.extend(transaction.as_ref().map(id));
+            let to = history.write(event)?;
+            if let Some(at) = timestamp_us {
+                shared.compare_clocks(at, to);
+            }
             let end = timestamp_us.map_or(End::Read, End::Committed);
-            let done = Done { task, invoked, completed, rows, transaction, end };
-            ran.lock().expect("no holder of this lock panics").done.push(done);
+            let done = Done { task, invoked: from, completed: to, rows, transaction, end };
+            let mut ran = ran.lock().expect("no holder of this lock panics");
+            ran.bars.push(bar(to, Ending::Happened));
+            ran.done.push(done);
+            return Ok(false);
         }
         Told::Failed { transaction, why } => {
-            more.extend(transaction.as_ref().map(id));
-            more.push(("error", Value::Text(why)));
-            let completed = history.write(event(Type::Fail, asked, more))?;
-            let done =
-                Done { task, invoked, completed, rows: Vec::new(), transaction, end: End::Failed };
-            ran.lock().expect("no holder of this lock panics").done.push(done);
-            tokio::time::sleep(REST).await;
+            let mut event = event(Type::Fail, asked);
+            event.more.extend(transaction.as_ref().map(id));
+            event.more.push(error(why));
+            let to = history.write(event)?;
+            let (rows, end) = (Vec::new(), End::Failed);
+            let done = Done { task, invoked: from, completed: to, rows, transaction, end };
+            let mut ran = ran.lock().expect("no holder of this lock panics");
+            ran.bars.push(bar(to, Ending::Failed));
+            ran.done.push(done);
+            false
         }
         Told::Unknown { rows, transaction, why } => {
-            more.push(id(&transaction));
-            more.push(("error", Value::Text(why)));
-            history.write(event(Type::Info, asked, more))?;
-            let lost = Lost { task, process, invoked, rows, transaction };
-            ran.lock().expect("no holder of this lock panics").lost.push(lost);
-            tokio::time::sleep(REST).await;
-            return Ok(true);
+            let mut event = event(Type::Info, asked);
+            event.more.extend([id(&transaction), error(why)]);
+            let to = history.write(event)?;
+            let lost = Lost { task, process, invoked: from, rows, transaction };
+            let mut ran = ran.lock().expect("no holder of this lock panics");
+            ran.bars.push(bar(to, Ending::Unknown));
+            ran.lost.push(lost);
+            true
         }
-    }
-    Ok(false)
+    };
+    tokio::time::sleep(REST).await;
+    Ok(lost)
 }
 
-/// Finds out what became of everything whose answer was lost.
-async fn resolve(
-    client: &Client,
-    shared: &Shared,
-    resolved: &History,
-    ran: Ran,
-    start: Instant,
-    verdict: &mut Verdict,
-) -> anyhow::Result<Vec<Done>> {
-    let Ran { mut done, lost } = ran;
-    verdict.unknown = lost.len();
-    for (number, it) in lost.into_iter().enumerate() {
-        let Lost { task, process, invoked, rows, transaction } = it;
-        let outcome = end_of(client, &transaction, number).await?;
-        let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut more = vec![("id", Value::Text(transaction.id().to_string()))];
-        let (kind, end) = match outcome {
-            Some(End::Committed(at)) => {
-                verdict.unknown_committed += 1;
-                more.push(("commit-timestamp", at.into()));
-                (Type::Ok, End::Committed(at))
-            }
-            Some(end) => (Type::Fail, end),
-            None => {
-                let id = transaction.id();
-                verdict.undecided.push(format!("nobody can say what became of {id}"));
-                continue;
-            }
-        };
-        let value = shared.workload.shown(&task, Some(&rows));
-        resolved.write(Event { kind, process, f: task.f, value, more })?;
-        done.push(Done { task, invoked, completed, rows, transaction: Some(transaction), end });
-    }
-    Ok(done)
-}
-
-/// Asks; if nobody knows, bars it for ever or sends the same again, by turns. `None` if that fails too.
-async fn end_of(
-    client: &Client,
-    transaction: &Transaction,
-    number: usize,
-) -> anyhow::Result<Option<End>> {
-    let locator = transaction.locator();
-    for _ in 0..ASKED {
-        let mut answer = client.outcome(&locator).await;
-        if matches!(answer, Ok(Outcome::Unknown(_))) {
-            answer = if number.is_multiple_of(2) {
-                client.fence(&locator).await
-            } else {
-                Ok(client.submit(transaction).await?)
-            };
-        }
-        match answer {
-            Ok(Outcome::Committed(it)) => return Ok(Some(End::Committed(it.timestamp_us))),
-            Ok(Outcome::Aborted(_)) => return Ok(Some(End::Failed)),
-            Ok(Outcome::Unknown(_)) => tokio::time::sleep(REST).await,
-            Err(OutcomeError::TooOld { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(None)
-}
-
-/// Reads every key, as operations of the history.
-async fn read_everything(
-    client: &Client,
-    shared: &Shared,
-    ran: &[Done],
-) -> anyhow::Result<Vec<Done>> {
-    let tasks = shared.workload.last(ran);
-    let process = shared.process.fetch_add(1, Ordering::Relaxed);
-    for task in tasks {
-        one(client, shared, process, task).await?;
-    }
-    let mut ran = shared.ran.lock().expect("no holder of this lock panics");
-    let last = std::mem::take(&mut ran.done);
-    ensure!(last.iter().all(Done::has_happened), "the last reads failed: see history.edn");
-    Ok(last)
-}
-
-/// Every answer that was given must be given again: durability, whoever reads or not.
-async fn ask_again(client: &Client, ran: &[Done], verdict: &mut Verdict) -> anyhow::Result<()> {
-    let submitted: Vec<(&Transaction, End)> =
-        ran.iter().filter_map(|done| Some((done.transaction.as_ref()?, done.end))).collect();
-    // All of them, or an even sample of a long run.
-    let step = submitted.len().div_ceil(ASKED_AGAIN).max(1);
-    let mut asked = JoinSet::new();
-    let mut wrong = Vec::new();
-    let mut rest = submitted.into_iter().step_by(step);
-    loop {
-        if asked.len() < ASKED_AT_ONCE
-            && let Some((transaction, end)) = rest.next()
-        {
-            let (client, locator) = (client.clone(), transaction.locator());
-            asked.spawn(async move { (client.outcome(&locator).await, locator.id, end) });
-            continue;
-        }
-        let Some(answered) = asked.join_next().await else { break };
-        let (answer, id, end) = answered?;
-        let holds = match (&answer, end) {
-            (Ok(Outcome::Committed(now)), End::Committed(at)) => now.timestamp_us == at,
-            // Refused before anything was logged, it is unseen; anything but committed holds.
-            (Ok(Outcome::Aborted(_) | Outcome::Unknown(_)), End::Failed) => true,
-            (Err(OutcomeError::TooOld { .. }), _) => continue, // forgotten, as promised
-            (Err(error), _) => anyhow::bail!("cannot ask for the outcome of {id}: {error}"),
-            (Ok(_), _) => false,
-        };
-        verdict.asked_again += 1;
-        if !holds {
-            wrong.push(format!("{id} was told as {end:?}, and is {answer:?} after a restart"));
-        }
-    }
-    wrong.truncate(TOLD);
-    verdict.anomalies.extend(wrong);
-    Ok(())
-}
-
-/// Counts and checks.
-fn judge(options: &Options, shared: &Shared, ran: &[Done], last: &[Done], verdict: &mut Verdict) {
-    for done in ran {
-        match done.end {
-            End::Committed(_) => verdict.committed += 1,
-            End::Read => verdict.read += 1,
-            End::Failed => verdict.failed += 1,
-        }
-    }
-    let mut answered: Vec<u64> =
-        ran.iter().filter(|done| done.has_happened()).map(|done| done.completed).collect();
-    answered.sort_unstable();
-    let silences = answered.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000);
-    verdict.longest_silence_ms = silences.max().unwrap_or(0);
-    let mut wrong = shared.workload.check(ran, last);
-    let more = wrong.len().saturating_sub(TOLD);
-    wrong.truncate(TOLD);
-    if more > 0 {
-        wrong.push(format!("and {more} more"));
-    }
-    // With an outcome missing, what looks wrong may be its doing.
-    if verdict.undecided.is_empty() {
-        verdict.anomalies.extend(wrong);
-    } else {
-        verdict.undecided.extend(wrong);
-    }
-    if verdict.committed < options.at_least_committed {
-        let (committed, least) = (verdict.committed, options.at_least_committed);
-        verdict
-            .undecided
-            .push(format!("{committed} operations committed; {least} are too few to tell"));
-    }
-    if options.fault != Fault::None && verdict.faults < options.at_least_faults {
-        let (faults, least) = (verdict.faults, options.at_least_faults);
-        verdict.undecided.push(format!("{faults} faults struck, and not {least}"));
+impl Shared {
+    /// Notes how far the server's clock seems to be from ours: a clock fault that does not show here did
+    /// not happen.
+    fn compare_clocks(&self, committed_us: i64, told_ns: u64) {
+        let ours = self.began_us + i64::try_from(told_ns / 1_000).unwrap_or(i64::MAX / 2);
+        self.off_us.fetch_max((committed_us - ours).abs(), Ordering::Relaxed);
     }
 }

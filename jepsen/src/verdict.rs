@@ -2,18 +2,8 @@
 
 use std::fmt;
 
+use handfast_checker::Validity;
 use serde_json::{Value as Json, json};
-
-/// Whether a history is as it must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Validity {
-    /// Everything was checked and holds.
-    Valid,
-    /// Something does not hold.
-    Invalid,
-    /// It cannot be said: too little happened, or an outcome could not be resolved.
-    Unknown,
-}
 
 /// What a run comes to.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use handfast_jepsen::{Fault, Kind, Options, Validity, run};
+use handfast_jepsen::{Fault, Kind, NotRun, Options, Validity, run};
 use tempfile::TempDir;
+
+/// Clients at the same time.
+const CLIENTS: u16 = 8;
 
 fn options(workload: Kind, fault: Fault, faults: usize, folder: &Path) -> Options {
     Options {
@@ -12,7 +15,7 @@ fn options(workload: Kind, fault: Fault, faults: usize, folder: &Path) -> Option
         fault,
         time: Duration::from_secs(4),
         seed: 7,
-        concurrency: 8,
+        concurrency: CLIENTS,
         at_least_committed: 100,
         at_least_faults: faults,
         folder: folder.join("run"),
@@ -21,39 +24,60 @@ fn options(workload: Kind, fault: Fault, faults: usize, folder: &Path) -> Option
 
 async fn holds(workload: Kind, fault: Fault, faults: usize) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
-    let verdict = run(&options(workload, fault, faults, folder.path())).await?;
-    println!("{verdict}");
-    if verdict.validity() != Validity::Valid {
+    let report = match run(&options(workload, fault, faults, folder.path())).await {
+        // As the tests of a full disk do: only where the machine has no mounts for us, and we were told.
+        Err(error) if error.is::<NotRun>() && std::env::var_os("HANDFAST_NO_MOUNT").is_some() => {
+            println!("{error}");
+            return Ok(());
+        }
+        other => other?,
+    };
+    println!("{report}");
+    if report.validity() != Validity::Valid {
         let kept = folder.keep();
-        panic!("{verdict}everything is kept in {}", kept.display());
+        panic!("{report}everything is kept in {}", kept.display());
     }
+    assert!(report.missing.is_empty() || std::env::var_os("HANDFAST_NO_MOUNT").is_some());
     let left = |name: &str| std::fs::read_to_string(folder.path().join("run").join(name));
     let (edn, json) = (left("history.edn")?, left("history.jsonl")?);
     assert_eq!(edn.lines().count(), json.lines().count());
     assert!(edn.lines().all(|line| line.starts_with("{:index ") && line.ends_with('}')));
     assert!(left("verdict.json")?.contains("\"valid\": true"));
-    assert!(edn.contains(":commit-timestamp"));
+    assert!(edn.contains(":ts "));
+    let picture = left("timeline.svg")?;
+    assert!(picture.contains("last reads") && picture.contains(&format!("client {}", CLIENTS - 1)));
+    assert!(picture.matches("<title>").count() > faults, "each strike has its band");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_bank_keeps_its_total_over_kills() -> anyhow::Result<()> {
-    holds(Kind::Bank, Fault::Kill, 12).await
+async fn lists_are_strictly_serializable_whatever_happens_at_once() -> anyhow::Result<()> {
+    holds(Kind::ListAppend, Fault::Everything, 8).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registers_are_strictly_serializable_over_kills() -> anyhow::Result<()> {
+    holds(Kind::Register, Fault::Kill, 12).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registers_are_strictly_serializable_over_jumps_of_the_clock() -> anyhow::Result<()> {
+    holds(Kind::Register, Fault::Clock, 3).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pairs_are_never_read_unequal_or_stale_over_pauses() -> anyhow::Result<()> {
+    holds(Kind::ReadSkew, Fault::Pause, 3).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hot_counter_counts_every_acknowledged_increment_once_over_kills() -> anyhow::Result<()> {
-    holds(Kind::Counter, Fault::Kill, 12).await
+    holds(Kind::HotCounter, Fault::Kill, 12).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_set_keeps_every_acknowledged_element_whole_over_kills() -> anyhow::Result<()> {
-    holds(Kind::Set, Fault::Kill, 12).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_are_strictly_serializable_over_kills_pauses_and_drains() -> anyhow::Result<()> {
-    holds(Kind::Append, Fault::All, 12).await
+async fn a_set_keeps_every_acknowledged_element_whole_over_full_disks() -> anyhow::Result<()> {
+    holds(Kind::Set, Fault::Disk, 2).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +91,7 @@ async fn a_run_that_did_too_little_is_not_valid() -> anyhow::Result<()> {
     let lazy = Options {
         time: Duration::from_millis(300),
         at_least_committed: 1_000_000,
-        ..options(Kind::Counter, Fault::None, 0, folder.path())
+        ..options(Kind::HotCounter, Fault::None, 0, folder.path())
     };
     let verdict = run(&lazy).await?;
     assert_eq!(verdict.validity(), Validity::Unknown);

@@ -20,6 +20,24 @@ const RETRY_UNAVAILABLE_MS: u64 = 200;
 /// When to try again after a server said that it stops: about a restart.
 const RETRY_SHUTDOWN_MS: u64 = 1_000;
 
+/// Bytes of an error's message. It repeats names that are the client's and may be megabytes; but clients
+/// of gRPC accept 8 KiB of headers in all, and drop an answer that has more. There the message stands
+/// percent-encoded (up to three bytes for one) and, in base64, with the details.
+const MAX_MESSAGE_BYTES: usize = 700;
+/// Bytes of all violations in the details.
+const MAX_VIOLATION_BYTES: usize = 2_600;
+/// Bytes of anything else in the details that the client named.
+const MAX_NAME_BYTES: usize = 200;
+
+/// A text, without what exceeds so many bytes.
+fn shorten(text: &str, max_bytes: usize) -> String {
+    if text.len() <= max_bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(max_bytes.saturating_sub("…".len()));
+    format!("{}…", &text[..end])
+}
+
 /// A field of a request that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -227,7 +245,9 @@ impl ServiceError {
 
     fn details(&self) -> ErrorDetails {
         let mut details = ErrorDetails::new();
-        let metadata = self.metadata().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let metadata = self.metadata().into_iter();
+        let metadata =
+            metadata.map(|(name, value)| (name.to_owned(), shorten(&value, MAX_NAME_BYTES)));
         let metadata: HashMap<String, String> = metadata.collect();
         details.set_error_info(self.code_and_reason().1, ERROR_DOMAIN, metadata);
         if let Some(ms) = self.retry_after_ms() {
@@ -235,17 +255,26 @@ impl ServiceError {
         }
         match self {
             Self::Invalid(violations) => {
-                for violation in violations {
-                    details.add_bad_request_violation(&violation.field, &violation.description);
+                // The first has to fit; of the others as many as do.
+                let mut left = MAX_VIOLATION_BYTES;
+                for Violation { field, description } in violations {
+                    let field = shorten(field, MAX_VIOLATION_BYTES / 4);
+                    let description = shorten(description, MAX_VIOLATION_BYTES / 4);
+                    let Some(rest) = left.checked_sub(field.len() + description.len()) else {
+                        break;
+                    };
+                    left = rest;
+                    details.add_bad_request_violation(field, description);
                 }
             }
             Self::InvalidDefinition(why) => {
-                details.add_bad_request_violation("definition", why);
+                details.add_bad_request_violation("definition", shorten(why, MAX_VIOLATION_BYTES));
             }
             Self::FromFuture { .. } => {
                 details.add_bad_request_violation("transaction.id", self.to_string());
             }
             Self::NamespaceNotFound { name } => {
+                let name = shorten(name, MAX_NAME_BYTES);
                 details.set_resource_info("namespace", name, "", "it does not exist");
             }
             Self::TransactionNotFound { id } => {
@@ -276,7 +305,8 @@ impl ServiceError {
 impl From<ServiceError> for Status {
     fn from(error: ServiceError) -> Self {
         let code = error.code_and_reason().0;
-        Self::with_error_details(code, error.to_string(), error.details())
+        let message = shorten(&error.to_string(), MAX_MESSAGE_BYTES);
+        Self::with_error_details(code, message, error.details())
     }
 }
 

@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use handfast_checker::{Model, Value};
 use handfast_client::{Key, Row, Transaction, unchanged};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Micro, Task, Workload};
-use crate::check;
-use crate::value::Value;
 
 /// Lists in use at the same time.
 const LISTS: i64 = 6;
@@ -60,7 +59,7 @@ fn key(list: i64) -> (&'static str, Key) {
 }
 
 /// The lists of a transaction, each once, in order.
-pub(crate) fn lists_of(micros: &[Micro]) -> Vec<i64> {
+fn lists_of(micros: &[Micro]) -> Vec<i64> {
     let mut lists: Vec<i64> = micros.iter().map(list_of).collect();
     lists.sort_unstable();
     lists.dedup();
@@ -78,13 +77,13 @@ fn task(micros: Vec<Micro>) -> Task {
     Task { f: "txn", detail: Detail::Micros(micros), rows, transaction: None }
 }
 
-pub(crate) fn elements(row: &Row) -> Vec<i64> {
+fn elements(row: &Row) -> Vec<i64> {
     let text = row.text("elements").unwrap_or_default();
     text.split_whitespace().map(|it| it.parse().expect("only numbers are appended")).collect()
 }
 
 /// What a transaction's lists hold as it goes: each micro-operation with what it saw or left.
-pub(crate) fn play(micros: &[Micro], rows: &[Row]) -> Vec<(Micro, Vec<i64>)> {
+fn play(micros: &[Micro], rows: &[Row]) -> Vec<(Micro, Vec<i64>)> {
     let mut lists: BTreeMap<i64, Vec<i64>> =
         lists_of(micros).into_iter().zip(rows.iter().map(elements)).collect();
     let step = |micro: &Micro| {
@@ -149,9 +148,9 @@ impl Workload for Append {
     fn shown(&self, task: &Task, rows: Option<&[Row]>) -> Value {
         let Detail::Micros(micros) = &task.detail else { return Value::Nil };
         let read =
-            |list: i64, seen: Value| Value::List(vec![Value::Keyword("r"), list.into(), seen]);
+            |list: i64, seen: Value| Value::List(vec![Value::keyword("r"), list.into(), seen]);
         let append = |list: i64, element: i64| {
-            Value::List(vec![Value::Keyword("append"), list.into(), element.into()])
+            Value::List(vec![Value::keyword("append"), list.into(), element.into()])
         };
         Value::List(match rows {
             Some(rows) => play(micros, rows)
@@ -173,7 +172,7 @@ impl Workload for Append {
         })
     }
 
-    fn check(&self, ran: &[Done], last: &[Done]) -> Vec<String> {
-        check::lists(ran, last)
+    fn model(&self) -> Option<Model> {
+        Some(Model::Append)
     }
 }

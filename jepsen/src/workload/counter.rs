@@ -5,7 +5,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Task, Workload};
-use crate::value::Value;
+use handfast_checker::Value;
 
 pub(crate) struct Counter;
 

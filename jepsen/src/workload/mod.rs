@@ -1,46 +1,70 @@
 //! What clients do, and what must hold of it.
 
-pub(crate) mod append;
+mod append;
 mod bank;
 mod counter;
+mod read_skew;
+mod register;
 mod set;
 
-use clap::ValueEnum;
+use handfast_checker::{Model, Value};
 use handfast_client::{Key, Row, Transaction};
 use rand::rngs::StdRng;
 
-use crate::value::Value;
-
 /// The workloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Transfers between accounts: the total never changes, and every transfer has its row or none of it
+    /// Lists that are read and appended to, several in one transaction.
+    ListAppend,
+    /// Registers that are read, written, or both, several in one transaction.
+    Register,
+    /// Transfers between accounts.
     Bank,
-    /// Increments of one hot row: its value is the number of those that committed
-    Counter,
-    /// Insertions of pairs of rows: every acknowledged one is there, and never half of it
+    /// Insertions of pairs of rows.
     Set,
-    /// Lists that are read and appended to, several in one transaction: strictly serializable
-    Append,
+    /// Pairs of rows that are always equal.
+    ReadSkew,
+    /// Increments of one hot row.
+    HotCounter,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::ListAppend, Self::Register, Self::Bank, Self::Set, Self::ReadSkew, Self::HotCounter];
+
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ListAppend => "list-append",
+            Self::Register => "register",
             Self::Bank => "bank",
-            Self::Counter => "counter",
             Self::Set => "set",
-            Self::Append => "append",
+            Self::ReadSkew => "read-skew",
+            Self::HotCounter => "hot-counter",
+        }
+    }
+
+    /// What must hold of it, for `--help`.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::ListAppend => "lists read and appended to: strictly serializable",
+            Self::Register => "registers read and written, blindly too: strictly serializable",
+            Self::Bank => "transfers: the total never changes, each has its row or nothing of it",
+            Self::Set => "pairs of rows inserted: every acknowledged one is there, and never half",
+            Self::ReadSkew => "pairs of rows written at once: never read unequal, never stale",
+            Self::HotCounter => "increments of one row: its value is the number that committed",
         }
     }
 
     pub(crate) fn workload(self) -> Box<dyn Workload> {
         match self {
+            Self::ListAppend => Box::<append::Append>::default(),
+            Self::Register => Box::<register::Register>::default(),
             Self::Bank => Box::new(bank::Bank),
-            Self::Counter => Box::new(counter::Counter),
             Self::Set => Box::<set::Set>::default(),
-            Self::Append => Box::<append::Append>::default(),
+            Self::ReadSkew => Box::<read_skew::ReadSkew>::default(),
+            Self::HotCounter => Box::new(counter::Counter),
         }
     }
 }
@@ -70,6 +94,12 @@ pub(crate) enum Detail {
     Elements(Vec<i64>),
     /// Lists are read and appended to.
     Micros(Vec<Micro>),
+    /// Registers are read and written.
+    Registers(Vec<RegisterMicro>),
+    /// Pairs are read.
+    Pairs(Vec<i64>),
+    /// Both rows of these pairs get this value.
+    WritePairs(Vec<i64>, i64),
 }
 
 /// A part of a list transaction.
@@ -77,6 +107,13 @@ pub(crate) enum Detail {
 pub(crate) enum Micro {
     Read(i64),
     Append(i64, i64),
+}
+
+/// A part of a register transaction: reads of a register come before its write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RegisterMicro {
+    Read(i64),
+    Write(i64, i64),
 }
 
 /// What became of a task, once that is certain.
@@ -140,6 +177,13 @@ pub(crate) trait Workload: Send + Sync {
     }
     /// The task as the history shows it, with what it read if it has.
     fn shown(&self, task: &Task, rows: Option<&[Row]>) -> Value;
-    /// What does not hold of the tasks. `last` are the ends of the tasks of [`Workload::last`].
-    fn check(&self, ran: &[Done], last: &[Done]) -> Vec<String>;
+    /// What the common checker judges it as; `None` if it does not know such histories.
+    fn model(&self) -> Option<Model> {
+        None
+    }
+    /// What does not hold of the tasks, beyond what the common checker finds. `last` are the ends of the
+    /// tasks of [`Workload::last`].
+    fn check(&self, _ran: &[Done], _last: &[Done]) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Task, Workload};
-use crate::value::Value;
+use handfast_checker::Value;
 
 /// Elements of one read.
 const ELEMENTS_PER_READ: i64 = 20;

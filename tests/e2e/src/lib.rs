@@ -2,10 +2,16 @@
 //! kill it, pause it, by its process id alone. The tests beside it, and the consistency workloads, use it.
 
 mod command;
+mod offset_clock;
 mod server;
+mod small_disk;
+mod surroundings;
 
 pub use command::{Said, binary, http_get, run, run_with_input};
+pub use offset_clock::OffsetClock;
 pub use server::{Server, Start};
+pub use small_disk::SmallDisk;
+pub use surroundings::Surroundings;
 
 /// A namespace file for tests: the bank of the examples, with the smallest segments that the log takes
 /// (tests open many logs) and with `settings` added, as `section.key = value` lines.

@@ -12,11 +12,14 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::command::{Said, binary, http_get};
+use crate::surroundings::Surroundings;
 
 /// How long a server may take to serve, on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to stop in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// `--drain` of a server that is not told otherwise, which is the binary's own default.
+const DRAIN_SECONDS: u32 = 30;
 /// How often a start is tried whose port somebody else took first.
 const PORT_TRIES: usize = 5;
 
@@ -29,19 +32,26 @@ pub struct Start {
     pub ports: (SocketAddr, SocketAddr),
     /// Files for `--namespace`.
     pub namespaces: Vec<PathBuf>,
+    /// What it runs in.
+    pub surroundings: Surroundings,
+    /// `--drain`, in seconds.
+    pub drain_seconds: u32,
 }
 
 impl Start {
     /// On a data folder and two free ports.
     pub async fn on(data: impl Into<PathBuf>) -> anyhow::Result<Self> {
         let ports = (free_port().await?, free_port().await?);
-        Ok(Self { data: data.into(), ports, namespaces: Vec::new() })
+        let surroundings = Surroundings::default();
+        let (data, namespaces) = (data.into(), Vec::new());
+        Ok(Self { data, ports, namespaces, surroundings, drain_seconds: DRAIN_SECONDS })
     }
 
     fn command(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = self.surroundings.command(&binary()?);
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--listen", &self.ports.0.to_string(), "--http", &self.ports.1.to_string()]);
+        command.args(["--drain", &format!("{}s", self.drain_seconds)]);
         for file in &self.namespaces {
             command.arg("--namespace").arg(file);
         }
@@ -76,6 +86,16 @@ impl Server {
     /// Starts a server on `folder`, which gets `data/` and `server.log`, with the namespaces of these
     /// definitions, and waits until it serves.
     pub async fn start(folder: &Path, definitions: &[&str]) -> anyhow::Result<Self> {
+        Self::start_in(folder, definitions, Surroundings::default()).await
+    }
+
+    /// As [`Self::start`], in these surroundings.
+    pub async fn start_in(
+        folder: &Path,
+        definitions: &[&str],
+        surroundings: Surroundings,
+    ) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder)?;
         let mut namespaces = Vec::new();
         for (number, definition) in definitions.iter().enumerate() {
             let file = folder.join(format!("namespace-{number}.toml"));
@@ -84,8 +104,11 @@ impl Server {
         }
         let mut last = anyhow::anyhow!("no port was tried");
         for _ in 0..PORT_TRIES {
-            let start =
-                Start { namespaces: namespaces.clone(), ..Start::on(folder.join("data")).await? };
+            let start = Start {
+                namespaces: namespaces.clone(),
+                surroundings: surroundings.clone(),
+                ..Start::on(folder.join("data")).await?
+            };
             match Self::start_as(start, folder.join("server.log")).await {
                 Err(error) if error.to_string().contains("is taken by another program") => {
                     last = error
@@ -102,6 +125,11 @@ impl Server {
         let mut server = Self { start, log, child };
         server.wait_until_it_serves().await?;
         Ok(server)
+    }
+
+    /// Sets `--drain` of its next start, in seconds.
+    pub const fn drain_within(&mut self, seconds: u32) {
+        self.start.drain_seconds = seconds;
     }
 
     /// Starts it again on the same folder and ports, and waits until it serves. How long that took.
@@ -150,6 +178,11 @@ impl Server {
     /// How it was started.
     pub const fn how(&self) -> &Start {
         &self.start
+    }
+
+    /// Whether the process has ended; how, if it has.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Its process id; `None` once it has ended.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod fake;
+mod fuzz;
 mod questions;
 mod stream;
 mod submit;

@@ -1,0 +1,152 @@
+//! After the faults: what was lost is found out, everything is read, every answer is asked for again.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::ensure;
+use handfast_checker::{Event, Type, Value};
+use handfast_client::{Client, Outcome, OutcomeError, Transaction};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::history::History;
+use crate::run::{Lost, REST, Ran, Shared, one};
+use crate::verdict::Verdict;
+use crate::workload::{Done, End};
+
+/// How often an unknown outcome is asked for until it counts as undecided.
+const ASKED: usize = 30;
+/// Outcomes that are asked for again at the end, at most.
+const ASKED_AGAIN: usize = 5_000;
+/// Of these at the same time.
+const ASKED_AT_ONCE: usize = 32;
+/// Anomalies of one kind that are told.
+const TOLD: usize = 10;
+
+/// Finds out what became of everything whose answer was lost.
+pub(crate) async fn resolve(
+    client: &Client,
+    shared: &Shared,
+    resolved: &History,
+    ran: Ran,
+    start: Instant,
+    verdict: &mut Verdict,
+) -> anyhow::Result<Vec<Done>> {
+    let Ran { mut done, lost, .. } = ran;
+    verdict.unknown = lost.len();
+    for (number, it) in lost.into_iter().enumerate() {
+        let Lost { task, process, invoked, rows, transaction } = it;
+        let outcome = end_of(client, &transaction, number).await?;
+        let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let (kind, ts, end) = match outcome {
+            Some(End::Committed(at)) => {
+                verdict.unknown_committed += 1;
+                (Type::Ok, Some(at), End::Committed(at))
+            }
+            Some(end) => (Type::Fail, None, end),
+            None => {
+                let id = transaction.id();
+                verdict.undecided.push(format!("nobody can say what became of {id}"));
+                continue;
+            }
+        };
+        let value = shared.workload.shown(&task, Some(&rows));
+        let more = vec![("id".to_owned(), Value::Text(transaction.id().to_string()))];
+        resolved.write(Event { ts, more, ..Event::new(kind, process, task.f, value) })?;
+        done.push(Done { task, invoked, completed, rows, transaction: Some(transaction), end });
+    }
+    Ok(done)
+}
+
+/// Asks; if nobody knows, bars it for ever or sends the same again, by turns. `None` if that fails too.
+async fn end_of(
+    client: &Client,
+    transaction: &Transaction,
+    number: usize,
+) -> anyhow::Result<Option<End>> {
+    let locator = transaction.locator();
+    for _ in 0..ASKED {
+        let mut answer = client.outcome(&locator).await;
+        if matches!(answer, Ok(Outcome::Unknown(_))) {
+            answer = if number.is_multiple_of(2) {
+                client.fence(&locator).await
+            } else {
+                Ok(client.submit(transaction).await?)
+            };
+        }
+        match answer {
+            Ok(Outcome::Committed(it)) => return Ok(Some(End::Committed(it.timestamp_us))),
+            Ok(Outcome::Aborted(_)) => return Ok(Some(End::Failed)),
+            Ok(Outcome::Unknown(_)) => tokio::time::sleep(REST).await,
+            Err(OutcomeError::TooOld { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads every key, as operations of the history, and once more in a history of their own: reads that
+/// began when everything else was over, also what had no answer and was resolved.
+pub(crate) async fn read_everything(
+    client: &Client,
+    shared: &Shared,
+    history: &History,
+    ran: &[Done],
+) -> anyhow::Result<Vec<Done>> {
+    let lane = usize::from(shared.clients);
+    let tasks = shared.workload.last(ran);
+    let process = shared.process.fetch_add(1, Ordering::Relaxed);
+    for task in tasks {
+        one(client, shared, (lane, process), task).await?;
+    }
+    let mut ran = shared.ran.lock().expect("no holder of this lock panics");
+    let last = std::mem::take(&mut ran.done);
+    ensure!(last.iter().all(Done::has_happened), "the last reads failed: see history.edn");
+    for Done { task, rows, .. } in &last {
+        let event =
+            |kind, rows| Event::new(kind, process, task.f, shared.workload.shown(task, rows));
+        history.write(event(Type::Invoke, None))?;
+        history.write(event(Type::Ok, Some(rows.as_slice())))?;
+    }
+    Ok(last)
+}
+
+/// Every answer that was given must be given again: durability, whoever reads or not.
+pub(crate) async fn ask_again(
+    client: &Client,
+    ran: &[Done],
+    verdict: &mut Verdict,
+) -> anyhow::Result<()> {
+    let submitted: Vec<(&Transaction, End)> =
+        ran.iter().filter_map(|done| Some((done.transaction.as_ref()?, done.end))).collect();
+    // All of them, or an even sample of a long run.
+    let step = submitted.len().div_ceil(ASKED_AGAIN).max(1);
+    let mut asked = JoinSet::new();
+    let mut wrong = Vec::new();
+    let mut rest = submitted.into_iter().step_by(step);
+    loop {
+        if asked.len() < ASKED_AT_ONCE
+            && let Some((transaction, end)) = rest.next()
+        {
+            let (client, locator) = (client.clone(), transaction.locator());
+            asked.spawn(async move { (client.outcome(&locator).await, locator.id, end) });
+            continue;
+        }
+        let Some(answered) = asked.join_next().await else { break };
+        let (answer, id, end) = answered?;
+        let holds = match (&answer, end) {
+            (Ok(Outcome::Committed(now)), End::Committed(at)) => now.timestamp_us == at,
+            // Refused before anything was logged, it is unseen; anything but committed holds.
+            (Ok(Outcome::Aborted(_) | Outcome::Unknown(_)), End::Failed) => true,
+            (Err(OutcomeError::TooOld { .. }), _) => continue, // forgotten, as promised
+            (Err(error), _) => anyhow::bail!("cannot ask for the outcome of {id}: {error}"),
+            (Ok(_), _) => false,
+        };
+        verdict.asked_again += 1;
+        if !holds {
+            wrong.push(format!("{id} was told as {end:?}, and is {answer:?} after a restart"));
+        }
+    }
+    wrong.truncate(TOLD);
+    verdict.anomalies.extend(wrong);
+    Ok(())
+}
