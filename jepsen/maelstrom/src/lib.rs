@@ -1,5 +1,7 @@
 //! Handfast under Maelstrom's protocol.
 pub mod kv;
 pub mod log;
+pub mod node;
 pub mod protocol;
 pub mod tables;
+pub mod wire;
