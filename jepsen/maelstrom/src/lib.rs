@@ -3,5 +3,6 @@ pub mod kv;
 pub mod log;
 pub mod node;
 pub mod protocol;
+pub mod runner;
 pub mod tables;
 pub mod wire;
