@@ -16,6 +16,11 @@ pub struct Atom(u32);
 impl Atom {
     /// Nothing: what a register holds before its first write.
     pub const NIL: Self = Self(LOOKED_UP);
+
+    /// Its number.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 const LOOKED_UP: u32 = 1 << 31;

@@ -9,6 +9,8 @@
 //! provably did not, else `Info`. An *anomaly* is what no history of the model has, named as Adya and
 //! Elle do.
 
+mod check;
+mod draw;
 mod edn;
 mod error;
 mod event;
@@ -18,6 +20,8 @@ mod json;
 mod value;
 mod verdict;
 
+pub use check::{Consistency, Model, Options, check, check_with_last};
+pub use draw::dot;
 pub use error::{HistoryError, MAX_DEPTH, MAX_OPERATION_BYTES, Problem};
 pub use event::{Event, NEMESIS, Type};
 pub use files::{
@@ -26,4 +30,4 @@ pub use files::{
 };
 pub use history::{Atom, Builder, History, Micro, Operation, TXN};
 pub use value::Value;
-pub use verdict::Validity;
+pub use verdict::{Anomaly, Kind, Layer, Relation, Step, Validity, Verdict};
