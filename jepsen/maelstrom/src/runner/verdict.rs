@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use handfast_checker::{Event, History, NEMESIS, Type, Validity};
+use handfast_checker::{Consistency, Event, History, Model, NEMESIS, Options, Type, Validity, Verdict, check};
 use serde_json::{Value as Json, json};
 
 use super::network::Counts;
-use super::{Fault, RunnerOptions};
+use super::{Fault, RunnerOptions, Workload};
 
 /// What was seen beside the history.
 pub(super) struct Facts {
@@ -41,7 +41,7 @@ pub struct Report {
     elections: usize,
     counts: [u64; 4],
     reasons: Vec<String>,
-    checked: String,
+    verdict: Verdict,
 }
 
 /// Judges a run by its history.
@@ -70,8 +70,22 @@ pub(super) fn judge(
         }
     }
     let history = History::from_events(events)?;
-    let (validity, checked) = check(&history);
-    let validity = if validity == Validity::Valid && !reasons.is_empty() { Validity::Invalid } else { validity };
+    let model = match options.workload {
+        Workload::TxnListAppend => Model::Append,
+        // A compare-and-set is a transaction that reads and writes a register.
+        Workload::TxnRwRegister | Workload::LinKv => Model::Register,
+    };
+    let asked = Options {
+        model: Some(model),
+        consistency: Consistency::StrictSerializable,
+        durability: true,
+        ..Options::default()
+    };
+    let verdict = check(&history, &asked);
+    let validity = match verdict.valid {
+        Validity::Valid if !reasons.is_empty() => Validity::Invalid,
+        other => other,
+    };
     let Counts { sent, lost, cut, storage } = facts.counts;
     Ok(Report {
         validity,
@@ -86,12 +100,8 @@ pub(super) fn judge(
         elections: facts.elections,
         counts: [sent, lost, cut, storage],
         reasons,
-        checked,
+        verdict,
     })
-}
-
-fn check(_history: &History) -> (Validity, String) {
-    (Validity::Unknown, String::new())
 }
 
 /// The command that does the same again.
@@ -163,6 +173,7 @@ impl Report {
             "elections": self.elections,
             "messages": { "sent": sent, "lost": lost, "cut": cut, "storage": storage },
             "reasons": self.reasons,
+            "checker": self.verdict.to_json(),
             "again": self.again,
         })
     }
@@ -187,9 +198,7 @@ impl fmt::Display for Report {
         for reason in &self.reasons {
             writeln!(f, "  FAILED      {reason}")?;
         }
-        if !self.checked.is_empty() {
-            writeln!(f, "\n{}", self.checked.trim_end())?;
-        }
+        writeln!(f, "\n{}", self.verdict.to_string().trim_end())?;
         writeln!(f, "\nagain: {}", self.again)
     }
 }
