@@ -141,7 +141,10 @@ mod tests {
         let line = r#"{"id":3,"src":"c1","dest":"n1","body":{"type":"read","msg_id":123,"key":3}}"#;
         let message = Message::parse(line).expect("a message");
         assert_eq!((message.src.as_str(), message.dest.as_str()), ("c1", "n1"));
-        assert_eq!((message.kind(), message.msg_id(), message.in_reply_to()), ("read", Some(123), None));
+        assert_eq!(
+            (message.kind(), message.msg_id(), message.in_reply_to()),
+            ("read", Some(123), None)
+        );
         assert_eq!(
             message.to_line(),
             r#"{"src":"c1","dest":"n1","body":{"type":"read","msg_id":123,"key":3}}"#

@@ -81,13 +81,20 @@ impl LinKvStore {
             if old.as_ref() == Some(&to) {
                 deltas.remove(key);
             } else {
-                requests.push(Request::Cas { key: key.clone(), create: old.is_none(), from: old, to });
+                requests.push(Request::Cas {
+                    key: key.clone(),
+                    create: old.is_none(),
+                    from: old,
+                    to,
+                });
             }
         }
         let asked: Vec<String> = requests
             .iter()
             .map(|request| match request {
-                Request::Cas { key, .. } | Request::Read { key } | Request::Write { key, .. } => key.clone(),
+                Request::Cas { key, .. } | Request::Read { key } | Request::Write { key, .. } => {
+                    key.clone()
+                }
             })
             .collect();
         let mut result = Ok(());

@@ -33,8 +33,8 @@ struct Arguments {
     /// A read, write or cas is answered within so long, milliseconds (Maelstrom's clients wait 1000)
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     answer_key_within_ms: u64,
-    /// After how long a request to lin-kv is sent again, milliseconds
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    /// After how long, at most, a request to lin-kv that was not answered is sent again, milliseconds
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     storage_timeout_ms: u64,
     /// Bytes of a shard's log after which a checkpoint is written
     #[arg(long, default_value_t = NodeOptions::default().checkpoint_every_bytes)]

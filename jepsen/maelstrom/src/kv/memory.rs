@@ -135,6 +135,11 @@ impl FaultyKv {
         Self { state: Mutex::new(state) }
     }
 
+    /// Changes how often what happens from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
+    }
+
     /// From now on requests about keys with this beginning are done and not answered; `None` ends that.
     pub fn silence(&self, prefix: Option<String>) {
         self.lock().silent = prefix;
@@ -154,13 +159,15 @@ impl State {
         for (left, _) in &mut self.late {
             *left -= 1;
         }
-        let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|(left, _)| *left == 0);
+        let (due, later) =
+            std::mem::take(&mut self.late).into_iter().partition(|(left, _)| *left == 0);
         self.late = later;
         let due: Vec<(u32, Request)> = due;
         for (_, late) in due {
             self.done(&late);
         }
-        let (Request::Read { key } | Request::Write { key, .. } | Request::Cas { key, .. }) = request;
+        let (Request::Read { key } | Request::Write { key, .. } | Request::Cas { key, .. }) =
+            request;
         if self.silent.as_ref().is_some_and(|prefix| key.starts_with(prefix)) {
             self.done(request);
             return Answer::Unknown("silenced by the test".into());
@@ -220,9 +227,15 @@ mod tests {
             json!({"type": "cas", "key": 1, "from": null, "to": 5, "create_if_not_exists": true});
         assert_eq!(ask(&mut kv, create.clone()), r#"{"type":"cas_ok"}"#);
         assert!(ask(&mut kv, create).contains(r#""code":22"#), "it exists now");
-        assert_eq!(ask(&mut kv, json!({"type": "read", "key": 1})), r#"{"type":"read_ok","value":5}"#);
+        assert_eq!(
+            ask(&mut kv, json!({"type": "read", "key": 1})),
+            r#"{"type":"read_ok","value":5}"#
+        );
         assert_eq!(ask(&mut kv, json!({"type": "read", "key": "1"})), missing, "another key");
-        assert_eq!(ask(&mut kv, json!({"type": "write", "key": 1, "value": [1]})), r#"{"type":"write_ok"}"#);
+        assert_eq!(
+            ask(&mut kv, json!({"type": "write", "key": 1, "value": [1]})),
+            r#"{"type":"write_ok"}"#
+        );
         let cas = json!({"type": "cas", "key": 1, "from": [1], "to": 7});
         assert_eq!(ask(&mut kv, cas), r#"{"type":"cas_ok"}"#);
         assert!(ask(&mut kv, json!({"type": "ts"})).contains(r#""code":12"#));

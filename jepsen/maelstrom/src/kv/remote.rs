@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -15,29 +15,65 @@ use crate::protocol::Message;
 pub const SERVICE: &str = "lin-kv";
 
 /// How often requests without an answer are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A request is not given up before this, however fast the service has answered so far.
+const LEAST_PATIENCE: Duration = Duration::from_millis(20);
+/// How long it is remembered when an unanswered request was sent: a late answer still tells how slow the
+/// network is.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Sends messages to the network.
 pub type Send = Arc<dyn Fn(Message) + std::marker::Send + Sync>;
 
 struct Waiting {
-    done: Done,
+    /// Who waits; nobody any more once it was given up.
+    done: Option<Done>,
+    sent: Instant,
     until: Instant,
 }
 
-/// A client of the service. Requests that nobody answers in time are answered [`Answer::Unknown`].
+/// How long answers take: the mean and the mean deviation, both smoothed, as TCP does for the same end.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    mean: Duration,
+    deviation: Duration,
+}
+
+impl Pace {
+    fn learn(&mut self, took: Duration) {
+        let off = self.mean.abs_diff(took);
+        self.deviation = (self.deviation * 3 + off) / 4;
+        self.mean = (self.mean * 7 + took) / 8;
+    }
+
+    /// After this an answer is unlikely to come.
+    fn patience(self, most: Duration) -> Duration {
+        (self.mean + self.deviation * 4).clamp(LEAST_PATIENCE.min(most), most)
+    }
+}
+
+struct State {
+    waiting: BTreeMap<u64, Waiting>,
+    pace: Pace,
+}
+
+/// A client of the service. Requests that nobody answers in time are answered [`Answer::Unknown`]; what is
+/// in time follows from how long answers took.
 pub struct RemoteKv {
     node: String,
     send: Send,
     ids: Arc<AtomicU64>,
     patience: Duration,
-    waiting: Mutex<BTreeMap<u64, Waiting>>,
+    state: Mutex<State>,
 }
 
 impl RemoteKv {
-    /// A client for the node of this name. `ids` numbers all messages of the node.
+    /// A client for the node of this name, which waits for no answer longer than `patience`. `ids` numbers
+    /// all messages of the node.
     pub fn new(node: String, send: Send, ids: Arc<AtomicU64>, patience: Duration) -> Arc<Self> {
-        let kv = Arc::new(Self { node, send, ids, patience, waiting: Mutex::default() });
+        let pace = Pace { mean: patience / 4, deviation: patience / 8 };
+        let state = Mutex::new(State { waiting: BTreeMap::new(), pace });
+        let kv = Arc::new(Self { node, send, ids, patience, state });
         let weak = Arc::downgrade(&kv);
         std::thread::spawn(move || expire(&weak));
         kv
@@ -45,14 +81,19 @@ impl RemoteKv {
 
     /// Takes an answer of the service in.
     pub fn on_reply(&self, in_reply_to: u64, body: &Map<String, Value>) {
-        let waiting = self.lock().remove(&in_reply_to);
-        if let Some(Waiting { done, .. }) = waiting {
+        let done = {
+            let mut state = self.lock();
+            let Some(waiting) = state.waiting.remove(&in_reply_to) else { return };
+            state.pace.learn(waiting.sent.elapsed());
+            waiting.done
+        };
+        if let Some(done) = done {
             done(from_body(body));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,11 +103,13 @@ fn expire(kv: &Weak<RemoteKv>) {
         std::thread::sleep(LOOK_EVERY);
         let Some(kv) = kv.upgrade() else { return };
         let now = Instant::now();
-        let late: Vec<Waiting> = {
-            let mut waiting = kv.lock();
-            waiting.extract_if(.., |_, request| request.until <= now).map(|(_, late)| late).collect()
+        let late: Vec<Done> = {
+            let mut state = kv.lock();
+            state.waiting.retain(|_, it| it.done.is_some() || now < it.sent + REMEMBERED);
+            let late = state.waiting.values_mut().filter(|request| request.until <= now);
+            late.filter_map(|request| request.done.take()).collect()
         };
-        for Waiting { done, .. } in late {
+        for done in late {
             done(Answer::Unknown("lin-kv did not answer in time".into()));
         }
     }
@@ -77,8 +120,32 @@ impl Kv for RemoteKv {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let mut body = to_body(&request);
         body.insert("msg_id".into(), id.into());
-        let until = Instant::now() + self.patience;
-        self.lock().insert(id, Waiting { done, until });
+        let sent = Instant::now();
+        {
+            let mut state = self.lock();
+            let until = sent + state.pace.patience(self.patience);
+            state.waiting.insert(id, Waiting { done: Some(done), sent, until });
+        }
         (self.send)(Message { src: self.node.clone(), dest: SERVICE.into(), body });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_follows_what_answers_take() {
+        let most = Duration::from_millis(1_000);
+        let mut pace = Pace { mean: most / 4, deviation: most / 8 };
+        for _ in 0..100 {
+            pace.learn(Duration::from_millis(1));
+        }
+        assert_eq!(pace.patience(most), LEAST_PATIENCE);
+        for _ in 0..20 {
+            pace.learn(Duration::from_millis(300));
+        }
+        let patience = pace.patience(most);
+        assert!(patience > Duration::from_millis(300) && patience <= most, "{patience:?}");
     }
 }

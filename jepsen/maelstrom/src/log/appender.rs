@@ -153,7 +153,8 @@ impl Appender {
                 return;
             }
             for Queued { call, index, .. } in refused {
-                let why = "the epoch is over: an append was refused or in doubt, or a later epoch began";
+                let why =
+                    "the epoch is over: an append was refused or in doubt, or a later epoch began";
                 call.settle(index, Appended::Rejected { why: why.into() });
             }
             self.lock().shards.entry(shard).or_default().flying = false;
@@ -275,7 +276,8 @@ impl Shard {
         let mut batches: Vec<Queued> = Vec::new();
         while let Some(next) = self.queue.front() {
             let count = next.batch.ends.len() as u64;
-            let fits = bytes + next.batch.bytes.len() <= SEGMENT_BYTES && records + count < MAX_RECORDS;
+            let fits =
+                bytes + next.batch.bytes.len() <= SEGMENT_BYTES && records + count < MAX_RECORDS;
             if next.batch.epoch != epoch || (!batches.is_empty() && !fits) {
                 break;
             }
@@ -283,7 +285,8 @@ impl Shard {
             records += count;
             batches.extend(self.queue.pop_front());
         }
-        let records: Vec<Bytes> = batches.iter().flat_map(|queued| queued.batch.records()).collect();
+        let records: Vec<Bytes> =
+            batches.iter().flat_map(|queued| queued.batch.records()).collect();
         let text = Segment { owner, number, epoch, records }.to_text();
         self.probing |= self.end.is_none();
         let number = self.end.unwrap_or(FIRST);
@@ -292,4 +295,3 @@ impl Shard {
 }
 
 const _: () = assert!(SEGMENT_BYTES < u32::MAX as usize);
-

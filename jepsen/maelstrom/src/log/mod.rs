@@ -143,7 +143,12 @@ impl LinKvLog {
     }
 
     /// Values of the segments from `number` on, `None` where there is none.
-    fn segments(&self, shard: ShardId, number: u64, count: u64) -> Result<Vec<Option<String>>, LogError> {
+    fn segments(
+        &self,
+        shard: ShardId,
+        number: u64,
+        count: u64,
+    ) -> Result<Vec<Option<String>>, LogError> {
         let mut found: Vec<Option<Option<String>>> = vec![None; count as usize];
         persist("read the log", self.options.read_patience, || {
             let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
@@ -162,7 +167,12 @@ impl LinKvLog {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn replay_shard(&self, shard: ShardId, from: Position, visit: Visit<'_>) -> Result<Position, LogError> {
+    fn replay_shard(
+        &self,
+        shard: ShardId,
+        from: Position,
+        visit: Visit<'_>,
+    ) -> Result<Position, LogError> {
         let start = self.start(shard)?;
         let asked = if from == Position(0) { start } else { from };
         if asked < start {
@@ -259,7 +269,8 @@ impl IntentLog for LinKvLog {
         };
         // What a crash leaves unmarked costs room, nothing else.
         let whole = (old.0 / MAX_RECORDS)..(before.0 / MAX_RECORDS);
-        let mark = |number| Request::Write { key: segment_key(shard, number), value: TRIMMED.into() };
+        let mark =
+            |number| Request::Write { key: segment_key(shard, number), value: TRIMMED.into() };
         call_all(&*self.kv, whole.map(mark).collect());
         Ok(())
     }

@@ -104,9 +104,23 @@ mod tests {
 
     #[test]
     fn damage_is_noticed() {
-        let good = Segment { owner: 1, number: 1, epoch: Epoch(1), records: vec![Bytes::from_static(b"record")] }.to_text();
+        let good = Segment {
+            owner: 1,
+            number: 1,
+            epoch: Epoch(1),
+            records: vec![Bytes::from_static(b"record")],
+        }
+        .to_text();
         assert!(Segment::from_text(&good).is_ok());
-        for bad in ["", "1.1.1", "x.1.1.0.", "1.1.1.1.", TRIMMED, &good.replace("Y", "Z"), &good[..good.len() - 1]] {
+        for bad in [
+            "",
+            "1.1.1",
+            "x.1.1.0.",
+            "1.1.1.1.",
+            TRIMMED,
+            &good.replace("Y", "Z"),
+            &good[..good.len() - 1],
+        ] {
             assert!(Segment::from_text(bad).is_err(), "{bad}");
         }
     }

@@ -100,9 +100,7 @@ impl Ask {
             },
             "read" => Ok(Self::Read { key: field("key")? }),
             "write" => Ok(Self::Write { key: field("key")?, value: field("value")? }),
-            "cas" => {
-                Ok(Self::Cas { key: field("key")?, from: field("from")?, to: field("to")? })
-            }
+            "cas" => Ok(Self::Cas { key: field("key")?, from: field("from")?, to: field("to")? }),
             other => {
                 let text = format!("{other:?} is not supported: txn, read, write and cas are");
                 Err(error(Code::NotSupported, &text))
@@ -184,7 +182,12 @@ impl Ask {
 
 fn parse_step(step: Json) -> Result<Micro, Map<String, Json>> {
     let malformed = |what: &str| {
-        error(Code::MalformedRequest, &format!("{what}: a step is [\"r\", key, null], [\"append\", key, element] or [\"w\", key, value]"))
+        error(
+            Code::MalformedRequest,
+            &format!(
+                "{what}: a step is [\"r\", key, null], [\"append\", key, element] or [\"w\", key, value]"
+            ),
+        )
     };
     let Json::Array(fields) = step else { return Err(malformed("a step is not a list")) };
     let Ok([function, key, value]) = <[Json; 3]>::try_from(fields) else {
@@ -234,8 +237,7 @@ fn plan_txn(steps: &[Micro], keys: &[Json], rows: &[Row], column: ColumnId) -> P
     }
     written.sort_by_key(|key| name(key));
     written.dedup();
-    let unchanged =
-        |(key, row): (&Json, &Row)| condition(key, Check::Version(row.version()));
+    let unchanged = |(key, row): (&Json, &Row)| condition(key, Check::Version(row.version()));
     let conditions = keys.iter().zip(rows).map(unchanged).collect();
     let mutations = written.into_iter().map(|key| put(key, &values[&name(key)])).collect();
     Plan::Commit(Batch { mutations, conditions }, answer)

@@ -38,7 +38,7 @@ const TICK_US: u64 = 10_000;
 /// Clients' requests under way; beyond it they are refused.
 const MAX_JOBS: usize = 4_096;
 /// After how long an unanswered request between nodes is sent again, microseconds.
-const RESEND_US: u64 = 200_000;
+const RESEND_US: u64 = 100_000;
 /// The type of the messages between engines.
 const ITEMS: &str = "handfast";
 
@@ -537,7 +537,11 @@ impl Core {
     /// Unlike that of any other candidacy.
     fn owner(&mut self, now: Now) -> Nonce {
         let millis = u128::from(now.millis().0 & 0xffff_ffff_ffff);
-        Nonce(millis << 80 | u128::from(rand::random::<u64>()) << 16 | u128::from(self.number() & 0xffff))
+        Nonce(
+            millis << 80
+                | u128::from(rand::random::<u64>()) << 16
+                | u128::from(self.number() & 0xffff),
+        )
     }
 
     fn tick(&mut self) {

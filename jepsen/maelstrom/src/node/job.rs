@@ -61,9 +61,14 @@ enum Doing {
     Submitting(Submitted),
     Fencing(Submitted),
     /// Nothing of it is undecided; it begins again then.
-    Pausing { until_us: u64 },
+    Pausing {
+        until_us: u64,
+    },
     /// It is fenced again then.
-    PausingFence { until_us: u64, submitted: Submitted },
+    PausingFence {
+        until_us: u64,
+        submitted: Submitted,
+    },
 }
 
 /// A client's request.
@@ -126,9 +131,10 @@ impl Job {
     pub(super) fn on_tick(&mut self, context: &Context<'_>) -> Step {
         let late = context.now_us >= self.until_us;
         match self.doing.clone() {
-            Doing::Reading | Doing::Pausing { .. } if late => {
-                Step::Answer(error(Code::TemporarilyUnavailable, "nobody who leads could be reached"))
-            }
+            Doing::Reading | Doing::Pausing { .. } if late => Step::Answer(error(
+                Code::TemporarilyUnavailable,
+                "nobody who leads could be reached",
+            )),
             Doing::Fencing(_) | Doing::PausingFence { .. } if late => {
                 Step::Answer(error(Code::Timeout, "the outcome could not be found out in time"))
             }

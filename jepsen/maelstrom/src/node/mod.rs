@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use self::core::{Core, Input};
 use crate::kv::remote::{RemoteKv, SERVICE};
 use crate::protocol::Message;
-use self::core::{Core, Input};
 
 /// Settings of a node. Nodes of one cluster have the same.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct NodeOptions {
     pub answer_txn_within: Duration,
     /// A read, write or compare-and-set of `lin-kv` is answered within so long.
     pub answer_key_within: Duration,
-    /// After how long a request to the service that was not answered is sent again.
+    /// After how long, at most, a request to the service that was not answered is sent again.
     pub storage_timeout: Duration,
     /// Bytes of a shard's log after which a checkpoint is written.
     pub checkpoint_every_bytes: u64,
@@ -57,7 +57,7 @@ impl Default for NodeOptions {
             silence: Duration::from_millis(500),
             answer_txn_within: Duration::from_millis(4_000),
             answer_key_within: Duration::from_millis(900),
-            storage_timeout: Duration::from_millis(300),
+            storage_timeout: Duration::from_millis(1_000),
             checkpoint_every_bytes: 256 << 10,
             commit_timestamps: false,
         }

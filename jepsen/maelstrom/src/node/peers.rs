@@ -41,7 +41,13 @@ pub(super) struct Peers {
 
 impl Peers {
     /// A node that has heard of nobody yet. `names` are all nodes of the cluster, with this one.
-    pub(super) fn new(me: usize, names: Vec<String>, shards: u16, silence_us: u64, now_us: u64) -> Self {
+    pub(super) fn new(
+        me: usize,
+        names: Vec<String>,
+        shards: u16,
+        silence_us: u64,
+        now_us: u64,
+    ) -> Self {
         let known = Known { heard_us: now_us, ..Known::default() };
         Self {
             me,
@@ -76,7 +82,8 @@ impl Peers {
 
     /// What this node tells the others.
     pub(super) fn beat(&self, now_us: u64, leads: &[(ShardId, Epoch)]) -> Map<String, Value> {
-        let leads: Vec<Value> = leads.iter().map(|(shard, epoch)| json!([shard.0, epoch.0])).collect();
+        let leads: Vec<Value> =
+            leads.iter().map(|(shard, epoch)| json!([shard.0, epoch.0])).collect();
         let mut hears = Vec::new();
         for (shard, known) in self.shards.iter().enumerate() {
             if let Some((epoch, leader)) = known.leader
@@ -97,7 +104,8 @@ impl Peers {
         beat: &Map<String, Value>,
     ) -> Vec<(ShardId, Epoch)> {
         self.heard_us[from] = Some(now_us);
-        let list = |name: &str| beat.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let list =
+            |name: &str| beat.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
         let mut news = Vec::new();
         for entry in list("leads") {
             if let [Some(shard), Some(epoch)] = numbers(&entry) {
@@ -162,7 +170,10 @@ impl Peers {
         let nodes = self.names.len();
         // Shard s is node s's to begin with; the next in order that can be heard stands next.
         let before = (0..nodes).map(|place| (usize::from(shard.0) + place) % nodes);
-        let rank = before.take_while(|node| *node != self.me).filter(|node| self.hears(*node, now_us)).count();
+        let rank = before
+            .take_while(|node| *node != self.me)
+            .filter(|node| self.hears(*node, now_us))
+            .count();
         let silent_us = now_us.saturating_sub(known.heard_us);
         let turn_us = self.silence_us * (rank as u64 + 1);
         now_us >= known.retry_at_us && silent_us > turn_us && self.hears_most(now_us)

@@ -57,7 +57,7 @@ fn limits(options: &NodeOptions) -> ShardLimits {
         max_cache_bytes: 16 << 20,
         max_remembered: 200_000,
         id_window_ms: wal_core::limits::DEFAULT_ID_WINDOW_MS,
-        recover_after_us: 1_000_000,
+        recover_after_us: 500_000,
         max_drift_us: wal_core::limits::MAX_CLOCK_DRIFT_US,
         max_flush_rows: 64,
         checkpoint_every_bytes: options.checkpoint_every_bytes,
@@ -66,7 +66,12 @@ fn limits(options: &NodeOptions) -> ShardLimits {
 }
 
 impl Seat {
-    pub(super) fn new(id: SeatId, log: Nonce, schema: Arc<EngineSchema>, options: &NodeOptions) -> Self {
+    pub(super) fn new(
+        id: SeatId,
+        log: Nonce,
+        schema: Arc<EngineSchema>,
+        options: &NodeOptions,
+    ) -> Self {
         let lease_us = u64::try_from(options.lease.as_micros()).unwrap_or(u64::MAX);
         let config = ShardConfig {
             shard: id.shard,

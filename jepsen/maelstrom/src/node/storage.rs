@@ -51,11 +51,15 @@ impl Storage {
     ) -> std::io::Result<Self> {
         let (reads, to_read) = unbounded();
         let (writes, to_write) = unbounded();
-        for tasks in [to_read, to_write].iter().flat_map(|tasks| std::iter::repeat_n(tasks, THREADS)) {
+        for tasks in
+            [to_read, to_write].iter().flat_map(|tasks| std::iter::repeat_n(tasks, THREADS))
+        {
             let (tasks, core) = (tasks.clone(), core.clone());
             let (log, store) = (Arc::clone(&log), Arc::clone(store));
             let name = "storage".to_owned();
-            std::thread::Builder::new().name(name).spawn(move || work(&tasks, &log, &*store, &core))?;
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || work(&tasks, &log, &store, &core))?;
         }
         Ok(Self { log, reads, writes, core })
     }
@@ -93,7 +97,9 @@ impl Storage {
 fn work(tasks: &Receiver<Task>, log: &LinKvLog, store: &LinKvStore, core: &Sender<Input>) {
     while let Ok(task) = tasks.recv() {
         let input = match task {
-            Task::Read { seat, io, keys } => Input::Stored(seat, io, Stored::Rows(store.read(&keys))),
+            Task::Read { seat, io, keys } => {
+                Input::Stored(seat, io, Stored::Rows(store.read(&keys)))
+            }
             Task::Flush { seat, io, mutations } => {
                 Input::Stored(seat, io, Stored::Flushed(store.apply(&mutations)))
             }

@@ -75,7 +75,10 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .with_context(|| {
-                format!("cannot start {}; name the node's program with --bin", self.program.display())
+                format!(
+                    "cannot start {}; name the node's program with --bin",
+                    self.program.display()
+                )
             })?;
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = child.stdout.take().expect("it is piped");
@@ -139,11 +142,18 @@ impl Cluster {
         for name in &self.names {
             let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
             elections += log.lines().filter(|line| line.contains(": leading epoch")).count();
-            if let Some(line) = log.lines().find(|line| line.contains("panicked") || line.contains("FATAL")) {
+            if let Some(line) =
+                log.lines().find(|line| line.contains("panicked") || line.contains("FATAL"))
+            {
                 ended.push(format!("{name}: {line}"));
             }
         }
-        ensure!(ended.is_empty(), "{}; see the logs in {}", ended.join("; "), self.folder.display());
+        ensure!(
+            ended.is_empty(),
+            "{}; see the logs in {}",
+            ended.join("; "),
+            self.folder.display()
+        );
         Ok(elections)
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::RngExt;
 
 use super::child::Cluster;
 use super::network::Network;
@@ -36,15 +36,8 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Cut,
-        Self::OneWay,
-        Self::Storage,
-        Self::Loss,
-        Self::Slow,
-        Self::Kill,
-        Self::Pause,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Cut, Self::OneWay, Self::Storage, Self::Loss, Self::Slow, Self::Kill, Self::Pause];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -85,7 +78,8 @@ pub(super) fn strike(
     mut random: StdRng,
     end: Instant,
 ) -> anyhow::Result<BTreeMap<Fault, usize>> {
-    let mut struck: BTreeMap<Fault, usize> = options.faults.iter().map(|fault| (*fault, 0)).collect();
+    let mut struck: BTreeMap<Fault, usize> =
+        options.faults.iter().map(|fault| (*fault, 0)).collect();
     let mut round: Vec<Fault> = Vec::new();
     loop {
         sleep_until(draw(&mut random, options.fault_interval), end);

@@ -45,8 +45,9 @@ const RECOVERY: Duration = Duration::from_secs(30);
 /// If nodes cannot be started or files cannot be written: that is no verdict.
 pub fn run(options: &RunnerOptions) -> anyhow::Result<Report> {
     let folder = &options.folder;
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}; choose another with --folder", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| {
+        format!("cannot create {}; choose another with --folder", folder.display())
+    })?;
     let network = Network::start(options.seed, options.latency, options.loss);
     let cluster = Cluster::start(options, Arc::clone(&network))?;
     let recorder = Arc::new(Recorder::new());
@@ -76,7 +77,11 @@ pub fn run(options: &RunnerOptions) -> anyhow::Result<Report> {
     let counts = network.counts();
     let history = recorder.finish();
     write_history(folder, &history)?;
-    let report = verdict::judge(options, &history, verdict::Facts { struck, recovered, recovery, elections, counts })?;
+    let report = verdict::judge(
+        options,
+        &history,
+        verdict::Facts { struck, recovered, recovery, elections, counts },
+    )?;
     std::fs::write(folder.join("verdict.txt"), report.to_string())?;
     std::fs::write(folder.join("verdict.json"), format!("{:#}\n", report.to_json()))?;
     Ok(report)
@@ -85,7 +90,8 @@ pub fn run(options: &RunnerOptions) -> anyhow::Result<Report> {
 fn write_history(folder: &Path, history: &[handfast_checker::Event]) -> anyhow::Result<()> {
     let create = |name: &str| -> anyhow::Result<std::io::BufWriter<File>> {
         let path = folder.join(name);
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(std::io::BufWriter::new(file))
     };
     let (mut edn, mut lines) = (create("history.edn")?, create("history.jsonl")?);

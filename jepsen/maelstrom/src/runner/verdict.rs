@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use handfast_checker::{Consistency, Event, History, Model, NEMESIS, Options, Type, Validity, Verdict, check};
+use handfast_checker::{
+    Consistency, Event, History, Model, NEMESIS, Options, Type, Validity, Verdict, check,
+};
 use serde_json::{Value as Json, json};
 
 use super::network::Counts;
@@ -62,7 +64,9 @@ pub(super) fn judge(
         ));
     }
     if !facts.recovered {
-        reasons.push("not everything could be read after the last fault: the nodes did not recover".into());
+        reasons.push(
+            "not everything could be read after the last fault: the nodes did not recover".into(),
+        );
     }
     for (fault, times) in &facts.struck {
         if *times == 0 {
@@ -161,8 +165,11 @@ impl Report {
         let millis = |time: &Duration| time.as_secs_f64() * 1e3;
         let [median, p99, max] = &self.latencies;
         let [sent, lost, cut, storage] = self.counts;
-        let struck: serde_json::Map<String, Json> =
-            self.struck.iter().map(|(fault, times)| (fault.name().to_owned(), (*times).into())).collect();
+        let struck: serde_json::Map<String, Json> = self
+            .struck
+            .iter()
+            .map(|(fault, times)| (fault.name().to_owned(), (*times).into()))
+            .collect();
         json!({
             "valid": self.validity == Validity::Valid,
             "validity": self.validity.name(),
@@ -186,7 +193,13 @@ impl fmt::Display for Report {
         let [sent, lost, cut, storage] = self.counts;
         writeln!(f, "{}: {}", self.title, self.validity.name())?;
         writeln!(f, "  operations  {} ok, {} failed, {} unknown", self.ok, self.fail, self.info)?;
-        writeln!(f, "  latency     median {}, p99 {}, max {}", millis(median), millis(p99), millis(max))?;
+        writeln!(
+            f,
+            "  latency     median {}, p99 {}, max {}",
+            millis(median),
+            millis(p99),
+            millis(max)
+        )?;
         let struck: Vec<String> =
             self.struck.iter().map(|(fault, times)| format!("{fault} {times}×")).collect();
         if !struck.is_empty() {

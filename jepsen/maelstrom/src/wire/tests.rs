@@ -44,7 +44,13 @@ fn requests() -> Vec<ShardRequest> {
         ShardRequest::Single { txn: txn.clone(), applied: true, clock_us: i64::MIN },
         ShardRequest::Prepare(Box::new(PrepareRequest { whole: None, ..prepare.clone() })),
         ShardRequest::Prepare(Box::new(prepare)),
-        ShardRequest::Commit { id, attempt, timestamp: Timestamp(8), home: ShardId(3), applied: false },
+        ShardRequest::Commit {
+            id,
+            attempt,
+            timestamp: Timestamp(8),
+            home: ShardId(3),
+            applied: false,
+        },
         ShardRequest::Abort { id, attempt },
         ShardRequest::Open { txn, start: Millis(1) },
         ShardRequest::Resolve { id, attempt },
@@ -96,7 +102,11 @@ fn replies() -> Vec<ShardReply> {
         ShardReply::Single { id, vote: Vote::Decided(closed) },
         ShardReply::Opened { id, epoch: Epoch(1) },
         ShardReply::Applied { id },
-        ShardReply::Rows { epoch: Epoch(1), mark: Sequence(2), rows: vec![Row { cells: vec![cell], ..Row::default() }] },
+        ShardReply::Rows {
+            epoch: Epoch(1),
+            mark: Sequence(2),
+            rows: vec![Row { cells: vec![cell], ..Row::default() }],
+        },
         ShardReply::Confirmed { tries: 4, unchanged: true },
         ShardReply::NotLeading { epoch: Epoch(6) },
         ShardReply::Overloaded,
@@ -110,7 +120,9 @@ fn replies() -> Vec<ShardReply> {
 fn items() -> Vec<Item> {
     let (origin, shard) = (Origin { node: u64::MAX, token: 12 }, ShardId(3));
     let requests = requests().into_iter().map(|request| Item::Request { origin, shard, request });
-    requests.chain(replies().into_iter().map(|reply| Item::Reply { origin, shard, reply })).collect()
+    requests
+        .chain(replies().into_iter().map(|reply| Item::Reply { origin, shard, reply }))
+        .collect()
 }
 
 #[test]

@@ -32,7 +32,10 @@ fn the_published_example_of_list_append_is_answered_as_published() {
     let Plan::Commit(batch, answer) = ask.plan(&[row(json!([8])), Row::default()], COLUMN) else {
         panic!("it writes");
     };
-    assert_eq!(text(answer), r#"{"type":"txn_ok","txn":[["r",1,[8]],["append",1,6],["append",2,9]]}"#);
+    assert_eq!(
+        text(answer),
+        r#"{"type":"txn_ok","txn":[["r",1,[8]],["append",1,6],["append",2,9]]}"#
+    );
     assert_eq!(batch.mutations, [put(&json!(1), &json!([8, 6])), put(&json!(2), &json!([9]))]);
     let versions: Vec<&Check> = batch.conditions.iter().map(|condition| &condition.check).collect();
     let expected = [row(json!([8])).version(), Row::default().version()].map(Check::Version);
@@ -52,13 +55,22 @@ fn the_published_example_of_rw_register_is_answered_as_published() {
 
 #[test]
 fn a_transaction_sees_its_own_writes_and_writes_each_row_once() {
-    let txn = json!([["w", 1, 5], ["r", 1, null], ["w", 1, 7], ["r", 1, null], ["append", 2, 1], ["append", 2, 2], ["r", 2, null]]);
+    let txn = json!([
+        ["w", 1, 5],
+        ["r", 1, null],
+        ["w", 1, 7],
+        ["r", 1, null],
+        ["append", 2, 1],
+        ["append", 2, 2],
+        ["r", 2, null]
+    ]);
     let ask = ask(json!({ "type": "txn", "txn": txn }));
     assert_eq!(ask.reads(), [json!(2)]);
     let Plan::Commit(batch, answer) = ask.plan(&[Row::default()], COLUMN) else {
         panic!("it writes");
     };
-    let done = r#"[["w",1,5],["r",1,5],["w",1,7],["r",1,7],["append",2,1],["append",2,2],["r",2,[1,2]]]"#;
+    let done =
+        r#"[["w",1,5],["r",1,5],["w",1,7],["r",1,7],["append",2,1],["append",2,2],["r",2,[1,2]]]"#;
     assert_eq!(text(answer), format!(r#"{{"type":"txn_ok","txn":{done}}}"#));
     assert_eq!(batch.mutations, [put(&json!(1), &json!(7)), put(&json!(2), &json!([1, 2]))]);
 }
@@ -84,7 +96,10 @@ fn the_key_value_workload_has_its_codes() {
         Plan::Commit(..) => panic!("a read writes nothing"),
     };
     assert_eq!(answer(row(json!(4))), r#"{"type":"read_ok","value":4}"#);
-    assert_eq!(answer(Row::default()), r#"{"type":"error","code":20,"text":"the key does not exist"}"#);
+    assert_eq!(
+        answer(Row::default()),
+        r#"{"type":"error","code":20,"text":"the key does not exist"}"#
+    );
     let cas = ask(json!({ "type": "cas", "key": 3, "from": 1, "to": 2 }));
     let found = |value: Option<&'static str>| {
         let value = value.map(|text| Bytes::from_static(text.as_bytes()));
