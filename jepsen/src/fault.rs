@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::ValueEnum;
+use handfast_checker::{Event, NEMESIS, Type, Value};
 use handfast_e2e::Server;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use crate::history::{Event, History, Type};
-use crate::value::Value;
+use crate::history::History;
 
 /// Between two faults, milliseconds.
 const QUIET_MS: std::ops::Range<u64> = 100..700;
@@ -18,8 +18,6 @@ const QUIET_MS: std::ops::Range<u64> = 100..700;
 const PAUSE_MS: std::ops::Range<u64> = 50..2_500;
 /// How long the server is away between kill and restart, milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 0..150;
-/// The history's process for faults: clients count from 0.
-const NEMESIS: i64 = -1;
 
 /// What happens to the server while the clients work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -91,7 +89,7 @@ pub(crate) async fn strike(
 
 fn write(history: &History, kind: Type, fault: Fault, what: &str) -> anyhow::Result<u64> {
     let value = Value::Text(what.to_owned());
-    history.write(Event { kind, process: NEMESIS, f: fault.name(), value, more: Vec::new() })
+    history.write(Event::new(kind, NEMESIS, fault.name(), value))
 }
 
 async fn once(fault: Fault, server: &mut Server, rng: &mut StdRng) -> anyhow::Result<()> {

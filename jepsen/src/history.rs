@@ -1,48 +1,12 @@
-//! The history: every operation when it begins and when it ends, in the order in which that happened.
+//! The history as it is made: every event with its time, as EDN and as JSON lines.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Mutex;
 
+use handfast_checker::{Event, write_edn, write_jsonl};
 use tokio::time::Instant;
-
-use crate::value::Value;
-
-/// What an event says of its operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
-    /// It begins.
-    Invoke,
-    /// It happened.
-    Ok,
-    /// It provably did not happen, and never will.
-    Fail,
-    /// Nobody knows whether it happened.
-    Info,
-}
-
-impl Type {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Invoke => "invoke",
-            Self::Ok => "ok",
-            Self::Fail => "fail",
-            Self::Info => "info",
-        }
-    }
-}
-
-/// An event, but for when it happened.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) kind: Type,
-    pub(crate) process: i64,
-    pub(crate) f: &'static str,
-    pub(crate) value: Value,
-    /// More that is known: the transaction's id, its commit timestamp, why it failed.
-    pub(crate) more: Vec<(&'static str, Value)>,
-}
 
 /// A file of events, as EDN and as JSON lines.
 pub(crate) struct History {
@@ -53,7 +17,7 @@ pub(crate) struct History {
 struct Files {
     edn: BufWriter<File>,
     json: BufWriter<File>,
-    next: i64,
+    next: u64,
 }
 
 impl History {
@@ -70,22 +34,10 @@ impl History {
     pub(crate) fn write(&self, event: Event) -> anyhow::Result<u64> {
         let mut files = self.files.lock().expect("no holder of this lock panics");
         let time = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let keyword = Value::Keyword;
-        let mut entries = vec![
-            (keyword("index"), files.next.into()),
-            (keyword("type"), keyword(event.kind.name())),
-            (keyword("process"), event.process.into()),
-            (keyword("f"), keyword(event.f)),
-            (keyword("value"), event.value),
-            (keyword("time"), i64::try_from(time).unwrap_or(i64::MAX).into()),
-        ];
-        entries.extend(event.more.into_iter().map(|(key, value)| (keyword(key), value)));
+        let event = Event { index: Some(files.next), time: Some(time), ..event };
         files.next += 1;
-        let line = Value::Map(entries);
-        let mut edn = String::new();
-        line.write_edn(&mut edn);
-        writeln!(files.edn, "{edn}")?;
-        writeln!(files.json, "{}", line.to_json())?;
+        write_edn(&mut files.edn, &event)?;
+        write_jsonl(&mut files.json, &event)?;
         Ok(time)
     }
 

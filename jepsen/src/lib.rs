@@ -13,10 +13,8 @@
 mod check;
 mod client;
 mod fault;
-mod graph;
 mod history;
 mod run;
-mod value;
 mod verdict;
 mod workload;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use handfast_checker::{Event, Type, Value};
 use handfast_client::{
     Client, Options as ClientOptions, Outcome, OutcomeError, RetryPolicy, Transaction,
 };
@@ -17,8 +18,7 @@ use tokio::time::Instant;
 
 use crate::client::{Told, perform};
 use crate::fault::{Fault, Until, strike};
-use crate::history::{Event, History, Type};
-use crate::value::Value;
+use crate::history::History;
 use crate::verdict::Verdict;
 use crate::workload::{Done, End, Kind, Task, Workload};
 
@@ -215,24 +215,23 @@ async fn work(
 async fn one(client: &Client, shared: &Shared, process: i64, task: Task) -> anyhow::Result<bool> {
     let Shared { workload, history, ran, .. } = shared;
     let asked = workload.shown(&task, None);
-    let event = |kind, value, more| Event { kind, process, f: task.f, value, more };
+    let event = |kind, value, more| Event { more, ..Event::new(kind, process, task.f, value) };
     let invoked = history.write(event(Type::Invoke, asked.clone(), Vec::new()))?;
     let told = perform(client, &**workload, &task).await;
     let mut more = Vec::new();
-    let id = |it: &Transaction| ("id", Value::Text(it.id().to_string()));
+    let id = |it: &Transaction| ("id".to_owned(), Value::Text(it.id().to_string()));
     match told {
         Told::Done { rows, transaction, timestamp_us } => {
             more.extend(transaction.as_ref().map(id));
-            more.extend(timestamp_us.map(|at| ("commit-timestamp", at.into())));
-            let completed =
-                history.write(event(Type::Ok, workload.shown(&task, Some(&rows)), more))?;
+            let event = event(Type::Ok, workload.shown(&task, Some(&rows)), more);
+            let completed = history.write(Event { ts: timestamp_us, ..event })?;
             let end = timestamp_us.map_or(End::Read, End::Committed);
             let done = Done { task, invoked, completed, rows, transaction, end };
             ran.lock().expect("no holder of this lock panics").done.push(done);
         }
         Told::Failed { transaction, why } => {
             more.extend(transaction.as_ref().map(id));
-            more.push(("error", Value::Text(why)));
+            more.push(("error".to_owned(), Value::Text(why)));
             let completed = history.write(event(Type::Fail, asked, more))?;
             let done =
                 Done { task, invoked, completed, rows: Vec::new(), transaction, end: End::Failed };
@@ -241,7 +240,7 @@ async fn one(client: &Client, shared: &Shared, process: i64, task: Task) -> anyh
         }
         Told::Unknown { rows, transaction, why } => {
             more.push(id(&transaction));
-            more.push(("error", Value::Text(why)));
+            more.push(("error".to_owned(), Value::Text(why)));
             history.write(event(Type::Info, asked, more))?;
             let lost = Lost { task, process, invoked, rows, transaction };
             ran.lock().expect("no holder of this lock panics").lost.push(lost);
@@ -267,11 +266,10 @@ async fn resolve(
         let Lost { task, process, invoked, rows, transaction } = it;
         let outcome = end_of(client, &transaction, number).await?;
         let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut more = vec![("id", Value::Text(transaction.id().to_string()))];
+        let more = vec![("id".to_owned(), Value::Text(transaction.id().to_string()))];
         let (kind, end) = match outcome {
             Some(End::Committed(at)) => {
                 verdict.unknown_committed += 1;
-                more.push(("commit-timestamp", at.into()));
                 (Type::Ok, End::Committed(at))
             }
             Some(end) => (Type::Fail, end),
@@ -282,7 +280,11 @@ async fn resolve(
             }
         };
         let value = shared.workload.shown(&task, Some(&rows));
-        resolved.write(Event { kind, process, f: task.f, value, more })?;
+        let ts = match end {
+            End::Committed(at) => Some(at),
+            End::Read | End::Failed => None,
+        };
+        resolved.write(Event { ts, more, ..Event::new(kind, process, task.f, value) })?;
         done.push(Done { task, invoked, completed, rows, transaction: Some(transaction), end });
     }
     Ok(done)

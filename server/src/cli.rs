@@ -8,6 +8,7 @@ use handfast_client::Uuid;
 use handfast_proto::DEFAULT_ENDPOINT;
 
 use crate::bench::BenchArgs;
+use crate::commands::check::CheckArgs;
 
 /// Batches of writes and conditions over many tables and partitions, committed as a whole or not at all.
 #[derive(Debug, Parser)]
@@ -98,6 +99,8 @@ pub(crate) enum Command {
     Namespace(NamespaceVerb),
     /// Show the shards of a namespace, who leads them, and how they are
     Status(StatusArgs),
+    /// Check a history of operations for anomalies, such as Jepsen writes
+    Check(CheckArgs),
     /// Measure
     Bench(BenchArgs),
     /// Print a completion script for a shell

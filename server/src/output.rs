@@ -51,6 +51,11 @@ fn pretty(value: &Value) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map_err(Failure::error)
 }
 
+/// Prints text for people, as it is.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    print(text)
+}
+
 /// Prints a line. A reader that has gone away (`… | head`) is no error.
 fn print(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {

@@ -15,6 +15,7 @@ mod edn;
 mod error;
 mod event;
 mod files;
+pub mod generate;
 mod history;
 mod json;
 mod value;

@@ -310,11 +310,12 @@ fn agree(model: Model) {
          written twice",
         strict[1], strict[0], plain[1], plain[0]
     );
-    for [refused, allowed] in counts {
-        assert!(refused > histories / 5 && allowed > histories / 5, "one verdict is rare");
+    for ([refused, allowed], share) in counts.into_iter().zip([5, 20]) {
+        let least = histories / share;
+        assert!(refused > least && allowed > least, "one verdict is rare");
     }
     assert!(unknown_operations > histories / 4);
-    assert!(doubtful < histories / 20);
+    assert!(doubtful < histories / 10, "too many are not decided");
 }
 
 #[test]

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use handfast_checker::Value;
 use handfast_client::{Key, Row, Transaction, unchanged};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Micro, Task, Workload};
 use crate::check;
-use crate::value::Value;
 
 /// Lists in use at the same time.
 const LISTS: i64 = 6;
@@ -149,9 +149,9 @@ impl Workload for Append {
     fn shown(&self, task: &Task, rows: Option<&[Row]>) -> Value {
         let Detail::Micros(micros) = &task.detail else { return Value::Nil };
         let read =
-            |list: i64, seen: Value| Value::List(vec![Value::Keyword("r"), list.into(), seen]);
+            |list: i64, seen: Value| Value::List(vec![Value::keyword("r"), list.into(), seen]);
         let append = |list: i64, element: i64| {
-            Value::List(vec![Value::Keyword("append"), list.into(), element.into()])
+            Value::List(vec![Value::keyword("append"), list.into(), element.into()])
         };
         Value::List(match rows {
             Some(rows) => play(micros, rows)

@@ -1,11 +1,11 @@
 //! Transfers between accounts, each with a row of its own in another table.
 
+use handfast_checker::Value;
 use handfast_client::{Key, Row, Transaction, Uuid, Value as Cell, column};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Task, Workload};
-use crate::value::Value;
 
 const ACCOUNTS: usize = 8;
 const OPENING: i64 = 100;
@@ -74,9 +74,9 @@ impl Workload for Bank {
     fn shown(&self, task: &Task, rows: Option<&[Row]>) -> Value {
         match (&task.detail, rows) {
             (Detail::Transfer { from, to, amount }, _) => Value::Map(vec![
-                (Value::Keyword("from"), (*from as i64).into()),
-                (Value::Keyword("to"), (*to as i64).into()),
-                (Value::Keyword("amount"), (*amount).into()),
+                (Value::keyword("from"), (*from as i64).into()),
+                (Value::keyword("to"), (*to as i64).into()),
+                (Value::keyword("amount"), (*amount).into()),
             ]),
             (Detail::All, Some(rows)) => {
                 let balance = |(number, row): (usize, &Row)| {

@@ -1,11 +1,11 @@
 //! Increments of one hot row.
 
+use handfast_checker::Value;
 use handfast_client::{Row, Transaction};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Task, Workload};
-use crate::value::Value;
 
 pub(crate) struct Counter;
 

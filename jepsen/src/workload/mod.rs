@@ -6,10 +6,9 @@ mod counter;
 mod set;
 
 use clap::ValueEnum;
+use handfast_checker::Value;
 use handfast_client::{Key, Row, Transaction};
 use rand::rngs::StdRng;
-
-use crate::value::Value;
 
 /// The workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use handfast_checker::Value;
 use handfast_client::{Key, Row, Transaction, not_exists};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{Detail, Done, Task, Workload};
-use crate::value::Value;
 
 /// Elements of one read.
 const ELEMENTS_PER_READ: i64 = 20;

@@ -1,5 +1,6 @@
 //! The client verbs.
 
+pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod namespace;
 pub(crate) mod outcome;

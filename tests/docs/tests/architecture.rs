@@ -6,16 +6,25 @@ use std::path::Path;
 use handfast_docs_tests::{read, rust_files, without_tests};
 
 /// What each crate of the product may use of the others.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("wal-core", &[]),
     ("proto", &[]),
     ("participant", &["wal-core"]),
     ("control", &["wal-core"]),
     ("coordinator", &["wal-core", "participant", "handfast-proto"]),
     ("client", &["handfast-proto"]),
+    ("jepsen/checker", &[]),
     (
         "server",
-        &["wal-core", "participant", "coordinator", "control", "handfast-proto", "handfast-client"],
+        &[
+            "wal-core",
+            "participant",
+            "coordinator",
+            "control",
+            "handfast-proto",
+            "handfast-client",
+            "handfast-checker",
+        ],
     ),
 ];
 
@@ -89,7 +98,7 @@ fn crates_use_only_those_below_them() {
     let ours: Vec<&str> = ["handfast"]
         .into_iter()
         .chain(["wal-core", "participant", "coordinator", "control"])
-        .chain(["handfast-proto", "handfast-client"])
+        .chain(["handfast-proto", "handfast-client", "handfast-checker"])
         .collect();
     for (folder, allowed) in MAY_USE {
         let manifest: toml::Table =

@@ -66,6 +66,7 @@ pub(crate) fn check(history: &History, options: &Options, notes: &mut Notes) {
         notes.undecided(format!("it has more than {MOST_KEYS} registers; check it in parts"));
         return;
     }
+    let doubt = it.doubt_unknown_writers(notes);
     it.find_committed();
     it.gather(notes);
     let mut edges = Edges::new(history.len());
@@ -90,7 +91,7 @@ pub(crate) fn check(history: &History, options: &Options, notes: &mut Notes) {
     let graph = edges.sorted();
     let why = |from, to, relation, key| it.why(from, to, relation, key);
     let acyclic = notes.cycles(&graph, history, options.consistency, &why);
-    if ordered || !acyclic || notes.has_anomalies() {
+    if ordered || !acyclic || notes.has_anomalies() || doubt {
         return;
     }
     let searched = search::serial_order(&it.task(), &graph, options.search_steps);
@@ -155,18 +156,20 @@ impl<'a> Registers<'a> {
                 }
             }
         }
-        it.doubt_unknown_writers(notes);
         it
     }
 
     /// Of an operation that is unknown, only a value that no other wrote shows that it happened.
-    fn doubt_unknown_writers(&self, notes: &mut Notes) {
+    /// Whether there is one of which that cannot be said.
+    fn doubt_unknown_writers(&self, notes: &mut Notes) -> bool {
+        let mut doubt = false;
         for operation in self.history.operations().filter(|it| it.kind() == Type::Info) {
             let doubtful = operation.micros().any(|micro| {
                 let register = &self.registers[self.keys[&micro.key()] as usize];
                 matches!(micro, Micro::Write(..)) && register.ambiguous
             });
             if doubtful {
+                doubt = true;
                 notes.undecided(format!(
                     "nobody can say whether index {} happened, because its value was written more \
                      than once; write every value to a register once",
@@ -174,6 +177,7 @@ impl<'a> Registers<'a> {
                 ));
             }
         }
+        doubt
     }
 
     fn key(&mut self, atom: Atom) -> u32 {
@@ -196,6 +200,7 @@ impl<'a> Registers<'a> {
         for operation in self.history.operations().filter(|it| it.kind() == Type::Ok) {
             for micro in operation.micros() {
                 if let Micro::ReadRegister(atom, value) = micro
+                    && !self.registers[self.keys[&atom] as usize].ambiguous
                     && let Some((txn, _)) = self.writers.get(&(self.keys[&atom], value))
                     && self.history.operation(*txn as usize).kind() == Type::Info
                 {
