@@ -17,5 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".handfast.v1")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(descriptors)?;
+    // Apart, so that reflection does not offer it to clients.
+    tonic_prost_build::configure()
+        .bytes(".handfast.peer.v1")
+        .compile_fds(protox::compile(["handfast/peer/v1/peer.proto"], ["."])?)?;
     Ok(())
 }

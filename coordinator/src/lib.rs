@@ -3,5 +3,6 @@
 pub mod api;
 pub mod engine;
 pub mod interface;
+pub mod placement;
 pub mod runtime;
 pub mod service;

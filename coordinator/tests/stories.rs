@@ -56,10 +56,11 @@ fn every_story_goes_as_it_is_told() {
 }
 
 /// The rules that this engine keeps; a rule that no story needs would be a rule that nobody checks.
-const KEPT_HERE: [Rule; 4] = [
+const KEPT_HERE: [Rule; 5] = [
     Rule::AttemptsHaveNonces,
     Rule::NoAbortOnTimeout,
     Rule::ReadConfirms,
+    Rule::HoldIsBounded,
     Rule::RecoveryReachesAll,
 ];
 

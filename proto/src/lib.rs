@@ -8,6 +8,12 @@ pub mod v1 {
     tonic::include_proto!("handfast.v1");
 }
 
+/// What the servers of one cluster say to each other; not for clients.
+pub mod peer {
+    #![allow(unreachable_pub, missing_docs, clippy::all)]
+    tonic::include_proto!("handfast.peer.v1");
+}
+
 mod display;
 mod value;
 

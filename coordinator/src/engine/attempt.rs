@@ -158,6 +158,7 @@ impl Drive {
             | ShardReply::Single { .. }
             | ShardReply::Resolved { .. }
             | ShardReply::Rows { .. }
+            | ShardReply::Held { .. }
             | ShardReply::Confirmed { .. }
             | ShardReply::Overloaded => Next::Continue,
         }

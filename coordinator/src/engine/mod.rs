@@ -51,6 +51,8 @@ pub struct CommitConfig {
     pub resend_after_us: u64,
     /// After how long a conversation that no client waits for is left to the home, microseconds.
     pub give_up_after_us: u64,
+    /// How often a read over several shards tries without holding up writers; then it holds.
+    pub free_read_tries: u32,
 }
 
 impl CommitConfig {
@@ -63,6 +65,7 @@ impl CommitConfig {
             max_in_flight: 65_536,
             resend_after_us: 500_000,
             give_up_after_us: 30_000_000,
+            free_read_tries: 3,
         }
     }
 }
@@ -214,7 +217,7 @@ impl<R: Rules> CommitEngine<R> {
         match what {
             Call::Submit { txn, level } => self.on_submit(now, call, txn, level, out),
             Call::Read { keys } => {
-                let reading = Reading::new(now, call, keys);
+                let reading = Reading::new(now, call, keys, self.config.free_read_tries);
                 if let Some(shard) = self.unled(reading.shards()) {
                     let answer = CallAnswer::Read(ReadAnswer::Unavailable { shard });
                     return out.push(CommitCommand::Answer { call, answer });

@@ -83,6 +83,7 @@ impl Inquiry {
             | ShardReply::Opened { .. }
             | ShardReply::Resolved { .. }
             | ShardReply::Rows { .. }
+            | ShardReply::Held { .. }
             | ShardReply::Confirmed { .. }
             | ShardReply::Overloaded => Next::Continue,
         }

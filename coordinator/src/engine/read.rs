@@ -1,5 +1,6 @@
 //! `Read`: rows of one or several shards at one point of the serial order. See the shard engine's
-//! `on_read` for why two rounds suffice.
+//! `on_read` for why two rounds suffice, and its `on_hold` for what is done when writers keep coming
+//! between them.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use wal_core::{Epoch, Now, Row, RowKey, Sequence, ShardId};
 use super::{Context, Next, RETRY_AFTER_MS, age_us};
 use crate::api::{CallAnswer, ReadAnswer};
 
-/// Tries at once; later ones start at a tick, so that writers get on.
-const EAGER_TRIES: u32 = 3;
+/// A hold is taken to last shorter by this part: more than two clocks' rates differ.
+const DRIFT_PART: u64 = 100;
 
 #[derive(Debug)]
 struct Group {
@@ -20,8 +21,10 @@ struct Group {
     keys: Arc<[RowKey]>,
     /// Where the rows belong in the answer.
     places: Vec<usize>,
-    /// Round one's answer.
-    rows: Option<(Epoch, Sequence, Vec<Row>)>,
+    /// Round one's answer, or what is held.
+    rows: Option<Vec<Row>>,
+    /// Of what round one's answer is: round two asks what happened since.
+    mark: (Epoch, Sequence),
     confirmed: bool,
 }
 
@@ -30,13 +33,16 @@ pub(super) struct Reading {
     pub(super) call: u64,
     groups: Vec<Group>,
     tries: u32,
-    /// Waits for the next tick to begin again.
-    paused: bool,
+    /// Tries of two rounds; later ones hold.
+    free_tries: u32,
+    /// When the round, or the try that holds, was sent.
     sent_us: u64,
+    /// The shortest of the holds of this try.
+    held_us: u64,
 }
 
 impl Reading {
-    pub(super) fn new(now: Now, call: u64, keys: Vec<(ShardId, RowKey)>) -> Self {
+    pub(super) fn new(now: Now, call: u64, keys: Vec<(ShardId, RowKey)>, free_tries: u32) -> Self {
         let mut by_shard: IndexMap<ShardId, (Vec<RowKey>, Vec<usize>)> = IndexMap::new();
         for (place, (shard, key)) in keys.into_iter().enumerate() {
             let (keys, places) = by_shard.entry(shard).or_default();
@@ -48,10 +54,12 @@ impl Reading {
             keys: keys.into(),
             places,
             rows: None,
+            mark: Default::default(),
             confirmed: false,
         };
         let groups = by_shard.into_iter().map(group).collect();
-        Self { call, groups, tries: 0, paused: false, sent_us: now.mono_us }
+        let sent_us = now.mono_us;
+        Self { call, groups, tries: 0, free_tries, sent_us, held_us: u64::MAX }
     }
 
     pub(super) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
@@ -60,14 +68,17 @@ impl Reading {
 
     /// Sends what the present round still needs.
     pub(super) fn ask<R: Rules>(&self, context: &mut Context<'_, R>) {
-        let only = self.groups.len() == 1;
+        let (only, tries) = (self.groups.len() == 1, self.tries);
         let confirming = self.groups.iter().all(|group| group.rows.is_some());
         for group in &self.groups {
             let keys = group.keys.clone();
             match &group.rows {
+                None if self.is_holding() => {
+                    context.send(group.shard, ShardRequest::Hold { keys, tries });
+                }
                 None => context.send(group.shard, ShardRequest::Read { keys, only }),
-                Some((epoch, mark, _)) if confirming && !group.confirmed => {
-                    let (epoch, mark, tries) = (*epoch, *mark, self.tries);
+                Some(_) if confirming && !group.confirmed => {
+                    let (epoch, mark) = group.mark;
                     let request = ShardRequest::Confirm { keys, epoch, mark, tries };
                     context.send(group.shard, request);
                 }
@@ -85,6 +96,9 @@ impl Reading {
         match reply {
             ShardReply::Rows { epoch, mark, rows } => {
                 self.on_rows(shard, epoch, mark, rows, context)
+            }
+            ShardReply::Held { tries, held_us, rows } => {
+                self.on_held(shard, tries, held_us, rows, context)
             }
             ShardReply::Confirmed { tries, unchanged } => {
                 self.on_confirmed(shard, tries, unchanged, context)
@@ -116,13 +130,15 @@ impl Reading {
         rows: Vec<Row>,
         context: &mut Context<'_, R>,
     ) -> Next {
+        let holding = self.is_holding();
         let Some(group) = self.groups.iter_mut().find(|group| group.shard == shard) else {
             return Next::Continue;
         };
-        if group.rows.is_some() {
-            return Next::Continue; // a repeat of an answer that round two was already sent for
+        if group.rows.is_some() || holding {
+            return Next::Continue; // a repeat of an answer, or of an earlier try
         }
-        group.rows = Some((epoch, mark, rows));
+        group.rows = Some(rows);
+        group.mark = (epoch, mark);
         if self.groups.iter().any(|group| group.rows.is_none()) {
             return Next::Continue;
         }
@@ -150,25 +166,61 @@ impl Reading {
             }
             return Next::Continue;
         }
+        self.try_again(context);
+        Next::Continue
+    }
+
+    fn on_held<R: Rules>(
+        &mut self,
+        shard: ShardId,
+        tries: u32,
+        held_us: u64,
+        rows: Vec<Row>,
+        context: &mut Context<'_, R>,
+    ) -> Next {
+        let group = self.groups.iter_mut().find(|group| group.shard == shard);
+        let Some(group) = group.filter(|_| tries == self.tries) else { return Next::Continue };
+        group.rows = Some(rows);
+        self.held_us = self.held_us.min(held_us);
+        if self.groups.iter().any(|group| group.rows.is_none()) {
+            return Next::Continue;
+        }
+        if self.hold_is_over(context.now) && context.rules.holds(Rule::HoldIsBounded) {
+            self.try_again(context);
+            return Next::Continue;
+        }
+        for group in &self.groups {
+            context.send(group.shard, ShardRequest::Release { tries });
+        }
+        self.finish(context)
+    }
+
+    /// One shard's answer is the last word: there is nothing to hold it for.
+    const fn is_holding(&self) -> bool {
+        self.groups.len() > 1 && self.tries >= self.free_tries
+    }
+
+    /// Whether one of the shards may have let writers in again.
+    const fn hold_is_over(&self, now: Now) -> bool {
+        age_us(now, self.sent_us) >= self.held_us - self.held_us / DRIFT_PART
+    }
+
+    fn try_again<R: Rules>(&mut self, context: &mut Context<'_, R>) {
         for group in &mut self.groups {
             group.rows = None;
             group.confirmed = false;
         }
         self.tries += 1;
-        if self.tries < EAGER_TRIES {
-            self.sent_us = context.now.mono_us;
-            self.ask(context);
-        } else {
-            self.paused = true;
-        }
-        Next::Continue
+        self.sent_us = context.now.mono_us;
+        self.held_us = u64::MAX;
+        self.ask(context);
     }
 
     fn finish<R: Rules>(&mut self, context: &mut Context<'_, R>) -> Next {
         let count = self.groups.iter().map(|group| group.places.len()).sum();
         let mut answer = vec![Row::default(); count];
         for group in &mut self.groups {
-            let (_, _, rows) = group.rows.take().expect("every group has its rows");
+            let rows = group.rows.take().expect("every group has its rows");
             for (place, row) in group.places.iter().zip(rows) {
                 answer[*place] = row;
             }
@@ -182,8 +234,11 @@ impl Reading {
         resend_us: u64,
         context: &mut Context<'_, R>,
     ) -> Next {
-        if self.paused || age_us(context.now, self.sent_us) > resend_us {
-            self.paused = false;
+        let is_late = age_us(context.now, self.sent_us) > resend_us;
+        if self.is_holding() && (is_late || self.hold_is_over(context.now)) {
+            // A shard where the request still waits keeps its place in the queues.
+            self.try_again(context);
+        } else if is_late {
             self.sent_us = context.now.mono_us;
             self.ask(context);
         }

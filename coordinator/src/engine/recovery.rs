@@ -54,6 +54,7 @@ impl Recovery {
             | ShardReply::Applied { .. }
             | ShardReply::Known { .. }
             | ShardReply::Rows { .. }
+            | ShardReply::Held { .. }
             | ShardReply::Confirmed { .. }
             | ShardReply::Overloaded => Next::Continue,
         }

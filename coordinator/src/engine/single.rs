@@ -73,6 +73,7 @@ impl Single {
             | ShardReply::Resolved { .. }
             | ShardReply::Known { .. }
             | ShardReply::Rows { .. }
+            | ShardReply::Held { .. }
             | ShardReply::Confirmed { .. } => return Next::Continue,
         };
         context.answer(self.call, CallAnswer::Submit(answer));

@@ -1,5 +1,6 @@
 //! What the rest of the process holds of a running namespace.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -7,14 +8,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use participant::engine::{EngineSchema, ShardStatus, Unresolved};
-use participant::store::StoreError;
-use wal_core::log::{Appended, IntentLog};
-use wal_core::{Epoch, Row, Sequence, ShardId};
+use wal_core::log::{Appended, IntentLog, LogError};
+use wal_core::{Epoch, Position, Row, ShardId};
 
-use super::Parts;
+use super::append::Sent;
 use super::core::Core;
+use super::peers::FromPeer;
+use super::reader::Chunk;
 use super::recover::{self, StartError};
+use super::seat::SeatId;
 use super::storage::{Retention, Storage};
+use super::{Parts, peers::Cluster};
 use crate::api::{Call, CallAnswer};
 use participant::engine::IoId;
 
@@ -46,15 +50,51 @@ pub enum Stopped {
 
 /// What arrives at the core thread.
 pub(super) enum Input {
-    Calls { first: u64, calls: Vec<(Call, u64)>, to: Arc<dyn Answers> },
+    Calls {
+        first: u64,
+        calls: Vec<(Call, u64)>,
+        to: Arc<dyn Answers>,
+    },
     Forget(u64),
-    Appended { sent: Vec<(ShardId, Epoch, Sequence, Sequence)>, results: Vec<Appended> },
-    RowsRead { shard: ShardId, io: IoId, rows: Result<Vec<Row>, StoreError> },
-    Flushed { shard: ShardId, io: IoId, result: Result<(), StoreError> },
-    Synced { shard: ShardId, io: IoId, ok: bool },
+    Appended {
+        sent: Vec<Sent>,
+        results: Vec<Appended>,
+    },
+    /// `None` if the store failed.
+    RowsRead {
+        seat: SeatId,
+        io: IoId,
+        rows: Option<Vec<Row>>,
+    },
+    Flushed {
+        seat: SeatId,
+        io: IoId,
+        ok: bool,
+    },
+    Synced {
+        seat: SeatId,
+        io: IoId,
+        ok: bool,
+    },
+    /// A part of the log, for an engine that is to lead.
+    Logged {
+        seat: SeatId,
+        chunk: Chunk,
+    },
+    /// The log was read to its end as it was.
+    ReadTo {
+        seat: SeatId,
+        end: Result<Position, LogError>,
+    },
+    Peer(FromPeer),
     Schema(Arc<EngineSchema>),
-    Look { limit: usize, to: Sender<NamespaceSnapshot> },
-    Drain { done: Sender<()> },
+    Look {
+        limit: usize,
+        to: Sender<NamespaceSnapshot>,
+    },
+    Drain {
+        done: Sender<()>,
+    },
     Stop,
 }
 
@@ -69,6 +109,8 @@ pub struct NamespaceSnapshot {
     pub in_flight: usize,
     /// Bytes of log.
     pub log_bytes: u64,
+    /// Where each shard that is led by another server is led, and in which epoch, as far as is known.
+    pub elsewhere: Vec<(ShardId, Epoch, Arc<str>)>,
 }
 
 pub(super) struct Shared {
@@ -125,7 +167,7 @@ impl Drop for Running {
     }
 }
 
-pub(super) fn start(parts: Parts) -> Result<Running, StartError> {
+pub(super) fn start(parts: Parts, cluster: Option<Cluster>) -> Result<Running, StartError> {
     let (input, arrivals): (Sender<Input>, Receiver<Input>) = unbounded();
     let limits = parts.namespace.limits();
     let shared = Arc::new(Shared {
@@ -141,6 +183,7 @@ pub(super) fn start(parts: Parts) -> Result<Running, StartError> {
     let storage = Storage::start(
         parts.store.clone(),
         parts.log.clone(),
+        parts.readers,
         Retention {
             bytes: parts.namespace.log().retain_bytes,
             time: Duration::from_millis(parts.namespace.log().retain_ms),
@@ -153,14 +196,21 @@ pub(super) fn start(parts: Parts) -> Result<Running, StartError> {
     let name = format!("core-{}", parts.namespace.name());
     let core = std::thread::Builder::new()
         .name(name)
-        .spawn(move || match recover::recover(&parts) {
-            Ok(engines) => {
-                let core = Core::new(&parts, engines, storage, for_core, arrivals);
-                let _ = ready.send(Ok(())); // the starter waits
-                core.run();
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
+        .spawn(move || {
+            // Among others, a process leads nothing until it has heard who else is there.
+            let engines = match &cluster {
+                None => recover::recover(&parts),
+                Some(_) => Ok(BTreeMap::new()),
+            };
+            match engines {
+                Ok(engines) => {
+                    let core = Core::new(parts, cluster, engines, storage, for_core, arrivals);
+                    let _ = ready.send(Ok(())); // the starter waits
+                    core.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
             }
         })
         .map_err(StartError::Thread)?;
@@ -202,6 +252,11 @@ impl Handle {
     /// Nobody waits for this call any more.
     pub fn forget(&self, call: u64) {
         let _ = self.shared.input.send(Input::Forget(call)); // a stopped core has forgotten all
+    }
+
+    /// Hands over what came from other servers.
+    pub fn from_peer(&self, message: FromPeer) {
+        let _ = self.shared.input.send(Input::Peer(message)); // a stopped core answers nobody
     }
 
     /// Gives the engines the tables of a newer version of the namespace.

@@ -14,11 +14,17 @@
 //!                  └── log ──┘         └── store threads ──┘
 //! ```
 
+mod append;
+mod candidates;
 mod clock;
 mod core;
 mod handle;
 mod metrics;
+mod outgoing;
+mod peers;
+mod reader;
 mod recover;
+mod seat;
 mod storage;
 
 use std::sync::Arc;
@@ -32,6 +38,7 @@ use wal_core::schema::Ownership;
 
 pub use clock::SystemClock;
 pub use handle::{Answers, Busy, Handle, NamespaceSnapshot, Reply, Running, Stopped};
+pub use peers::{Cluster, FromPeer, PeerReply, PeerRequest, Transport};
 pub use recover::StartError;
 
 /// What the runtime of one namespace is made of.
@@ -50,6 +57,9 @@ pub struct Parts {
     pub address: String,
     /// Random: tells this process from every other.
     pub seed: u64,
+    /// Threads that read the tables: 1 where a read waits for a disk of this machine, more where it waits
+    /// for a network.
+    pub readers: usize,
 }
 
 /// Starts the runtime: replays the log, takes over every shard, then serves. Blocks until it serves.
@@ -57,7 +67,16 @@ pub struct Parts {
 /// # Errors
 /// [`StartError`] says what stands in the way and what to do.
 pub fn start(parts: Parts) -> Result<Running, StartError> {
-    handle::start(parts)
+    handle::start(parts, None)
+}
+
+/// Starts the runtime of one server among others. It leads what the placement gives it, as soon as it has
+/// heard who else is there, and passes to the others what they lead.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_among(parts: Parts, cluster: Cluster) -> Result<Running, StartError> {
+    handle::start(parts, Some(cluster))
 }
 
 /// What the engines must know of a namespace's tables.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use participant::engine::{HaltReason, ShardCommand, ShardConfig, ShardEngine, ShardEvent};
 use wal_core::log::{Appended, LogError, ShardBatch};
-use wal_core::{Nonce, Position, ShardId};
+use wal_core::{Nonce, Now, Position, ShardId};
 
 use super::{Parts, engine_schema, shard_limits};
 
@@ -93,13 +93,18 @@ fn replay(
     Ok(next)
 }
 
+/// Tells a candidate from every other: time, what was drawn for its process, shard.
+pub(super) fn owner_nonce(now: Now, seed: u64, shard: ShardId) -> Nonce {
+    let maker = u128::from(seed) << 16 | u128::from(shard.0);
+    Nonce(u128::from(now.millis().0 & 0xffff_ffff_ffff) << 80 | maker)
+}
+
 /// Appends an `Epoch` record for every shard, in one append.
 fn stand(parts: &Parts, engines: &mut Engines) -> Result<(), StartError> {
     let now = parts.clock.now();
     let mut batches: Vec<ShardBatch> = Vec::new();
     for (shard, (engine, out)) in engines.iter_mut() {
-        let maker = u128::from(parts.seed) << 16 | u128::from(shard.0);
-        let owner = Nonce(u128::from(now.millis().0 & 0xffff_ffff_ffff) << 80 | maker);
+        let owner = owner_nonce(now, parts.seed, *shard);
         engine.step(now, ShardEvent::Stand { owner, address: parts.address.clone() }, out);
         batches.extend(engine.take_batch(now));
     }

@@ -12,6 +12,7 @@ use wal_core::log::IntentLog;
 use wal_core::{Position, RowKey, RowMutation, ShardId};
 
 use super::handle::Input;
+use super::seat::SeatId;
 
 /// How much of the log is kept beyond what a restart needs: whichever is less.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +23,26 @@ pub(super) struct Retention {
 
 /// What the writing thread is asked.
 enum Write {
-    Flush { shard: ShardId, io: IoId, mutations: Arc<[RowMutation]> },
-    Sync { shard: ShardId, io: IoId },
+    Flush(Flush),
+    Sync { seat: SeatId, io: IoId },
     Checkpointed { shard: ShardId, checkpoint: Position, trim: Position },
+}
+
+struct Flush {
+    seat: SeatId,
+    io: IoId,
+    mutations: Arc<[RowMutation]>,
 }
 
 /// What a reading thread is asked.
 struct Read {
-    shard: ShardId,
+    seat: SeatId,
     io: IoId,
     keys: Vec<RowKey>,
 }
+
+/// Rows that one call to the store reads or applies, of as many shards as asked meanwhile.
+const ROWS_AT_ONCE: usize = 4_096;
 
 /// Hands reads and writes to their threads, which end when this is dropped. Each shard has at most one
 /// flush and one sync outstanding, and a bounded number of reads: that bounds the queues.
@@ -45,6 +55,7 @@ impl Storage {
     pub(super) fn start(
         store: Arc<dyn TableStore>,
         log: Arc<dyn IntentLog>,
+        readers: usize,
         retention: Retention,
         core: Sender<Input>,
     ) -> io::Result<Self> {
@@ -55,23 +66,26 @@ impl Storage {
         std::thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(&to_write))?;
-        std::thread::Builder::new()
-            .name("table-reader".into())
-            .spawn(move || read(&*store, &to_read, &core))?;
+        for _ in 0..readers {
+            let (store, to_read, core) = (store.clone(), to_read.clone(), core.clone());
+            std::thread::Builder::new()
+                .name("table-reader".into())
+                .spawn(move || read(&*store, &to_read, &core))?;
+        }
         Ok(Self { writes, reads })
     }
 
-    pub(super) fn read(&self, shard: ShardId, io: IoId, keys: Vec<RowKey>) {
-        self.reads.send(Read { shard, io, keys }).expect("the reading thread outlives this");
+    pub(super) fn read(&self, seat: SeatId, io: IoId, keys: Vec<RowKey>) {
+        self.reads.send(Read { seat, io, keys }).expect("the reading threads outlive this");
     }
 
-    pub(super) fn flush(&self, shard: ShardId, io: IoId, mutations: Arc<[RowMutation]>) {
-        let write = Write::Flush { shard, io, mutations };
+    pub(super) fn flush(&self, seat: SeatId, io: IoId, mutations: Arc<[RowMutation]>) {
+        let write = Write::Flush(Flush { seat, io, mutations });
         self.writes.send(write).expect("the writing thread outlives this");
     }
 
-    pub(super) fn sync(&self, shard: ShardId, io: IoId) {
-        self.writes.send(Write::Sync { shard, io }).expect("the writing thread outlives this");
+    pub(super) fn sync(&self, seat: SeatId, io: IoId) {
+        self.writes.send(Write::Sync { seat, io }).expect("the writing thread outlives this");
     }
 
     pub(super) fn checkpointed(&self, shard: ShardId, checkpoint: Position, trim: Position) {
@@ -81,13 +95,26 @@ impl Storage {
 }
 
 fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) {
-    while let Ok(Read { shard, io, keys }) = to_read.recv() {
+    while let Ok(first) = to_read.recv() {
+        let mut keys = Vec::new();
+        let mut asked = Vec::new();
+        for Read { seat, io, keys: more } in std::iter::once(first).chain(to_read.try_iter()) {
+            asked.push((seat, io, more.len()));
+            keys.extend(more);
+            if keys.len() >= ROWS_AT_ONCE {
+                break;
+            }
+        }
         let rows = store.read(&keys);
         if let Err(error) = &rows {
-            tracing::warn!(%shard, %error, "reading rows failed; trying again");
+            tracing::warn!(%error, "reading rows failed; trying again");
         }
-        if core.send(Input::RowsRead { shard, io, rows }).is_err() {
-            return; // the core is gone
+        let mut rows = rows.ok().map(Vec::into_iter);
+        for (seat, io, count) in asked {
+            let rows = rows.as_mut().map(|rows| rows.take(count).collect());
+            if core.send(Input::RowsRead { seat, io, rows }).is_err() {
+                return; // the core is gone
+            }
         }
     }
 }
@@ -106,11 +133,16 @@ impl Writer {
         // When what could be trimmed: it may go once it is old, even from a small log.
         let mut aging: VecDeque<(Instant, ShardId, Position)> = VecDeque::new();
         while let Ok(first) = to_write.recv() {
+            let mut flushes = Vec::new();
+            let mut rows = 0;
             let mut syncs = Vec::new();
             for write in std::iter::once(first).chain(to_write.try_iter()) {
                 match write {
-                    Write::Flush { shard, io, mutations } => self.flush(shard, io, &mutations),
-                    Write::Sync { shard, io } => syncs.push((shard, io)),
+                    Write::Flush(flush) => {
+                        rows += flush.mutations.len();
+                        flushes.push(flush);
+                    }
+                    Write::Sync { seat, io } => syncs.push((seat, io)),
                     Write::Checkpointed { shard, checkpoint, trim } => {
                         trims.insert(shard, trim);
                         aging.push_back((Instant::now(), shard, trim));
@@ -118,6 +150,12 @@ impl Writer {
                         self.trim_old(&mut aging);
                     }
                 }
+                if rows >= ROWS_AT_ONCE {
+                    break;
+                }
+            }
+            if !flushes.is_empty() {
+                self.flush(flushes);
             }
             // One sync covers all that asked for one since the last.
             if !syncs.is_empty() {
@@ -138,23 +176,31 @@ impl Writer {
         }
     }
 
-    fn flush(&self, shard: ShardId, io: IoId, mutations: &[RowMutation]) {
-        let result = self.store.apply(mutations);
+    fn flush(&self, mut flushes: Vec<Flush>) {
+        let result = match &flushes[..] {
+            [only] => self.store.apply(&only.mutations),
+            all => {
+                let rows: Vec<_> = all.iter().flat_map(|f| f.mutations.iter().cloned()).collect();
+                self.store.apply(&rows)
+            }
+        };
         if let Err(error) = &result {
-            tracing::warn!(%shard, %error, "applying rows failed; trying again");
+            tracing::warn!(%error, "applying rows failed; trying again");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.core.send(Input::Flushed { shard, io, result }); // the core may be gone
+        for Flush { seat, io, .. } in flushes.drain(..) {
+            let _ = self.core.send(Input::Flushed { seat, io, ok: result.is_ok() }); // it may be gone
+        }
     }
 
-    fn sync(&self, syncs: Vec<(ShardId, IoId)>) {
+    fn sync(&self, syncs: Vec<(SeatId, IoId)>) {
         let result = self.store.sync();
         if let Err(error) = &result {
             tracing::warn!(%error, "syncing the table store failed; trying again");
             std::thread::sleep(Duration::from_millis(100));
         }
-        for (shard, io) in syncs {
-            let _ = self.core.send(Input::Synced { shard, io, ok: result.is_ok() }); // it may be gone
+        for (seat, io) in syncs {
+            let _ = self.core.send(Input::Synced { seat, io, ok: result.is_ok() }); // it may be gone
         }
     }
 

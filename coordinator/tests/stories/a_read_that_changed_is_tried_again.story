@@ -1,4 +1,4 @@
-# A read that something wrote into is tried again, three times at once and then at a tick
+# A read that something wrote into is tried again, three times; then it holds
 txn t1: 1 alice =1
 
 > read as call 1: 1 alice, 2 bob
@@ -27,15 +27,13 @@ txn t1: 1 alice =1
 < s1 to 1: confirm epoch 1 since 11 try 2: alice
 < s1 to 2: confirm epoch 1 since 3 try 2: bob
 > s1 from 2: try 2 changed
-> wait 60 ms
-< s1 to 1: read: alice
-< s1 to 2: read: bob
-> s1 from 1: rows in epoch 1 at 12: alice = 1 @33
-> s1 from 2: rows in epoch 1 at 4: bob = 6 @9
-< s1 to 1: confirm epoch 1 since 12 try 3: alice
-< s1 to 2: confirm epoch 1 since 4 try 3: bob
-> s1 from 1: try 3 unchanged
-> wait 600 ms
-< s1 to 2: confirm epoch 1 since 4 try 3: bob
-> s1 from 2: try 3 unchanged
+< s1 to 1: hold try 3: alice
+< s1 to 2: hold try 3: bob
+# An answer of round one that comes late is not what is held.
+> s1 from 1: rows in epoch 1 at 11: alice = 9 @25
+> s1 from 1: try 3 held for 100 ms: alice = 1 @33
+> s1 from 2: try 2 held for 100 ms: bob = 5 @1
+> s1 from 2: try 3 held for 100 ms: bob = 6 @9
+< s1 to 1: release try 3
+< s1 to 2: release try 3
 < call 1: alice = 1 @33, bob = 6 @9

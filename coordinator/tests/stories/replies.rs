@@ -20,7 +20,14 @@ pub(crate) fn parse(names: &mut Names, text: &str) -> Option<ShardReply> {
         });
     }
     if let Some(rest) = text.strip_prefix("try ") {
-        let (tries, said) = rest.split_once(' ').expect("try N unchanged|changed");
+        let (tries, said) =
+            rest.split_once(' ').expect("try N unchanged|changed|held for N ms: ROWS");
+        if let Some((ms, rows)) = said.strip_prefix("held for ").and_then(|s| s.split_once(" ms: "))
+        {
+            let held_us = number::<u64>(ms) * 1_000;
+            let rows = rows.split(", ").map(row).collect();
+            return Some(ShardReply::Held { tries: number(tries), held_us, rows });
+        }
         let unchanged = said == "unchanged";
         return Some(ShardReply::Confirmed { tries: number(tries), unchanged });
     }

@@ -21,6 +21,7 @@ pub(super) enum Asked {
     Single { txn: Arc<Transaction>, applied: bool },
     Prepare(Box<PrepareRequest>),
     Read { keys: Arc<[RowKey]>, only: bool },
+    Hold { keys: Arc<[RowKey]> },
 }
 
 impl Asked {
@@ -29,7 +30,7 @@ impl Asked {
         match self {
             Self::Single { txn, .. } => &txn.parts[0].1,
             Self::Prepare(prepare) => &prepare.part,
-            Self::Read { .. } => &[],
+            Self::Read { .. } | Self::Hold { .. } => &[],
         }
     }
 }
@@ -75,8 +76,10 @@ impl<R: Rules> ShardEngine<R> {
         mut waiter: Waiter,
         out: &mut Vec<ShardCommand>,
     ) {
-        if let Asked::Read { .. } = waiter.asked {
-            return self.consider_read(age, waiter);
+        match waiter.asked {
+            Asked::Read { .. } => return self.consider_read(age, waiter),
+            Asked::Hold { .. } => return self.consider_hold(now, age, waiter, out),
+            Asked::Single { .. } | Asked::Prepare(_) => {}
         }
         if waiter.locks.is_empty() {
             for op in waiter.asked.part() {
@@ -99,7 +102,9 @@ impl<R: Rules> ShardEngine<R> {
                 self.decide_single(now, txn, *applied, &waiter.origins, out);
             }
             Asked::Prepare(prepare) => self.decide_prepare(now, prepare, &waiter.origins, out),
-            Asked::Read { .. } => unreachable!("reads were sent elsewhere above"),
+            Asked::Read { .. } | Asked::Hold { .. } => {
+                unreachable!("reads were sent elsewhere above")
+            }
         }
         // Not before: a row of a shared table stays in memory only as long as something pins it.
         self.unpin_rows(&waiter);
@@ -154,13 +159,13 @@ impl<R: Rules> ShardEngine<R> {
         self.unpin_rows(waiter);
     }
 
-    fn leave_lock_queues(&mut self, age: Age, waiter: &Waiter) {
+    pub(super) fn leave_lock_queues(&mut self, age: Age, waiter: &Waiter) {
         if waiter.queued {
             self.locks.dequeue(age, &waiter.locks, &mut self.wake);
         }
     }
 
-    fn unpin_rows(&mut self, waiter: &Waiter) {
+    pub(super) fn unpin_rows(&mut self, waiter: &Waiter) {
         for key in &waiter.pinned {
             let owned = self.schema.is_owned(key.table);
             self.rows.unpin(key, 1, owned);

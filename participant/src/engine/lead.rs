@@ -30,12 +30,21 @@ impl Lease {
 }
 
 impl<R: Rules> ShardEngine<R> {
-    pub(super) fn has_lease(&self, now: Now) -> bool {
+    /// Whether nobody else can lead before `at_us` of this process's clock.
+    pub(super) fn has_lease_until(&self, at_us: u64) -> bool {
         match self.config.leadership {
             Leadership::Exclusive => true,
             Leadership::Lease { lease_us, .. } => {
-                self.lease.from_us.is_some_and(|from| now.mono_us < from.saturating_add(lease_us))
+                self.lease.from_us.is_some_and(|from| at_us < from.saturating_add(lease_us))
             }
+        }
+    }
+
+    /// Writes a record that begins a lease once it is accepted, unless one is about to be sent.
+    pub(super) fn write_barrier(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+        if self.lease.barrier < self.chain.untaken_from() {
+            self.write(now, Body::Barrier, out);
+            self.lease.barrier = self.chain.tail();
         }
     }
 
@@ -257,6 +266,7 @@ impl<R: Rules> ShardEngine<R> {
     pub(super) fn resign_if_drained(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
         let busy = !self.ledger.prepared.is_empty()
             || !self.waiting.is_empty()
+            || !self.holds.is_empty()
             || self.outbox.len() > 0
             || !self.applier.is_idle();
         if self.role == Role::Draining && !busy {

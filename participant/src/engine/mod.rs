@@ -36,6 +36,7 @@ mod ledger;
 mod locks;
 mod on_ask;
 mod on_decision;
+mod on_hold;
 mod on_io;
 mod on_prepare;
 mod on_read;
@@ -68,6 +69,7 @@ use checkpoint::Checkpointer;
 use lead::Lease;
 use ledger::Ledger;
 use locks::{Age, LockTable};
+use on_hold::Holds;
 use outbox::Outbox;
 use rows::RowTable;
 
@@ -112,6 +114,7 @@ pub struct ShardEngine<R: Rules = Strict> {
     locks: LockTable,
     rows: RowTable,
     waiting: BTreeMap<Age, Waiter>,
+    holds: Holds,
     /// Waiters that may be able to go on, looked at before the step ends.
     wake: Vec<Age>,
     applier: Applier,
@@ -155,6 +158,7 @@ impl<R: Rules> ShardEngine<R> {
             locks: LockTable::default(),
             rows: RowTable::default(),
             waiting: BTreeMap::new(),
+            holds: Holds::default(),
             wake: Vec::new(),
             applier: Applier::default(),
             checkpointer: Checkpointer::default(),
@@ -259,6 +263,8 @@ impl<R: Rules> ShardEngine<R> {
             ShardRequest::Fence { id } => self.on_fence(now, origin, id, out),
             ShardRequest::AwaitApplied { id } => self.on_await_applied(origin, id),
             ShardRequest::Read { keys, only } => self.on_read(now, origin, keys, only, out),
+            ShardRequest::Hold { keys, tries } => self.on_hold(now, origin, keys, tries, out),
+            ShardRequest::Release { tries } => self.on_release(origin, tries),
             ShardRequest::Confirm { keys, epoch, mark, tries } => {
                 self.on_confirm(origin, &keys, epoch, mark, tries);
             }
@@ -313,16 +319,13 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     fn release_answers(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
-        let has_lease = self.has_lease(now);
+        let has_lease = self.has_lease_until(now.mono_us);
         let unproved = self.outbox.release(self.durable, has_lease, out);
         if unproved.is_empty() {
             return;
         }
         // One barrier serves every answer that waits for a proof, if it was not sent yet.
-        if self.lease.barrier < self.chain.untaken_from() {
-            self.write(now, Body::Barrier, out);
-            self.lease.barrier = self.chain.tail();
-        }
+        self.write_barrier(now, out);
         for command in unproved {
             self.hold(false, command);
         }

@@ -70,7 +70,7 @@ impl<R: Rules> ShardEngine<R> {
         match self.waiting.get(&age).map(|waiter| &waiter.asked) {
             Some(Asked::Prepare(p)) => (Some(p.fingerprint), p.participants.to_vec()),
             Some(Asked::Single { txn, .. }) => (Some(txn.fingerprint), vec![self.config.shard]),
-            Some(Asked::Read { .. }) | None => (None, Vec::new()),
+            Some(Asked::Read { .. } | Asked::Hold { .. }) | None => (None, Vec::new()),
         }
     }
 

@@ -144,7 +144,9 @@ impl<R: Rules> ShardEngine<R> {
                     ShardReply::Voted { id, attempt: prepare.attempt, vote }
                 }
                 super::admit::Asked::Single { .. } => ShardReply::Single { id, vote },
-                super::admit::Asked::Read { .. } => continue,
+                super::admit::Asked::Read { .. } | super::admit::Asked::Hold { .. } => {
+                    continue;
+                }
             };
             self.reply(origin, reply);
         }

@@ -79,7 +79,9 @@ impl<R: Rules> ShardEngine<R> {
                 }
                 true
             }
-            Asked::Prepare(_) | Asked::Single { .. } | Asked::Read { .. } => false,
+            Asked::Prepare(_) | Asked::Single { .. } | Asked::Read { .. } | Asked::Hold { .. } => {
+                false
+            }
         }
     }
 

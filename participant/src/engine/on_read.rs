@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use wal_core::{Epoch, Now, RowKey, Sequence, TxnId};
+use wal_core::{Epoch, Now, Row, RowKey, Sequence, TxnId};
 
 use super::admit::{Asked, Waiter};
 use super::locks::{Age, observe};
@@ -29,9 +29,20 @@ impl<R: Rules> ShardEngine<R> {
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
             return;
         }
-        self.reads_begun += 1;
-        let age = (now.millis(), TxnId(READ_IDS_FROM | u128::from(self.reads_begun)));
+        let age = self.next_read_age(now);
         self.consider_read(age, Waiter::new(Asked::Read { keys, only }, origin, now));
+    }
+
+    /// A read is younger than every transaction of its time.
+    pub(super) fn next_read_age(&mut self, now: Now) -> Age {
+        self.reads_begun += 1;
+        (now.millis(), TxnId(READ_IDS_FROM | u128::from(self.reads_begun)))
+    }
+
+    /// Rows that are at hand.
+    pub(super) fn rows_of(&mut self, keys: &[RowKey]) -> Vec<Row> {
+        let row = |key: &RowKey| self.rows.get(key).expect("every row is at hand").clone();
+        keys.iter().map(row).collect()
     }
 
     pub(super) fn consider_read(&mut self, age: Age, mut waiter: Waiter) {
@@ -48,10 +59,7 @@ impl<R: Rules> ShardEngine<R> {
             }
             return self.park(age, waiter);
         }
-        let rows = keys
-            .iter()
-            .map(|key| self.rows.get(key).expect("every row is at hand").clone())
-            .collect();
+        let rows = self.rows_of(&keys);
         self.leave_queues(age, &waiter);
         let epoch = self.acceptor.epoch;
         let mark = self.chain.tail();

@@ -23,6 +23,7 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         self.retry_io(out);
+        self.expire_holds(now);
         self.wound(now, out);
         self.start_attempts(now);
         if now.mono_us >= self.last_sweep_us + SWEEP_EVERY_US {

@@ -45,6 +45,8 @@ pub enum Rule {
     SuccessorWaitsForLease,
     /// `Read` has a second round.
     ReadConfirms,
+    /// A read that holds accepts only what arrived while every hold lasted.
+    HoldIsBounded,
     /// A shard waits for undecided prepares before it answers a read.
     ReadWaitsForUndecided,
     /// A `Commit` is logged before any record that uses the locks that it frees.
@@ -63,7 +65,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AnswersWaitForDurability,
         Self::PrepareBoundToEpoch,
         Self::NoIsRemembered,
@@ -84,6 +86,7 @@ impl Rule {
         Self::LeaseTestedAfterRead,
         Self::SuccessorWaitsForLease,
         Self::ReadConfirms,
+        Self::HoldIsBounded,
         Self::ReadWaitsForUndecided,
         Self::CommitBeforeLockReuse,
         Self::IdsDeduplicate,

@@ -99,6 +99,7 @@ impl Oracle {
             ShardReply::Single { .. }
             | ShardReply::Known { .. }
             | ShardReply::Confirmed { .. }
+            | ShardReply::Held { .. }
             | ShardReply::NotLeading { .. }
             | ShardReply::Overloaded => Ok(()),
         }

@@ -102,6 +102,10 @@ fn reply_text(names: &mut Names, reply: &ShardReply, read: &[RowKey]) -> String 
             let rows: Vec<_> = read.iter().zip(rows).map(|(key, row)| row_text(key, row)).collect();
             format!("rows in epoch {epoch} at {mark}: {}", rows.join(", "))
         }
+        ShardReply::Held { tries, held_us, rows } => {
+            let rows: Vec<_> = read.iter().zip(rows).map(|(key, row)| row_text(key, row)).collect();
+            format!("try {tries} held for {} ms: {}", held_us / 1_000, rows.join(", "))
+        }
         ShardReply::Confirmed { tries, unchanged } => {
             format!("try {tries} {}", if *unchanged { "unchanged" } else { "changed" })
         }

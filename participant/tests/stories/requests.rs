@@ -90,6 +90,11 @@ pub(crate) fn parse(names: &mut Names, at: Surroundings, text: &str) -> Option<S
         "fence" => ShardRequest::Fence { id: names.txn(txn()).id },
         "await" => ShardRequest::AwaitApplied { id: names.txn(txn()).id },
         "read" => ShardRequest::Read { keys: keys(tail), only: has("only") },
+        "hold" => ShardRequest::Hold {
+            keys: keys(tail),
+            tries: number(after("try").expect("hold try N: ROWS")),
+        },
+        "release" => ShardRequest::Release { tries: number(after("try").expect("release try N")) },
         "confirm" => ShardRequest::Confirm {
             keys: keys(tail),
             epoch: after("epoch").map_or(at.epoch, |epoch| Epoch(number(epoch))),
@@ -152,6 +157,8 @@ pub(crate) fn text(names: &mut Names, request: &ShardRequest) -> String {
         ShardRequest::Read { keys, only } => {
             format!("read{}: {}", if *only { " only" } else { "" }, key_names(keys))
         }
+        ShardRequest::Hold { keys, tries } => format!("hold try {tries}: {}", key_names(keys)),
+        ShardRequest::Release { tries } => format!("release try {tries}"),
         ShardRequest::Confirm { keys, epoch, mark, tries } => {
             format!("confirm epoch {epoch} since {mark} try {tries}: {}", key_names(keys))
         }

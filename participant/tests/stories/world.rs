@@ -158,7 +158,7 @@ impl World {
         };
         let client = input.split_once(" from c").map(|(_, rest)| rest);
         let token = client.map_or(0, |rest| number(rest.split([' ', ':']).next().unwrap_or(rest)));
-        if let ShardRequest::Read { keys, .. } = &request {
+        if let ShardRequest::Read { keys, .. } | ShardRequest::Hold { keys, .. } = &request {
             self.reads.insert(token, keys.to_vec());
         }
         let origin = Origin { node: 1, token };

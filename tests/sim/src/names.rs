@@ -53,6 +53,8 @@ pub(crate) const fn request(request: &ShardRequest) -> &'static str {
         ShardRequest::AwaitApplied { .. } => "request AwaitApplied",
         ShardRequest::Read { .. } => "request Read",
         ShardRequest::Confirm { .. } => "request Confirm",
+        ShardRequest::Hold { .. } => "request Hold",
+        ShardRequest::Release { .. } => "request Release",
     }
 }
 
@@ -91,6 +93,7 @@ pub(crate) const fn reply(reply: &ShardReply) -> &'static str {
             Known::TooOld { .. } => "known too old",
         },
         ShardReply::Rows { .. } => "reply Rows",
+        ShardReply::Held { .. } => "reply Held",
         ShardReply::Confirmed { unchanged: true, .. } => "confirmed unchanged",
         ShardReply::Confirmed { unchanged: false, .. } => "confirmed changed",
         ShardReply::NotLeading { .. } => "reply NotLeading",

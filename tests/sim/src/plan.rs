@@ -121,6 +121,8 @@ pub(crate) struct Plan {
     /// Where all reads go and no write: a deposed leader there may not notice for long.
     pub(crate) reader_slot: Option<usize>,
     pub(crate) read_ppm: u32,
+    /// Tries of a read before it holds.
+    pub(crate) free_read_tries: u32,
     pub(crate) faults: Faults,
     pub(crate) planted: Option<Planted>,
 }
@@ -170,6 +172,7 @@ impl Plan {
             max_calls: *rng.pick(&[4, 1_000, 1_000, 1_000]),
             reader_slot: rng.coin().then(|| rng.index(slots)),
             read_ppm: *rng.pick(&[100_000, 250_000, 600_000]),
+            free_read_tries: *rng.pick(&[0, 0, 1, 3]),
             faults,
             planted: options.planted,
         }
@@ -181,6 +184,7 @@ impl Plan {
             resend_after_us: self.resend_after_us,
             max_in_flight: self.max_calls,
             give_up_after_us: 5_000_000,
+            free_read_tries: self.free_read_tries,
             ..CommitConfig::new(node, seed, self.shards)
         }
     }

@@ -65,6 +65,8 @@ struct Shard {
     trimmed: Position,
     hint: Option<Position>,
     barred: Epoch,
+    /// The newest epoch that anything was appended in.
+    newest: Epoch,
     planned: VecDeque<Fault>,
 }
 
@@ -108,6 +110,12 @@ impl Shared {
             let why = "an earlier batch of the epoch was refused or in doubt".into();
             return Appended::Rejected { why };
         }
+        // As a log that can compare would: records behind a newer epoch's count for nobody.
+        let newest = self.shard(batch.shard).newest;
+        if batch.epoch < newest {
+            let why = format!("epoch {newest} has begun");
+            return Appended::Rejected { why };
+        }
         let Some(fault) = self.draw_fault(batch.shard) else {
             return Appended::Durable { first: self.store(&batch) };
         };
@@ -141,6 +149,8 @@ impl Shared {
 
     fn put(&mut self, batch: &ShardBatch) -> Position {
         let first = Position(self.next);
+        let shard = self.shard(batch.shard);
+        shard.newest = shard.newest.max(batch.epoch);
         for record in batch.records() {
             let position = Position(self.next);
             self.next += 1;

@@ -143,7 +143,13 @@ impl Backend for FakeBackend {
             participants: vec![ShardId(1), ShardId(2)],
         };
         let unresolved = vec![txn; limit.min(2)];
-        Ok(NamespaceSnapshot { shards: Vec::new(), unresolved, in_flight: 7, log_bytes: 4096 })
+        Ok(NamespaceSnapshot {
+            shards: Vec::new(),
+            unresolved,
+            in_flight: 7,
+            log_bytes: 4096,
+            elsewhere: Vec::new(),
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Every request may be lost, delayed, repeated and reordered; every handler is idempotent.
 
+pub mod codec;
+
 use std::sync::Arc;
 
 use wal_core::txn::Part;
@@ -164,6 +166,18 @@ pub enum ShardRequest {
         /// Which try of the reader's this is.
         tries: u32,
     },
+    /// `Read` that holds: values, and nothing writes the rows for a while from then on.
+    Hold {
+        /// The rows, all of this shard.
+        keys: Arc<[RowKey]>,
+        /// Which try of the reader's this is: an earlier one's hold ends.
+        tries: u32,
+    },
+    /// The reader needs what it holds no longer.
+    Release {
+        /// Of this try, and of earlier ones.
+        tries: u32,
+    },
 }
 
 impl ShardRequest {
@@ -185,6 +199,8 @@ impl ShardRequest {
             Self::AwaitApplied { .. } => "await_applied",
             Self::Read { .. } => "read",
             Self::Confirm { .. } => "confirm",
+            Self::Hold { .. } => "hold",
+            Self::Release { .. } => "release",
         }
     }
 
@@ -203,7 +219,9 @@ impl ShardRequest {
             | Self::Ask { id, .. }
             | Self::Fence { id }
             | Self::AwaitApplied { id } => Some(*id),
-            Self::Read { .. } | Self::Confirm { .. } => None,
+            Self::Read { .. } | Self::Confirm { .. } | Self::Hold { .. } | Self::Release { .. } => {
+                None
+            }
         }
     }
 }
@@ -377,6 +395,16 @@ pub enum ShardReply {
         tries: u32,
         /// Whether nothing changed since round one.
         unchanged: bool,
+    },
+    /// To `Hold`.
+    Held {
+        /// The try, as it was last asked.
+        tries: u32,
+        /// How long nothing writes the rows, from some instant after the request was sent, microseconds
+        /// of the shard's clock.
+        held_us: u64,
+        /// The rows, in the order asked.
+        rows: Vec<Row>,
     },
     /// The shard is not led here, or not yet; the request had no effect.
     NotLeading {

@@ -1,0 +1,356 @@
+//! Who should lead which shard: a pure state machine, one for each namespace of a process.
+//!
+//! Only liveness depends on it. Who *does* lead is decided by the log alone, so it may be wrong, late, or
+//! at odds with what another process thinks; then a shard pauses, and nothing else.
+//!
+//! Every participant tells every server several times a second that it is there and what it leads. From
+//! those that were heard of lately, all processes work out the same owner for each shard: the participant
+//! with the greatest hash of shard and address (rendezvous hashing, Thaler and Ravishankar 1998) among
+//! those that are below their fair share, so that a participant that comes or goes moves few shards.
+//!
+//! * The owner of a shard that nobody leads, or whose leader fell silent, stands at once.
+//! * A leader that sees another owner, for long enough, hands over: it finishes, resigns, and says so.
+//! * An owner whose predecessor lives waits for that, but not for ever.
+//! * Who was deposed or failed stands again only after a while, longer each time.
+
+mod owners;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wal_core::{Epoch, Now, ShardId};
+
+use owners::owners;
+
+/// Times, in microseconds of the process's clock, and who this process is.
+#[derive(Clone, Debug)]
+pub struct PlacementConfig {
+    /// Where this process can be reached; its name among the participants.
+    pub address: Arc<str>,
+    /// Whether it leads shards at all. A gateway does not.
+    pub participates: bool,
+    /// Shards of the namespace.
+    pub shards: u16,
+    /// A participant that was not heard of for so long is taken to be gone.
+    pub silence_us: u64,
+    /// How long a change of owner must last before a leader hands over; and how long a new process listens
+    /// before it believes that nobody leads.
+    pub settle_us: u64,
+    /// How long an owner waits for a living leader to hand over.
+    pub handover_us: u64,
+}
+
+impl PlacementConfig {
+    /// Sensible times: silence 1 s, settling 1 s, a handover within 10 s.
+    pub const fn new(address: Arc<str>, participates: bool, shards: u16) -> Self {
+        Self {
+            address,
+            participates,
+            shards,
+            silence_us: 1_000_000,
+            settle_us: 1_000_000,
+            handover_us: 10_000_000,
+        }
+    }
+}
+
+/// The first wait after a seat was lost; doubled each time, up to the last, until it is kept for that long.
+const FIRST_RETRY_US: u64 = 100_000;
+const LAST_RETRY_US: u64 = 10_000_000;
+
+/// What a participant says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// It takes part: it may lead shards. Gateways, and who is leaving, do not.
+    pub participates: bool,
+    /// What it leads of this namespace.
+    pub leads: Vec<(ShardId, Epoch)>,
+}
+
+/// What the placement is told.
+#[derive(Clone, Debug)]
+pub enum PlacementEvent {
+    /// A server said how it is.
+    Heard {
+        /// Which.
+        address: Arc<str>,
+        /// What it said.
+        beat: Beat,
+    },
+    /// A server refuses connections: it is not there.
+    Gone {
+        /// Which.
+        address: Arc<str>,
+    },
+    /// This process leads a shard from now on.
+    Leading {
+        /// Which.
+        shard: ShardId,
+        /// In which epoch.
+        epoch: Epoch,
+    },
+    /// This process no longer leads, nor stands for, a shard.
+    Lost {
+        /// Which.
+        shard: ShardId,
+        /// Whether it gave it up in order, and nothing went wrong.
+        resigned: bool,
+    },
+    /// The process is to end: hand everything over.
+    Leave,
+    /// Time passes. About every 10 ms.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlacementCommand {
+    /// Read the shard's log and stand for it.
+    Stand(ShardId),
+    /// Stop leading in order: finish, resign.
+    Drain(ShardId),
+    /// Drop the shard's engine as it is; nothing is to be said of that.
+    Vacate(ShardId),
+    /// The shard is led in this epoch by whoever is at the address.
+    Route {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Where.
+        address: Arc<str>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Seat {
+    #[default]
+    None,
+    /// Reads the log, stands, or waits out a lease.
+    Candidate,
+    Leading(Epoch),
+    /// Hands over.
+    Draining(Epoch),
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    seat: Seat,
+    /// The newest leader heard of: epoch and address.
+    route: Option<(Epoch, Arc<str>)>,
+    owner: Option<Arc<str>>,
+    /// Since when `owner` owns it.
+    owned_since_us: u64,
+    led_since_us: u64,
+    retry_at_us: u64,
+    retry_us: u64,
+}
+
+impl Place {
+    /// Its seat is lost, for a reason that may come again.
+    fn lose(&mut self, now: Now) {
+        let led = matches!(self.seat, Seat::Leading(_) | Seat::Draining(_));
+        if led && now.mono_us >= self.led_since_us + LAST_RETRY_US {
+            self.retry_us = 0;
+        }
+        self.seat = Seat::None;
+        self.retry_us = (2 * self.retry_us).clamp(FIRST_RETRY_US, LAST_RETRY_US);
+        // Two that depose each other in turn must not do so in step.
+        let salt = now.mono_us % 1_009 * self.retry_us / 1_009;
+        self.retry_at_us = now.mono_us + self.retry_us + salt;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    beat: Beat,
+    heard_us: u64,
+}
+
+/// The placement of one namespace's shards. See the module.
+#[derive(Debug)]
+pub struct Placement {
+    config: PlacementConfig,
+    peers: BTreeMap<Arc<str>, Peer>,
+    places: Vec<Place>,
+    /// Set by the first event.
+    began_us: Option<u64>,
+    leaving: bool,
+    /// Who took part when the owners were worked out last.
+    members: Vec<Arc<str>>,
+}
+
+impl Placement {
+    /// A process that has heard of nobody yet.
+    pub fn new(config: PlacementConfig) -> Self {
+        let places = (0..config.shards).map(|_| Place::default()).collect();
+        Self {
+            config,
+            peers: BTreeMap::new(),
+            places,
+            began_us: None,
+            leaving: false,
+            members: Vec::new(),
+        }
+    }
+
+    /// Takes one event in. Never fails, never blocks.
+    pub fn step(&mut self, now: Now, event: PlacementEvent, out: &mut Vec<PlacementCommand>) {
+        self.began_us.get_or_insert(now.mono_us);
+        match event {
+            PlacementEvent::Heard { address, beat } => self.on_heard(now, address, beat, out),
+            PlacementEvent::Gone { address } => {
+                if let Some(peer) = self.peers.get_mut(&address) {
+                    peer.heard_us = 0;
+                }
+            }
+            PlacementEvent::Leading { shard, epoch } => {
+                let address = self.config.address.clone();
+                if let Some(place) = self.places.get_mut(usize::from(shard.0)) {
+                    place.seat = Seat::Leading(epoch);
+                    place.led_since_us = now.mono_us;
+                    place.route = Some((epoch, address.clone()));
+                    out.push(PlacementCommand::Route { shard, epoch, address });
+                }
+            }
+            PlacementEvent::Lost { shard, resigned } => self.on_lost(now, shard, resigned),
+            PlacementEvent::Leave => {
+                self.leaving = true;
+                for (shard, place) in (0..).map(ShardId).zip(&mut self.places) {
+                    drain_or_vacate(shard, place, out);
+                }
+            }
+            PlacementEvent::Tick => self.on_tick(now, out),
+        }
+    }
+
+    /// What this process says of itself.
+    pub fn beat(&self) -> Beat {
+        let leads = (0..).map(ShardId).zip(&self.places).filter_map(|(shard, place)| {
+            let (Seat::Leading(epoch) | Seat::Draining(epoch)) = place.seat else { return None };
+            Some((shard, epoch))
+        });
+        let participates = self.config.participates && !self.leaving;
+        Beat { participates, leads: leads.collect() }
+    }
+
+    /// Where a shard was last known to be led, and in which epoch.
+    pub fn route(&self, shard: ShardId) -> Option<(Epoch, &Arc<str>)> {
+        let (epoch, address) = self.places.get(usize::from(shard.0))?.route.as_ref()?;
+        Some((*epoch, address))
+    }
+
+    fn on_heard(
+        &mut self,
+        now: Now,
+        address: Arc<str>,
+        beat: Beat,
+        out: &mut Vec<PlacementCommand>,
+    ) {
+        for &(shard, epoch) in &beat.leads {
+            let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
+            if place.route.as_ref().is_some_and(|(known, _)| *known >= epoch) {
+                continue;
+            }
+            place.route = Some((epoch, address.clone()));
+            out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
+            // Somebody won a later epoch: this process has been deposed, and may not know it.
+            if matches!(place.seat, Seat::Leading(own) | Seat::Draining(own) if own < epoch) {
+                place.lose(now);
+                out.push(PlacementCommand::Vacate(shard));
+            }
+        }
+        self.peers.insert(address, Peer { beat, heard_us: now.mono_us });
+    }
+
+    fn on_lost(&mut self, now: Now, shard: ShardId, resigned: bool) {
+        let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
+        if resigned {
+            place.seat = Seat::None;
+        } else {
+            place.lose(now);
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Vec<PlacementCommand>) {
+        if !self.config.participates || self.leaving {
+            return;
+        }
+        self.own(now);
+        let listened = now.mono_us >= self.began_us.unwrap_or_default() + self.config.settle_us;
+        for index in 0..self.places.len() {
+            let shard = ShardId(u16::try_from(index).expect("a namespace's shards fit 16 bits"));
+            let place = &self.places[index];
+            let settled = now.mono_us >= place.owned_since_us + self.config.settle_us;
+            if place.owner.as_ref() != Some(&self.config.address) {
+                if settled {
+                    drain_or_vacate(shard, &mut self.places[index], out);
+                }
+                continue;
+            }
+            let free = place.seat == Seat::None && now.mono_us >= place.retry_at_us;
+            if !free || !listened {
+                continue;
+            }
+            let waited = now.mono_us >= place.owned_since_us + self.config.handover_us;
+            if waited || !self.is_led_by_another(now, shard) {
+                self.places[index].seat = Seat::Candidate;
+                out.push(PlacementCommand::Stand(shard));
+            }
+        }
+    }
+
+    /// Works out the owners anew, if the members have changed.
+    fn own(&mut self, now: Now) {
+        let mut members: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.beat.participates && self.is_alive(now, peer))
+            .map(|(address, _)| address.clone())
+            .collect();
+        members.push(self.config.address.clone());
+        members.sort_unstable();
+        members.dedup();
+        if members == self.members {
+            return;
+        }
+        let owners = owners(&members, self.config.shards);
+        for (place, owner) in self.places.iter_mut().zip(owners) {
+            if place.owner.as_ref() != Some(&owner) {
+                place.owner = Some(owner);
+                place.owned_since_us = now.mono_us;
+            }
+        }
+        self.members = members;
+    }
+
+    const fn is_alive(&self, now: Now, peer: &Peer) -> bool {
+        now.mono_us < peer.heard_us.saturating_add(self.config.silence_us)
+    }
+
+    /// Whether a living process says that it leads the shard, in the newest epoch known.
+    fn is_led_by_another(&self, now: Now, shard: ShardId) -> bool {
+        self.peers.iter().any(|(address, peer)| {
+            *address != self.config.address
+                && self.is_alive(now, peer)
+                && peer.beat.leads.iter().any(|(led, _)| *led == shard)
+        })
+    }
+}
+
+fn drain_or_vacate(shard: ShardId, place: &mut Place, out: &mut Vec<PlacementCommand>) {
+    match place.seat {
+        Seat::None | Seat::Draining(_) => {}
+        Seat::Candidate => {
+            place.seat = Seat::None;
+            out.push(PlacementCommand::Vacate(shard));
+        }
+        Seat::Leading(epoch) => {
+            place.seat = Seat::Draining(epoch);
+            out.push(PlacementCommand::Drain(shard));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+use super::*;
+
+/// Several processes over one log, which only counts epochs.
+struct World {
+    now_us: u64,
+    nodes: Vec<Option<Node>>,
+    epochs: Vec<u64>,
+    /// Pairs that do not hear each other.
+    cut: Vec<(usize, usize)>,
+}
+
+struct Node {
+    placement: Placement,
+    /// Candidates, and when each will lead.
+    standing: BTreeMap<ShardId, u64>,
+    draining: BTreeMap<ShardId, u64>,
+}
+
+const SHARDS: u16 = 16;
+
+fn address(index: usize) -> Arc<str> {
+    format!("node-{index}").into()
+}
+
+impl World {
+    fn new(nodes: usize) -> Self {
+        let mut world = Self {
+            now_us: 1_000_000_000,
+            nodes: (0..nodes).map(|_| None).collect(),
+            epochs: vec![0; usize::from(SHARDS)],
+            cut: Vec::new(),
+        };
+        (0..nodes).for_each(|index| world.start(index));
+        world
+    }
+
+    fn start(&mut self, index: usize) {
+        let config = PlacementConfig::new(address(index), true, SHARDS);
+        self.nodes[index] = Some(Node {
+            placement: Placement::new(config),
+            standing: BTreeMap::new(),
+            draining: BTreeMap::new(),
+        });
+    }
+
+    const fn now(&self) -> Now {
+        Now { wall_us: 0, mono_us: self.now_us }
+    }
+
+    fn step(&mut self, index: usize, event: PlacementEvent) {
+        let now = self.now();
+        let Some(node) = &mut self.nodes[index] else { return };
+        let mut out = Vec::new();
+        node.placement.step(now, event, &mut out);
+        for command in out {
+            match command {
+                PlacementCommand::Stand(shard) => {
+                    node.standing.insert(shard, now.mono_us + 300_000);
+                }
+                PlacementCommand::Drain(shard) => {
+                    node.draining.insert(shard, now.mono_us + 50_000);
+                }
+                PlacementCommand::Vacate(shard) => {
+                    node.standing.remove(&shard);
+                    node.draining.remove(&shard);
+                }
+                PlacementCommand::Route { .. } => {}
+            }
+        }
+    }
+
+    /// Lets time pass in ticks; everybody beats every 200 ms. Returns how often a candidate won.
+    fn run(&mut self, ms: u64) -> usize {
+        let mut won = 0;
+        for _ in 0..ms / 10 {
+            self.now_us += 10_000;
+            for index in 0..self.nodes.len() {
+                self.step(index, PlacementEvent::Tick);
+                won += self.ripen(index);
+                if self.now_us.is_multiple_of(200_000) {
+                    self.beat(index);
+                }
+            }
+        }
+        won
+    }
+
+    fn ripen(&mut self, index: usize) -> usize {
+        let Some(node) = &mut self.nodes[index] else { return 0 };
+        let ripe = |map: &BTreeMap<ShardId, u64>| -> Vec<ShardId> {
+            map.iter().filter(|(_, at)| **at <= self.now_us).map(|(shard, _)| *shard).collect()
+        };
+        let (won, drained) = (ripe(&node.standing), ripe(&node.draining));
+        for shard in &won {
+            node.standing.remove(shard);
+        }
+        for shard in &drained {
+            node.draining.remove(shard);
+        }
+        for shard in drained {
+            self.step(index, PlacementEvent::Lost { shard, resigned: true });
+        }
+        for shard in &won {
+            self.epochs[usize::from(shard.0)] += 1;
+            let epoch = Epoch(self.epochs[usize::from(shard.0)]);
+            self.step(index, PlacementEvent::Leading { shard: *shard, epoch });
+        }
+        won.len()
+    }
+
+    fn beat(&mut self, index: usize) {
+        let Some(node) = &self.nodes[index] else { return };
+        let (beat, address) = (node.placement.beat(), address(index));
+        for other in 0..self.nodes.len() {
+            let cut = self.cut.contains(&(index, other)) || self.cut.contains(&(other, index));
+            if other != index && !cut {
+                let (address, beat) = (address.clone(), beat.clone());
+                self.step(other, PlacementEvent::Heard { address, beat });
+            }
+        }
+    }
+
+    /// Who leads each shard in its newest epoch.
+    fn leaders(&self) -> Vec<Option<usize>> {
+        let leads =
+            |node: &Node, shard, epoch| node.placement.beat().leads.contains(&(shard, epoch));
+        let leader = |(shard, epoch): (ShardId, &u64)| {
+            let epoch = Epoch(*epoch);
+            self.nodes.iter().position(|n| n.as_ref().is_some_and(|n| leads(n, shard, epoch)))
+        };
+        (0..).map(ShardId).zip(&self.epochs).map(leader).collect()
+    }
+
+    fn shares(&self) -> Vec<usize> {
+        let leaders = self.leaders();
+        (0..self.nodes.len()).map(|n| leaders.iter().filter(|l| **l == Some(n)).count()).collect()
+    }
+}
+
+#[test]
+fn three_that_start_together_share_the_shards_and_stay() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    let mut shares = world.shares();
+    shares.sort_unstable();
+    assert_eq!(shares, [5, 5, 6]);
+    assert_eq!(world.run(60_000), 0, "nothing moves without a cause");
+}
+
+#[test]
+fn the_shards_of_one_that_dies_are_led_within_two_seconds_and_given_back() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    let before = world.leaders();
+    world.nodes[1] = None;
+    world.run(2_000);
+    let after = world.leaders();
+    assert!(after.iter().all(|leader| matches!(leader, Some(0 | 2))), "{after:?}");
+    for (before, after) in before.iter().zip(&after) {
+        assert!(*before == Some(1) || before == after, "only what it led moves");
+    }
+    world.start(1);
+    world.run(5_000);
+    assert_eq!(world.leaders(), before);
+    assert_eq!(world.run(60_000), 0);
+}
+
+#[test]
+fn who_refuses_connections_is_gone_at_once() {
+    let mut world = World::new(2);
+    world.run(3_000);
+    world.nodes[1] = None;
+    world.step(0, PlacementEvent::Gone { address: address(1) });
+    world.run(400);
+    assert_eq!(world.shares()[0], usize::from(SHARDS));
+}
+
+#[test]
+fn one_that_leaves_hands_over_and_nobody_waits_for_silence() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    world.step(2, PlacementEvent::Leave);
+    world.run(1_000);
+    let shares = world.shares();
+    assert_eq!(shares, [8, 8, 0]);
+}
+
+#[test]
+fn a_gateway_leads_nothing_and_learns_the_routes() {
+    let mut world = World::new(2);
+    let config = PlacementConfig::new(address(1), false, SHARDS);
+    world.nodes[1].as_mut().expect("it runs").placement = Placement::new(config);
+    world.run(3_000);
+    assert_eq!(world.shares(), [usize::from(SHARDS), 0]);
+    let gateway = &world.nodes[1].as_ref().expect("it runs").placement;
+    for shard in (0..SHARDS).map(ShardId) {
+        assert_eq!(gateway.route(shard), Some((Epoch(1), &address(0))));
+    }
+}
+
+#[test]
+fn two_that_cannot_hear_each_other_depose_each_other_ever_less_often() {
+    let mut world = World::new(2);
+    world.run(3_000);
+    world.cut.push((0, 1));
+    // Each thinks that it is alone. The log deposes whoever led before; it notices when it appends.
+    let mut wins = Vec::new();
+    for _ in 0..6 {
+        let mut won = 0;
+        for _ in 0..100 {
+            won += world.run(100);
+            for index in 0..2 {
+                let stale: Vec<_> = world.nodes[index]
+                    .as_ref()
+                    .map(|node| node.placement.beat().leads)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|(shard, epoch)| epoch.0 < world.epochs[usize::from(shard.0)])
+                    .collect();
+                for (shard, _) in stale {
+                    world.step(index, PlacementEvent::Lost { shard, resigned: false });
+                }
+            }
+        }
+        wins.push(won);
+    }
+    assert!(wins[5] * 3 < wins[0], "{wins:?}");
+    world.cut.clear();
+    world.run(30_000);
+    assert_eq!(world.shares(), [8, 8]);
+    assert_eq!(world.run(30_000), 0);
+}

@@ -1,0 +1,151 @@
+//! Several servers on one log: they share its shards, pass each other what they do not lead, and take over
+//! from one that dies. The engines, the runtime, the placement and the network are those of production; log
+//! and tables are in memory.
+
+#[path = "cluster/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use coordinator::api::{Answer, CallAnswer};
+use serde_json::json;
+use wal_core::TxnId;
+use world::{ACCOUNTS, World, account_name, all_shards, new_id};
+
+/// What became of one client's transactions: `None` where no answer came.
+type Told = BTreeMap<TxnId, Option<bool>>;
+
+/// Moves money about until told to stop.
+fn transfer(world: &World, client: usize, stop: &AtomicBool, committed: &AtomicU64) -> Told {
+    let mut told = Told::new();
+    let mut count = client;
+    while !stop.load(Ordering::Relaxed) {
+        count += 1;
+        let (from, to) = (count * 7 % ACCOUNTS, (count * 7 + 1 + count % 5) % ACCOUNTS);
+        if from == to {
+            continue;
+        }
+        let (from, to) = (json!({"id": account_name(from)}), json!({"id": account_name(to)}));
+        let id = new_id();
+        let call = world.transaction(
+            id,
+            &json!({
+                "mutations": [
+                    {"add": {"table": "accounts", "key": from, "columns": {"balance": -1}}},
+                    {"add": {"table": "accounts", "key": to, "columns": {"balance": 1}}},
+                ],
+                "conditions": [
+                    {"table": "accounts", "key": from, "column": "balance", "op": ">=", "value": 1},
+                ],
+            }),
+        );
+        let end = Instant::now() + Duration::from_secs(15);
+        loop {
+            let node = (client + count) % world.nodes.len();
+            count += world.nodes.len() + 1;
+            match world.call(node, call.clone()) {
+                Some(CallAnswer::Submit(Answer::Committed { .. })) => {
+                    committed.fetch_add(1, Ordering::Relaxed);
+                    told.insert(id, Some(true));
+                    break;
+                }
+                Some(CallAnswer::Submit(Answer::Aborted { .. })) => {
+                    told.insert(id, Some(false));
+                    break;
+                }
+                _ if Instant::now() > end || stop.load(Ordering::Relaxed) => {
+                    told.insert(id, None);
+                    break;
+                }
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+    told
+}
+
+/// Runs clients while `trouble` happens; then everything must add up.
+fn with_clients(world: &World, trouble: impl FnOnce(&dyn Fn(u64))) {
+    let (stop, committed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let told: Vec<Told> = std::thread::scope(|scope| {
+        let client = |client| {
+            let (stop, committed) = (&stop, &committed);
+            scope.spawn(move || transfer(world, client, stop, committed))
+        };
+        let clients: Vec<_> = (0..6).map(client).collect();
+        let go_on = |more: u64| {
+            let (goal, end) = (
+                committed.load(Ordering::Relaxed) + more,
+                Instant::now() + Duration::from_secs(30),
+            );
+            let began = Instant::now();
+            while committed.load(Ordering::Relaxed) < goal {
+                assert!(Instant::now() < end, "nothing more is committed");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            println!("{more} more committed after {} ms", began.elapsed().as_millis());
+        };
+        trouble(&go_on);
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().expect("a client")).collect()
+    });
+    let began = Instant::now();
+    // Whatever was not answered, and a part of what was: each costs a question to every shard.
+    let asked = told.into_iter().flatten().enumerate();
+    for (_, (id, told)) in asked.filter(|(n, (_, told))| told.is_none() || n % 20 == 0) {
+        let outcome = world.resolve(0, id);
+        assert!(told.is_none_or(|told| told == outcome), "{id} was told {told:?}, is {outcome}");
+    }
+    println!("every outcome found after {} ms", began.elapsed().as_millis());
+    for index in 0..world.nodes.len() {
+        if world.handle(index).is_some() {
+            assert_eq!(world.total(index), 100 * ACCOUNTS as i64, "as read through server {index}");
+        }
+    }
+}
+
+#[test]
+fn three_servers_share_the_shards_and_any_takes_every_transaction() {
+    let world = World::new(3);
+    world.wait_for_shares(&[2, 3, 3]);
+    world.open_accounts();
+    with_clients(&world, |go_on| go_on(300));
+}
+
+#[test]
+fn a_server_that_dies_is_taken_over_and_comes_back() {
+    let world = World::new(3);
+    world.wait_for_shares(&[2, 3, 3]);
+    world.open_accounts();
+    with_clients(&world, |go_on| {
+        go_on(50);
+        for victim in [1, 2, 0] {
+            println!("server {victim} dies");
+            world.kill(victim);
+            world.wait_for_shares(&[0, 4, 4]);
+            go_on(100);
+            world.start(victim);
+            world.wait_for_shares(&[2, 3, 3]);
+            go_on(100);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_drained_hands_over_and_nobody_waits_for_its_silence() {
+    let world = World::new(2);
+    world.wait_for_shares(&[4, 4]);
+    world.open_accounts();
+    with_clients(&world, |go_on| {
+        go_on(50);
+        let mut leaving = world.nodes[1].lock().expect("nobody panicked").take();
+        if let Some(node) = &mut leaving {
+            node.running.drain(Duration::from_secs(10));
+        }
+        drop(leaving);
+        world.wait_for_shares(&[0, all_shards()]);
+        go_on(50);
+    });
+}
