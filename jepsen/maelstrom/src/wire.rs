@@ -1,21 +1,14 @@
-//! What nodes say to each other, as bytes: the pieces of the record codec, with pinned variant numbers.
+//! What nodes say to each other: the messages of the engines, in their own encoding, as text.
 //!
-//! Nodes of one cluster run the same binary: nothing here is kept, and another [`VERSION`] is refused.
-
-mod reply;
-mod request;
-
-use std::sync::Arc;
+//! Nodes of one cluster run the same binary; a message of another version is refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use participant::message::{Origin, Outcome, ShardReply, ShardRequest};
+use participant::message::codec::MESSAGE_VERSION;
+use participant::message::{Origin, ShardReply, ShardRequest};
 use wal_core::ShardId;
-use wal_core::record::{DecodeError, Piece, Reader, Writer};
-
-/// The version of the encoding.
-const VERSION: u8 = 1;
+use wal_core::record::{DecodeError, Reader, Writer};
 
 /// A message from one node's engines to another's.
 #[derive(Clone, Debug)]
@@ -44,17 +37,17 @@ pub enum Item {
 pub fn encode(item: &Item) -> String {
     let mut bytes = Vec::new();
     let mut out = Writer::new(&mut bytes);
-    out.byte(VERSION);
+    out.varint(u64::from(MESSAGE_VERSION));
     match item {
         Item::Request { origin, shard, request } => {
             out.byte(1);
             write_origin(*origin, *shard, &mut out);
-            request::write(request, &mut out);
+            out.piece(request);
         }
         Item::Reply { origin, shard, reply } => {
             out.byte(2);
             write_origin(*origin, *shard, &mut out);
-            reply::write(reply, &mut out);
+            out.piece(reply);
         }
     }
     STANDARD_NO_PAD.encode(bytes)
@@ -70,15 +63,15 @@ pub fn decode(text: &str) -> Result<Item, String> {
 }
 
 fn read(input: &mut Reader) -> Result<Item, DecodeError> {
-    if input.byte()? != VERSION {
+    if input.small::<u32>()? != MESSAGE_VERSION {
         return Err(input.damaged("another version of the message"));
     }
     let kind = input.byte()?;
     let origin = Origin { node: input.fixed64()?, token: input.varint()? };
     let shard = input.piece()?;
     let item = match kind {
-        1 => Item::Request { origin, shard, request: request::read(input)? },
-        2 => Item::Reply { origin, shard, reply: reply::read(input)? },
+        1 => Item::Request { origin, shard, request: input.piece()? },
+        2 => Item::Reply { origin, shard, reply: input.piece()? },
         _ => return Err(input.damaged("an unknown kind of message")),
     };
     input.finish()?;
@@ -91,35 +84,39 @@ fn write_origin(origin: Origin, shard: ShardId, out: &mut Writer<'_>) {
     out.piece(&shard);
 }
 
-fn read_arc<T: Piece>(input: &mut Reader) -> Result<Arc<[T]>, DecodeError> {
-    input.list().map(Arc::from)
-}
+#[cfg(test)]
+mod tests {
+    use wal_core::{Epoch, TxnId};
 
-fn write_outcome(outcome: &Outcome, out: &mut Writer<'_>) {
-    match outcome {
-        Outcome::Committed { timestamp, epoch, seq } => {
-            out.byte(1);
-            out.piece(timestamp);
-            out.piece(epoch);
-            out.piece(seq);
-        }
-        Outcome::Closed(reason) => {
-            out.byte(2);
-            out.piece(reason);
+    use super::*;
+
+    fn items() -> [Item; 2] {
+        let (origin, shard) = (Origin { node: u64::MAX, token: 12 }, ShardId(3));
+        let request = ShardRequest::Ask { id: TxnId(7), wait: true };
+        let reply = ShardReply::NotLeading { epoch: Epoch(5) };
+        [Item::Request { origin, shard, request }, Item::Reply { origin, shard, reply }]
+    }
+
+    #[test]
+    fn items_are_read_as_they_were_written() {
+        for item in items() {
+            let read = decode(&encode(&item)).expect("what was just written");
+            assert_eq!(format!("{read:?}"), format!("{item:?}"));
         }
     }
-}
 
-fn read_outcome(input: &mut Reader) -> Result<Outcome, DecodeError> {
-    Ok(match input.byte()? {
-        1 => {
-            let timestamp = input.piece()?;
-            Outcome::Committed { timestamp, epoch: input.piece()?, seq: input.piece()? }
+    #[test]
+    fn what_is_cut_off_longer_or_of_another_version_is_refused() {
+        for item in items() {
+            let bytes = STANDARD_NO_PAD.decode(encode(&item)).expect("base64");
+            for length in 0..bytes.len() {
+                assert!(decode(&STANDARD_NO_PAD.encode(&bytes[..length])).is_err(), "{item:?}");
+            }
+            let longer = [&bytes[..], &[0]].concat();
+            assert!(decode(&STANDARD_NO_PAD.encode(longer)).is_err(), "{item:?}");
+            let other = [&[77], &bytes[1..]].concat();
+            assert!(decode(&STANDARD_NO_PAD.encode(other)).is_err(), "{item:?}");
         }
-        2 => Outcome::Closed(input.piece()?),
-        _ => return Err(input.damaged("an unknown outcome")),
-    })
+        assert!(decode("no base64!").is_err());
+    }
 }
-
-#[cfg(test)]
-mod tests;
