@@ -1,33 +1,35 @@
 //! The core thread of a node: steps the engines with whatever arrived, and carries out what they say.
 
+mod clients;
+mod shards;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::ensure;
-use coordinator::api::{Call, CallAnswer};
 use coordinator::engine::{CommitConfig, CommitEngine};
 use coordinator::interface::{CommitCommand, CommitEvent};
 use coordinator::runtime::{SystemClock, engine_schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use participant::engine::{EngineSchema, HaltReason, IoId, ShardCommand, ShardEvent};
+use participant::engine::{EngineSchema, IoId, ShardEvent};
 use participant::message::{Origin, ShardReply, ShardRequest};
 use serde_json::{Map, Value, json};
 use wal_core::log::{Appended, IntentLog};
 use wal_core::namespace::Namespace;
-use wal_core::{Clock, ColumnId, Epoch, Nonce, Now, ShardId, TxnId};
+use wal_core::{Clock, ColumnId, Epoch, Now, ShardId};
 
 use super::NodeOptions;
-use super::ask::{self, Ask};
-use super::job::{Context, Job, Step};
+use super::ask;
+use super::init::{Init, agree_on_shards};
+use super::job::Job;
 use super::peers::{BEAT, BEAT_US, Peers};
 use super::seat::{Seat, SeatId, Sent};
 use super::storage::{Replayed, Storage, Stored};
+use crate::kv::Kv;
 use crate::kv::remote::{RemoteKv, Send};
-use crate::kv::{Answer, Kv, Request, call};
 use crate::log::{LinKvLog, Options};
-use crate::protocol::{Code, Message, body, error};
+use crate::protocol::{Message, body};
 use crate::tables::LinKvStore;
 use crate::wire::{self, Item};
 
@@ -40,7 +42,7 @@ const MAX_JOBS: usize = 4_096;
 /// After how long an unanswered request between nodes is sent again, microseconds.
 const RESEND_US: u64 = 100_000;
 /// The type of the messages between engines.
-const ITEMS: &str = "handfast";
+pub(super) const ITEMS: &str = "handfast";
 
 /// What arrives at the core thread.
 pub(super) enum Input {
@@ -54,12 +56,6 @@ pub(super) enum Input {
     Replayed(SeatId, Replayed),
     /// Stdin has ended.
     End,
-}
-
-/// Who this node is.
-pub(super) struct Init {
-    pub(super) node: String,
-    nodes: Vec<String>,
 }
 
 /// What joins the core thread to the others.
@@ -100,54 +96,6 @@ pub(super) struct Core {
     last_number: u64,
     next_tick_us: u64,
     next_beat_us: u64,
-}
-
-/// Waits for `init` and answers it; whatever else comes first is refused. `None` if stdin ends.
-pub(super) fn await_init(arrivals: &Receiver<Input>, send: &Send) -> Option<Init> {
-    while let Ok(Input::Message(message)) = arrivals.recv() {
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let node = message.body.get("node_id").and_then(text);
-        let nodes = message.body.get("node_ids").and_then(Value::as_array);
-        let nodes: Option<Vec<String>> = nodes.and_then(|nodes| nodes.iter().map(text).collect());
-        let (src, id) = (message.dest.clone(), message.msg_id());
-        let reply = |src: String, mut body: Map<String, Value>| {
-            body.extend(id.map(|id| ("in_reply_to".to_owned(), id.into())));
-            send(Message { src, dest: message.src.clone(), body });
-        };
-        match (message.kind(), node, nodes) {
-            ("init", Some(node), Some(nodes)) if nodes.contains(&node) && nodes.len() <= 255 => {
-                reply(node.clone(), body(json!({ "type": "init_ok" })));
-                return Some(Init { node, nodes });
-            }
-            ("init", ..) => {
-                let text = "init needs node_id and node_ids, which has it among at most 255";
-                reply(src, error(Code::MalformedRequest, text));
-            }
-            (BEAT | ITEMS, ..) => {}
-            _ if id.is_some() => {
-                let text = "the node was not initialised yet";
-                reply(src, error(Code::TemporarilyUnavailable, text));
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Holds all nodes of a cluster to the same number of shards.
-fn agree_on_shards(kv: &dyn Kv, shards: u16) -> anyhow::Result<()> {
-    let key = "log/shards".to_owned();
-    loop {
-        let (from, to) = (None, shards.to_string());
-        call(kv, Request::Cas { key: key.clone(), from, to, create: true });
-        if let Answer::Value(found) = call(kv, Request::Read { key: key.clone() }) {
-            ensure!(
-                found == shards.to_string(),
-                "the cluster has {found} shards, this node was started with {shards}: give every node the same --shards"
-            );
-            return Ok(());
-        }
-    }
 }
 
 impl Core {
@@ -298,78 +246,6 @@ impl Core {
         }
     }
 
-    fn on_client(&mut self, now: Now, message: Message) {
-        let Some(msg_id) = message.msg_id() else {
-            return eprintln!("a request without msg_id cannot be answered: {}", message.to_line());
-        };
-        let ask = match Ask::parse(&message.body) {
-            Ok(ask) => ask,
-            Err(body) => return self.answer_client(&message.src, msg_id, body),
-        };
-        if self.jobs.len() >= MAX_JOBS {
-            let body = error(Code::TemporarilyUnavailable, "too many requests are under way");
-            return self.answer_client(&message.src, msg_id, body);
-        }
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let within = ask.within_us(
-            micros(self.options.answer_txn_within),
-            micros(self.options.answer_key_within),
-        );
-        let mut job = Job::new(message.src, msg_id, ask, now.mono_us, within);
-        let step = job.begin(&self.context(now));
-        self.follow(now, job, step);
-    }
-
-    fn context(&self, now: Now) -> Context<'_> {
-        Context {
-            now_us: now.mono_us,
-            namespace: &self.namespace,
-            column: self.column,
-            fresh: TxnId::from_parts(now.millis(), rand::random()),
-            timestamps: self.options.commit_timestamps,
-        }
-    }
-
-    /// Does what a job asks for; keeps it under the number of its newest call.
-    fn follow(&mut self, now: Now, mut job: Job, mut step: Step) {
-        loop {
-            match step {
-                Step::Answer(body) => return self.answer_client(&job.client, job.msg_id, body),
-                Step::Wait => {
-                    let number = self.number();
-                    self.jobs.insert(number, job);
-                    return;
-                }
-                Step::Call(what) => {
-                    let call = self.number();
-                    match self.call(now, call, what) {
-                        None => {
-                            self.jobs.insert(call, job);
-                            return;
-                        }
-                        Some(answer) => step = job.on_answer(answer, &self.context(now)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes a call; its answer, if it comes at once.
-    fn call(&mut self, now: Now, call: u64, what: Call) -> Option<CallAnswer> {
-        let mut out = Vec::new();
-        self.commit.step(now, CommitEvent::Call { call, what }, &mut out);
-        let mut at_once = None;
-        for command in out {
-            match command {
-                CommitCommand::Answer { call: answered, answer } if answered == call => {
-                    at_once = Some(answer);
-                }
-                other => self.obey_commit(now, other),
-            }
-        }
-        at_once
-    }
-
     fn obey_commit(&mut self, now: Now, command: CommitCommand) {
         match command {
             CommitCommand::Send { shard, token, request } => {
@@ -383,13 +259,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    fn answer_client(&self, client: &str, msg_id: u64, mut body: Map<String, Value>) {
-        body.insert("in_reply_to".into(), msg_id.into());
-        let id = self.wiring.ids.fetch_add(1, Ordering::Relaxed);
-        body.insert("msg_id".into(), id.into());
-        self.send(client.to_owned(), body);
     }
 
     fn send(&self, dest: String, body: Map<String, Value>) {
@@ -461,89 +330,6 @@ impl Core {
         self.obey(now, id, out);
     }
 
-    fn obey(&mut self, now: Now, id: SeatId, commands: Vec<ShardCommand>) {
-        let shard = id.shard;
-        for command in commands {
-            match command {
-                ShardCommand::Reply { origin, reply } => self.reply(shard, origin, reply),
-                ShardCommand::Tell { shard, request } => {
-                    self.request(shard, Origin::default(), request);
-                }
-                ShardCommand::ReadRows { io, keys } => self.storage.read(id, io, keys),
-                ShardCommand::Flush { io, mutations } => self.storage.flush(id, io, mutations),
-                // What the service has answered, it keeps.
-                ShardCommand::SyncStore { io } => {
-                    self.step_shard(now, id, ShardEvent::Synced { io });
-                }
-                ShardCommand::Checkpointed { checkpoint, trim } => {
-                    self.storage.checkpointed(shard, checkpoint, trim);
-                }
-                ShardCommand::Drive { txn, start, attempt } => {
-                    self.local.push_back(Local::Commit(CommitEvent::Drive { txn, start, attempt }));
-                }
-                ShardCommand::Recover { id, attempt, participants } => {
-                    let event = CommitEvent::Recover { id, attempt, participants };
-                    self.local.push_back(Local::Commit(event));
-                }
-                ShardCommand::Leading { epoch } => {
-                    eprintln!("shard {shard}: leading epoch {epoch}");
-                    if let Some(seat) = self.seat(id) {
-                        seat.set_leading(epoch);
-                    }
-                    self.peers.leads(now.mono_us, shard, epoch);
-                    self.local.push_back(Local::Commit(CommitEvent::Route { shard, epoch }));
-                    self.next_beat_us = 0; // tell the others at once
-                }
-                ShardCommand::Halt { why } => self.on_halt(now, shard, why),
-            }
-        }
-    }
-
-    fn on_halt(&mut self, now: Now, shard: ShardId, why: HaltReason) {
-        match why {
-            HaltReason::Deposed => eprintln!("shard {shard}: another node was faster"),
-            HaltReason::AppendInDoubt(why) => eprintln!("shard {shard}: the epoch is over: {why}"),
-            HaltReason::Resigned => eprintln!("shard {shard}: resigned"),
-            HaltReason::Corrupt(why) => {
-                eprintln!("shard {shard}: FATAL: its log contradicts itself: {why}");
-                self.corrupt.insert(shard);
-            }
-        }
-        self.vacate(now, shard);
-    }
-
-    fn vacate(&mut self, now: Now, shard: ShardId) {
-        self.seats.remove(&shard);
-        self.peers.failed(now.mono_us, shard, rand::random());
-    }
-
-    fn on_replayed(&mut self, now: Now, id: SeatId, replayed: Replayed) {
-        let owner = self.owner(now);
-        let address = self.name.clone();
-        let Some(seat) = self.seat(id) else { return };
-        match replayed {
-            Ok(read) => {
-                let mut out = Vec::new();
-                seat.on_replayed(now, read, (owner, address), &mut out);
-                self.obey(now, id, out);
-            }
-            Err(error) => {
-                eprintln!("shard {}: its log cannot be read: {error}", id.shard);
-                self.vacate(now, id.shard);
-            }
-        }
-    }
-
-    /// Unlike that of any other candidacy.
-    fn owner(&mut self, now: Now) -> Nonce {
-        let millis = u128::from(now.millis().0 & 0xffff_ffff_ffff);
-        Nonce(
-            millis << 80
-                | u128::from(rand::random::<u64>()) << 16
-                | u128::from(self.number() & 0xffff),
-        )
-    }
-
     fn tick(&mut self) {
         let now = self.clock.now();
         self.next_tick_us = now.mono_us + TICK_US;
@@ -567,13 +353,6 @@ impl Core {
         }
     }
 
-    fn stand(&mut self, shard: ShardId) {
-        let id = SeatId { shard, number: self.number() };
-        let seat = Seat::new(id, self.log.identity(), Arc::clone(&self.schema), &self.options);
-        self.seats.insert(shard, seat);
-        self.storage.replay(id, None);
-    }
-
     fn beat(&mut self, now: Now) {
         let leads: Vec<(ShardId, Epoch)> =
             self.seats.iter().filter_map(|(shard, seat)| Some((*shard, seat.leads()?))).collect();
@@ -581,24 +360,8 @@ impl Core {
             self.peers.leads(now.mono_us, *shard, *epoch);
         }
         let beat = self.peers.beat(now.mono_us, &leads);
-        for node in self.peers.others() {
-            self.send(self.peers.name(node).to_owned(), beat.clone());
-        }
-    }
-
-    fn tick_jobs(&mut self, now: Now) {
-        let calls: Vec<u64> = self.jobs.keys().copied().collect();
-        for call in calls {
-            let Some(mut job) = self.jobs.remove(&call) else { continue };
-            match job.on_tick(&self.context(now)) {
-                Step::Wait => {
-                    self.jobs.insert(call, job);
-                }
-                step @ (Step::Call(_) | Step::Answer(_)) => {
-                    self.local.push_back(Local::Commit(CommitEvent::Forget { call }));
-                    self.follow(now, job, step);
-                }
-            }
+        for name in self.peers.others().filter_map(|node| self.peers.name(node)) {
+            self.send(name.to_owned(), beat.clone());
         }
     }
 
@@ -620,8 +383,9 @@ impl Core {
     /// Sends what gathered for each node, as one message.
     fn deliver(&mut self) {
         for (node, items) in std::mem::take(&mut self.outgoing) {
-            if let Some(name) = (node < 256).then(|| self.peers.name(node).to_owned()) {
-                self.send(name, body(json!({ "type": ITEMS, "items": items })));
+            // An origin may name a node that there is not, if its message was damaged.
+            if let Some(name) = self.peers.name(node) {
+                self.send(name.to_owned(), body(json!({ "type": ITEMS, "items": items })));
             }
         }
     }

@@ -12,6 +12,7 @@
 
 mod ask;
 mod core;
+mod init;
 mod job;
 mod peers;
 mod seat;
@@ -80,7 +81,7 @@ pub fn run(options: NodeOptions) -> anyhow::Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(move || read(&answers, &arrived))?;
 
     let ids = Arc::new(AtomicU64::new(1));
-    let Some(init) = core::await_init(&arrivals, &send) else { return Ok(()) };
+    let Some(init) = init::await_init(&arrivals, &send) else { return Ok(()) };
     let remote =
         RemoteKv::new(init.node.clone(), send.clone(), Arc::clone(&ids), options.storage_timeout);
     assert!(kv.set(Arc::clone(&remote)).is_ok(), "a node is initialised once");

@@ -62,8 +62,8 @@ impl Peers {
         self.me
     }
 
-    pub(super) fn name(&self, node: usize) -> &str {
-        &self.names[node]
+    pub(super) fn name(&self, node: usize) -> Option<&str> {
+        self.names.get(node).map(String::as_str)
     }
 
     pub(super) fn number_of(&self, name: &str) -> Option<usize> {
