@@ -129,14 +129,18 @@ impl Core {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let now = self.parts.clock.now();
+            // Time is read behind every arrival: were the process stopped in between, an earlier reading
+            // would vouch with a lease that is over for what came after it.
             if let Some(input) = first {
+                let now = self.parts.clock.now();
                 self.take(now, input);
                 for _ in 1..MAX_INPUTS {
                     let Ok(input) = self.arrivals.try_recv() else { break };
+                    let now = self.parts.clock.now();
                     self.take(now, input);
                 }
             }
+            let now = self.parts.clock.now();
             if now.mono_us >= self.next_tick_us {
                 self.tick(now);
             }

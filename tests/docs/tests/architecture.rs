@@ -6,7 +6,7 @@ use std::path::Path;
 use handfast_docs_tests::{read, rust_files, without_tests};
 
 /// What each crate of the product may use of the others.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("wal-core", &[]),
     ("proto", &[]),
     ("participant", &["wal-core"]),
@@ -14,6 +14,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("coordinator", &["wal-core", "participant", "handfast-proto"]),
     ("client", &["handfast-proto"]),
     ("jepsen/checker", &[]),
+    ("jepsen/maelstrom", &["wal-core", "participant", "coordinator", "handfast-checker"]),
     (
         "server",
         &[
