@@ -132,7 +132,8 @@ impl<R: Rules> ShardEngine<R> {
         out: &mut Vec<ShardCommand>,
     ) {
         let (id, attempt) = (prepare.id, prepare.attempt);
-        let Checked { adds, timestamp } = match self.check(now, &prepare.part) {
+        let conditions = attempt.number == 1 || self.rules.holds(Rule::EveryAttemptIsChecked);
+        let Checked { adds, timestamp } = match self.check_again(now, &prepare.part, conditions) {
             Ok(checked) => checked,
             Err(reason) => {
                 let fingerprint = Some(prepare.fingerprint);
