@@ -75,9 +75,9 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     /// Whether everything undecided over these rows is taken for aborted: never. (Without the rule, what
-    /// is old enough to be recovered is.)
+    /// will soon be old enough to be recovered is.)
     fn counts_as_aborted(&self, now: Now, keys: &[RowKey]) -> bool {
-        let old_us = self.config.limits.recover_after_us;
+        let old_us = self.config.limits.recover_after_us / 8;
         !self.rules.holds(Rule::ReadWaitsForAbort)
             && self.ledger.prepared.iter().all(|id| {
                 let held = self.ledger.entry(*id).and_then(|entry| entry.prepared.as_ref());

@@ -114,7 +114,7 @@ use Rule as R;
 pub static BUGS: &[Bug] = &[
     bug(1, "a retry after an ambiguous answer takes a new id", Adapter(A::RetryTakesNewId), None),
     bug(2, "a timeout of the deciding write is reported as aborted", Adapter(A::TimeoutIsAborted), None),
-    bug(3, "recovery answers from a before-image before its abort is durable", Engine(R::ReadWaitsForAbort), None),
+    bug(3, "recovery answers from a before-image before its abort is durable", Engine(R::ReadWaitsForAbort), Some(Focus::Attempts)),
     bug(4, "an outcome is forgotten before every participant has learned it", Engine(R::OutcomesAreRemembered), Some(Focus::Forgetting)),
     bug(5, "recovery and commit race to two decisions", Engine(R::RecoveryHonoursPrepared), None),
     bug(6, "a late decision hits the next attempt", Engine(R::DecisionsNameTheirAttempt), Some(Focus::Attempts)),
@@ -138,7 +138,7 @@ pub static BUGS: &[Bug] = &[
     bug(24, "the read-only path skips the protocol", Adapter(A::ReadsTableDirectly), None),
     bug(25, "a client's resend is executed twice", Engine(R::IdsDeduplicate), None),
     bug(26, "a negative answer is not bound to an epoch", Engine(R::PrepareBoundToEpoch), Some(Focus::Noes)),
-    bug(27, "a refusal is said before it is durable", Engine(R::RefuseIsDurable), Some(Focus::Noes)),
+    bug(27, "a refusal is said before it is durable", Engine(R::RefuseIsDurable), Some(Focus::Attempts)),
     bug(28, "a coordinator aborts on its own timeout", Engine(R::NoAbortOnTimeout), None),
     bug(29, "the epoch record is not read back", Engine(R::EpochIsReadBack), Some(Focus::Elections)),
     bug(30, "no check that offsets are contiguous", Adapter(A::NoContiguityCheck), None),

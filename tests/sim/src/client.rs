@@ -67,7 +67,9 @@ impl World {
 
     fn think(&mut self, client: usize) {
         self.space.clients[client].doing = Doing::Idle;
-        let delay = self.rng.below(self.space.plan.think_us * 2);
+        // Once the faults have ended, nobody dawdles.
+        let most_us = if self.healed_at.is_some() { 60_000 } else { u64::MAX };
+        let delay = self.rng.below(self.space.plan.think_us.min(most_us) * 2);
         self.next_turn(client, delay);
     }
 

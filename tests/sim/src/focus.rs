@@ -62,9 +62,14 @@ impl Focus {
                 plan.owned = [true, false];
                 plan.shards = 1 + rng.below(2) as u16;
                 plan.depth = 1;
-                plan.patience_us = rng.range(1_000_000..2_000_000);
+                plan.patience_us = rng.range(2_000_000..4_000_000);
+                plan.slow_read_us = 2_000_000;
+                plan.clients = 8;
+                plan.read_ppm = 800_000;
                 plan.weights = [5, 1, 1, 0, 0, 0, 0, 0, 0, 1];
-                plan.faults.set(Fault::ReadSlow, 300_000);
+                plan.faults.set(Fault::ReadSlow, 500_000);
+                plan.faults.remove(Fault::LongPause);
+                plan.spread();
             }
             Self::Elections => {
                 plan.cluster(rng);
@@ -79,25 +84,37 @@ impl Focus {
                 plan.cluster(rng);
                 plan.lease(rng.range(50_000..100_000));
                 plan.silence_us = rng.range(100_000..300_000);
-                plan.limits.max_prepared = 1 + rng.index(4);
-                plan.limits.max_waiting = 1 + rng.index(4);
-                plan.faults.set(Fault::Crash, 200);
-                plan.faults.set(Fault::Drain, 200);
-                plan.faults.set(Fault::MessageRepeated, 300_000);
+                plan.limits.max_prepared = 1 + rng.index(3);
+                plan.limits.max_waiting = 1 + rng.index(3);
+                plan.limits.recover_after_us = 100_000;
+                plan.faults.set(Fault::Crash, 300);
+                plan.faults.set(Fault::Drain, 100);
+                plan.faults.set(Fault::Rebalance, 150);
+                plan.faults.set(Fault::MessageRepeated, 700_000);
                 plan.faults.set(Fault::MessageDelayed, 100_000);
+                for calm in [Fault::CutFromLog, Fault::LogUnavailable, Fault::LongPause] {
+                    plan.faults.remove(calm);
+                }
+                plan.resend_after_us = rng.range(200_000..500_000);
                 plan.wide_transactions(rng);
+                plan.spread();
             }
             Self::Attempts => {
                 plan.limits.recover_after_us = 100_000;
                 plan.partitions = rng.range(2..5);
-                plan.faults.set(Fault::MessageDelayed, 100_000);
+                plan.resend_after_us = rng.range(100_000..500_000);
+                plan.faults.set(Fault::MessageDelayed, 200_000);
                 plan.faults.set(Fault::MessageRepeated, 200_000);
+                plan.faults.set(Fault::MessageLost, 50_000);
+                plan.faults.set(Fault::ClientDoubles, 300_000);
                 plan.faults.set(Fault::ClockJump, 300);
                 plan.wide_transactions(rng);
+                plan.spread();
             }
             Self::Forgetting => {
-                plan.limits.max_remembered = 10 + rng.index(40);
-                plan.limits.id_window_ms = *rng.pick(&[300, 600_000]);
+                plan.lease(rng.range(50_000..200_000));
+                plan.limits.max_remembered = 5 + rng.index(12);
+                plan.limits.id_window_ms = *rng.pick(&[300, 600_000, 600_000, 600_000]);
                 plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
                 plan.limits.recover_after_us = 2_000_000;
                 plan.faults.set(Fault::Crash, 300);
@@ -105,6 +122,9 @@ impl Focus {
                 plan.faults.set(Fault::ClientRetries, 500_000);
                 plan.faults.set(Fault::MessageLost, 50_000);
                 plan.faults.set(Fault::MessageDelayed, 50_000);
+                plan.shards = 1 + rng.below(2) as u16;
+                plan.read_ppm = 100_000;
+                plan.spread();
             }
             Self::ClockBack => {
                 plan.faults.set(Fault::ClockJump, 200);
@@ -140,7 +160,7 @@ fn deposed(plan: &mut Plan, rng: &mut Rng) {
     plan.limits.id_window_ms = 600_000;
     plan.limits.max_remembered = 10_000;
     plan.partitions = rng.range(2..6);
-    plan.faults.set(Fault::LongPause, 500);
+    plan.faults.set(Fault::LongPause, 1_000);
     plan.faults.set(Fault::SilentRebalance, 150);
     plan.faults.set(Fault::StaleRoute, 990_000);
     for calm in [Fault::Crash, Fault::CrashMidStep, Fault::CutFromLog, Fault::LogUnavailable] {
@@ -156,6 +176,12 @@ impl Plan {
             self.slots = rng.range(2..5) as usize;
             self.members = self.slots;
         }
+    }
+
+    /// Clients take their time: they are at work as long as faults strike.
+    fn spread(&mut self) {
+        self.chaos_us = self.chaos_us.max(3_000_000);
+        self.think_us = self.chaos_us * self.clients as u64 / u64::from(self.txns.max(1));
     }
 
     /// Reads go to one node, writes to the others.

@@ -264,7 +264,7 @@ impl World {
     fn start_read(&mut self, seat: SeatId, io: IoId, keys: Vec<RowKey>) {
         let mut there = 1 + self.rng.below(self.space.plan.store_us);
         if self.fires(Fault::ReadSlow) {
-            there += self.rng.range(10_000..400_000);
+            there += self.rng.range(10_000..self.space.plan.slow_read_us);
         }
         if self.cuts.contains(&Cut::Store { slot: seat.slot }) || self.fires(Fault::ReadFailed) {
             let delay = there + self.rng.below(100_000);

@@ -15,6 +15,9 @@ use crate::names;
 use crate::process::Phase;
 use crate::world::{World, trace};
 
+/// How often one message may come again.
+const MOST_COPIES: u32 = 4;
+
 impl World {
     /// Sends a request to the node that is known to lead a shard.
     pub(crate) fn request(
@@ -63,7 +66,9 @@ impl World {
         if self.fires(Fault::MessageDelayed) {
             delay += self.rng.scale(1_000, 3_000_000);
         }
-        if !local && self.fires(Fault::MessageRepeated) {
+        let mut copies = 0;
+        while !local && copies < MOST_COPIES && self.fires(Fault::MessageRepeated) {
+            copies += 1;
             let again = delay + self.rng.scale(100, 2_000_000);
             self.note_repeated(&message);
             let message = Box::new(message.clone());
@@ -169,7 +174,9 @@ impl World {
         leader: usize,
     ) -> Result<(), Failure> {
         let now_us = self.now_us;
+        let stays = self.space.plan.reader_slot.is_none_or(|reader| reader == slot);
         if leader != slot
+            && stays
             && self.route(slot, shard).is_some_and(|(known, _)| epoch > known)
             && self.fires(Fault::StaleRoute)
         {

@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) append_timeout_us: u64,
     pub(crate) network_us: u64,
     pub(crate) store_us: u64,
+    /// How long a slow read of the tables may be on its way.
+    pub(crate) slow_read_us: u64,
     pub(crate) log_us: u64,
     pub(crate) silence_us: u64,
     pub(crate) chaos_us: u64,
@@ -143,6 +145,7 @@ impl Plan {
             append_timeout_us: rng.range(200_000..1_500_000),
             network_us: rng.scale(100, 5_000),
             store_us: rng.scale(100, 8_000),
+            slow_read_us: 400_000,
             log_us: rng.scale(100, 8_000),
             // A successor that waits out a lease says nothing yet: who has no patience for it deposes it.
             silence_us: lease_us / 4 + rng.range(200_000..1_200_000),

@@ -19,7 +19,6 @@ const EXAMPLES: &str = "\
 examples:
   handfast-sim run --seeds 10000 --txns 300      every history checked; 1 % of the worlds run twice more
   handfast-sim run --seed 42 --timeline          one world again, with everything that happened in it
-  handfast-sim run --seed 42 --history out.edn   and its history, for `handfast check`
   handfast-sim run --seeds 1000 --focus Deposed  only worlds that look closely at deposed leaders
   handfast-sim bugs                              every planted bug, and what caught it
   handfast-sim bugs --only 26,LosesTail          two of them
@@ -75,9 +74,6 @@ struct RunArguments {
     /// Print everything that happened (with --seed).
     #[arg(long, requires = "seed")]
     timeline: bool,
-    /// Write what clients did and were told to this file, as EDN (with --seed).
-    #[arg(long, requires = "seed")]
-    history: Option<std::path::PathBuf>,
     /// Threads; by default one for each core.
     #[arg(long)]
     threads: Option<usize>,
