@@ -106,7 +106,7 @@ impl<R: Rules> ShardEngine<R> {
         if is_home && (attempt.number > 1 || open.is_some()) && !started_here {
             return Some(NoReason::Refused);
         }
-        if self.is_full(now) || self.role == Role::Draining {
+        if self.is_full(now, id) || self.role == Role::Draining {
             return Some(NoReason::Overloaded);
         }
         None
