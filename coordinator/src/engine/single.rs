@@ -16,6 +16,8 @@ pub(super) struct Single {
     level: Level,
     begun_us: u64,
     sent_us: u64,
+    /// Whether it was sent more than once: then "no room" says nothing of the other copies.
+    resent: bool,
     /// Once it is committed and its application is waited for.
     committed: Option<(Receipt, Timestamp)>,
 }
@@ -23,7 +25,15 @@ pub(super) struct Single {
 impl Single {
     pub(super) const fn new(now: Now, call: u64, txn: Arc<Transaction>, level: Level) -> Self {
         let begun_us = now.mono_us;
-        Self { call: Some(call), txn, level, begun_us, sent_us: begun_us, committed: None }
+        Self {
+            call: Some(call),
+            txn,
+            level,
+            begun_us,
+            sent_us: begun_us,
+            resent: false,
+            committed: None,
+        }
     }
 
     pub(super) fn ask<R: Rules>(&self, context: &mut Context<'_, R>) {
@@ -55,6 +65,9 @@ impl Single {
                 Vote::IdReused => Answer::IdReused,
                 Vote::TooOld { floor } => Answer::TooOld { floor },
                 Vote::FromFuture => Answer::FromFuture,
+                Vote::No(_) | Vote::Condemned(_) | Vote::Yes { .. } if self.resent => {
+                    return Next::Continue;
+                }
                 Vote::No(_) | Vote::Condemned(_) | Vote::Yes { .. } => full(),
             },
             ShardReply::Applied { .. } => match self.committed {
@@ -63,6 +76,8 @@ impl Single {
                 }
                 None => return Next::Continue,
             },
+            // A copy of it may still be on its way, and find room: asked again at a later tick.
+            ShardReply::Overloaded if self.resent => return Next::Continue,
             ShardReply::Overloaded => full(),
             ShardReply::NotLeading { epoch } => {
                 context.learn_epoch(shard, epoch);
@@ -91,6 +106,7 @@ impl Single {
         }
         if age_us(context.now, self.sent_us) > resend_us {
             self.sent_us = context.now.mono_us;
+            self.resent = true;
             self.ask(context);
         }
         Next::Continue

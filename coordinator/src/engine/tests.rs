@@ -60,3 +60,28 @@ fn a_call_that_is_not_answered_can_still_be_forgotten() {
     engine.step(NOW, CommitEvent::Forget { call: 1 }, &mut Vec::new());
     assert!(engine.calls.is_empty());
 }
+
+/// "No room" is the answer to one copy of a request. The simulator found a world in which another copy,
+/// sent because the first was slow, found room after the client had been told that nothing was logged.
+#[test]
+fn no_room_is_no_answer_while_another_copy_is_on_its_way() {
+    for (resent, answers) in [(false, 1), (true, 0)] {
+        let mut engine = CommitEngine::<Strict>::new(CommitConfig::new(1, 7, 2));
+        let mut out = Vec::new();
+        let route = CommitEvent::Route { shard: ShardId(0), epoch: Epoch(1) };
+        engine.step(NOW, route, &mut out);
+        let whole = two_shards();
+        let parts = vec![whole.parts[0].clone()];
+        let txn = Arc::new(Transaction { parts, ..(*whole).clone() });
+        let what = Call::Submit { txn, level: Level::Committed };
+        engine.step(NOW, CommitEvent::Call { call: 1, what }, &mut out);
+        if resent {
+            let later = Now { mono_us: 60_000_000, ..NOW };
+            engine.step(later, CommitEvent::Tick, &mut out);
+        }
+        let reply = ShardReply::Overloaded;
+        engine.step(NOW, CommitEvent::Reply { shard: ShardId(0), token: 1, reply }, &mut out);
+        let told = out.iter().filter(|c| matches!(c, CommitCommand::Answer { .. })).count();
+        assert_eq!(told, answers, "sent again: {resent}");
+    }
+}

@@ -77,7 +77,7 @@ impl<R: Rules> ShardEngine<R> {
         out: &mut Vec<ShardCommand>,
     ) {
         match waiter.asked {
-            Asked::Read { .. } => return self.consider_read(age, waiter),
+            Asked::Read { .. } => return self.consider_read(now, age, waiter),
             Asked::Hold { .. } => return self.consider_hold(now, age, waiter, out),
             Asked::Single { .. } | Asked::Prepare(_) => {}
         }
@@ -208,6 +208,16 @@ impl<R: Rules> ShardEngine<R> {
 
     /// Checks a part whose rows are at hand: conditions, adds, write times.
     pub(super) fn check(&mut self, now: Now, part: &[RowOp]) -> Result<Checked, Box<AbortReason>> {
+        self.check_again(now, part, true)
+    }
+
+    /// The same; `conditions` tells whether they are looked at.
+    pub(super) fn check_again(
+        &mut self,
+        now: Now,
+        part: &[RowOp],
+        conditions: bool,
+    ) -> Result<Checked, Box<AbortReason>> {
         let mut adds = Vec::new();
         let mut newest = self.last_timestamp;
         for op in part {
@@ -216,7 +226,9 @@ impl<R: Rules> ShardEngine<R> {
             }
             let absent = wal_core::Row::default();
             let row = self.rows.get(&op.key).unwrap_or(&absent);
-            check::conditions(&self.schema, op, row)?;
+            if conditions {
+                check::conditions(&self.schema, op, row)?;
+            }
             check::adds(&self.schema, op, row, &mut adds)?;
             let written = row.newest().unwrap_or_default();
             if written.0 > now.wall_us + self.config.limits.max_drift_us && written > newest {
@@ -225,17 +237,22 @@ impl<R: Rules> ShardEngine<R> {
             }
             newest = newest.max(written);
         }
-        Ok(Checked { adds, timestamp: Timestamp::propose(now.wall_us, newest) })
+        let step = if self.rules.holds(Rule::TimestampsIncrease) { 0 } else { Timestamp::STEP };
+        let last = Timestamp(newest.0 - step);
+        Ok(Checked { adds, timestamp: Timestamp::propose(now.wall_us, last) })
     }
 
     /// Whether there is no room for another transaction: the reason, in a word for the client.
-    pub(super) fn is_full(&self, now: Now) -> bool {
+    /// What is remembered already takes no further room: to refuse an attempt of it would only keep it,
+    /// and for ever if everything remembered is open.
+    pub(super) fn is_full(&self, now: Now, id: TxnId) -> bool {
+        let remembered = self.ledger.get(id).is_some();
         let limits = &self.config.limits;
         self.waiting.len() >= limits.max_waiting
             || self.ledger.prepared.len() >= limits.max_prepared
             || self.chain.untaken_bytes() >= MAX_UNTAKEN_BYTES
             || self.applier.bytes() >= limits.max_overlay_bytes
-            || self.ledger.memories.len() >= self.max_remembered.saturating_mul(2)
+            || (!remembered && self.ledger.memories.len() >= self.max_remembered.saturating_mul(2))
             || self.last_timestamp.0 > now.wall_us + limits.max_drift_us / 2
     }
 }

@@ -67,6 +67,11 @@ impl Chain {
         self.last
     }
 
+    /// The hash of the newest record.
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// The sequence of the first record that was not yet taken.
     pub(super) fn untaken_from(&self) -> Sequence {
         if self.ends.is_empty() { self.last.next() } else { self.first }

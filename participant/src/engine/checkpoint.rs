@@ -11,7 +11,7 @@ use wal_core::{Millis, Now, Position, RowKey, RowMutation, Sequence, Timestamp, 
 
 use super::ledger::{Decided, Entry, Memory, Open, Prepared, Settled};
 use super::locks::{LockSet, want};
-use super::{IoId, Role, Rules, ShardCommand, ShardEngine};
+use super::{IoId, Role, Rule, Rules, ShardCommand, ShardEngine};
 use crate::message::Outcome;
 
 /// The form of the payload.
@@ -128,11 +128,18 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     fn encode_checkpoint(&mut self) -> Vec<u8> {
-        let rows = self.applier.end_sync();
+        let mut rows = self.applier.end_sync();
+        if !self.rules.holds(Rule::CheckpointHoldsUnapplied) {
+            rows.clear();
+        }
         let mut buffer = Vec::with_capacity(64 + self.ledger.memories.len() * 64);
         let mut out = Writer::new(&mut buffer);
         out.byte(CHECKPOINT_VERSION);
-        out.piece(&self.ledger.floor);
+        out.piece(&if self.rules.holds(Rule::FloorIsDurable) {
+            self.ledger.floor
+        } else {
+            Millis(0)
+        });
         out.piece(&self.last_timestamp);
         out.piece(&self.acceptor.owner);
         out.varint(self.ledger.memories.len() as u64);

@@ -95,6 +95,9 @@ impl<R: Rules> ShardEngine<R> {
         if verdict == Verdict::Ignored && !self.rules.holds(Rule::SequenceIsChecked) {
             return record.header.epoch == self.acceptor.epoch;
         }
+        if verdict == Verdict::Ignored && !self.rules.holds(Rule::OlderEpochsAreIgnored) {
+            return record.header.epoch < self.acceptor.epoch;
+        }
         verdict == Verdict::Accepted
     }
 
@@ -234,6 +237,7 @@ impl<R: Rules> ShardEngine<R> {
     /// A batch is durable and accepted.
     pub(super) fn on_appended(
         &mut self,
+        now: Now,
         first: Sequence,
         last: Sequence,
         position: Position,
@@ -241,6 +245,11 @@ impl<R: Rules> ShardEngine<R> {
     ) {
         match self.role {
             Role::Waiting { .. } | Role::Leading | Role::Draining | Role::Resigning { .. } => {}
+            Role::Standing { .. } if !self.rules.holds(Rule::EpochIsReadBack) => {
+                self.acceptor.epoch = self.acceptor.epoch.next();
+                self.acceptor.hash = self.chain.hash();
+                return self.win(now, out);
+            }
             // A candidate reads its own record back.
             Role::Searching | Role::Following | Role::Standing { .. } | Role::Halted => return,
         }

@@ -175,10 +175,9 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn learn_floor(&mut self, floor: Millis) {
-        if self.rules.holds(Rule::OutcomesAreRemembered) {
-            self.ledger.raise_floor(floor);
-        } else {
-            self.ledger.floor = self.ledger.floor.max(floor);
+        self.ledger.raise_floor(floor);
+        if !self.rules.holds(Rule::OutcomesAreRemembered) {
+            self.ledger.forget_unfinished();
         }
     }
 

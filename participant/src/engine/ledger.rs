@@ -246,6 +246,15 @@ impl Ledger {
         }
     }
 
+    /// Forgets what the floor has passed though not every participant holds it (a rule taken out).
+    pub(super) fn forget_unfinished(&mut self) {
+        let floor = self.floor;
+        for id in self.unfinished.iter().copied().filter(|id| id.time() <= floor) {
+            self.memories.remove(&id);
+        }
+        self.unfinished.retain(|id| id.time() > floor);
+    }
+
     /// Forgets everything about a decided transaction, as the floor allowed its leader to.
     pub(super) fn forget(&mut self, id: TxnId) {
         self.memories.remove(&id);

@@ -183,8 +183,9 @@ impl<R: Rules> ShardEngine<R> {
             ShardEvent::Logged { position, record } => self.on_logged(now, position, record, out),
             ShardEvent::Stand { owner, address } => self.on_stand(now, owner, address, out),
             ShardEvent::Appended { epoch, first, last, position } => {
-                if epoch == self.acceptor.epoch {
-                    self.on_appended(first, last, position, out);
+                let stands = matches!(self.role, Role::Standing { .. });
+                if epoch == self.acceptor.epoch || stands {
+                    self.on_appended(now, first, last, position, out);
                 }
             }
             ShardEvent::AppendFailed { why } => self.halt(HaltReason::AppendInDoubt(why), out),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wal_core::record::Body;
 use wal_core::{AbortReason, Attempt, Fingerprint, Now, ShardId, Timestamp, TxnId};
 
-use super::{Rule, Rules, ShardCommand, ShardEngine};
+use super::{HaltReason, Rule, Rules, ShardCommand, ShardEngine};
 use crate::message::{Known, Outcome, ShardReply, ShardRequest, Vote};
 
 impl<R: Rules> ShardEngine<R> {
@@ -18,9 +18,8 @@ impl<R: Rules> ShardEngine<R> {
         home: ShardId,
         out: &mut Vec<ShardCommand>,
     ) {
-        let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
-        if held.is_some_and(|prepared| prepared.attempt == attempt) {
-            self.write(now, Body::Commit { id, attempt, timestamp }, out);
+        if let Some(attempt) = self.held_attempt(id, attempt) {
+            self.write_decision(now, Body::Commit { id, attempt, timestamp }, out);
             return self.settle(id);
         }
         if self.ledger.outcome(id).is_some() {
@@ -28,6 +27,25 @@ impl<R: Rules> ShardEngine<R> {
         } else {
             self.acknowledge_forgotten(id, home);
         }
+    }
+
+    /// The attempt that a decision ends: the one that it names, if this shard has promised that.
+    fn held_attempt(&self, id: TxnId, named: Attempt) -> Option<Attempt> {
+        let held = self.ledger.entry(id)?.prepared.as_ref()?.attempt;
+        (held == named || !self.rules.holds(Rule::DecisionsNameTheirAttempt)).then_some(held)
+    }
+
+    /// Logs a decision, then lets others have the locks that it frees.
+    fn write_decision(&mut self, now: Now, body: Body, out: &mut Vec<ShardCommand>) {
+        if self.rules.holds(Rule::CommitBeforeLockReuse) {
+            return self.write(now, body, out);
+        }
+        let seq = self.chain.tail().next();
+        if let Err(contradiction) = self.learn(now, seq, body.clone()) {
+            return self.halt(HaltReason::Corrupt(contradiction), out);
+        }
+        self.wake_waiters(now, out);
+        self.chain.write(&body);
     }
 
     /// Tells the home, once it is durable, that this shard holds the outcome.
@@ -57,9 +75,8 @@ impl<R: Rules> ShardEngine<R> {
         attempt: Attempt,
         out: &mut Vec<ShardCommand>,
     ) {
-        let held = self.ledger.entry(id).and_then(|entry| entry.prepared.as_ref());
-        if held.is_some_and(|prepared| prepared.attempt == attempt) {
-            self.write(now, Body::Abort { id, attempt }, out);
+        if let Some(attempt) = self.held_attempt(id, attempt) {
+            self.write_decision(now, Body::Abort { id, attempt }, out);
             return self.close_if_fenced(now, id, out);
         }
         self.drop_waiting(id, attempt, Vote::No(crate::message::NoReason::Refused));

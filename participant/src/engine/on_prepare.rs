@@ -108,7 +108,7 @@ impl<R: Rules> ShardEngine<R> {
         if is_home && (attempt.number > 1 || open.is_some()) && !started_here {
             return Some(NoReason::Refused);
         }
-        if self.is_full(now) || self.role == Role::Draining {
+        if self.is_full(now, id) || self.role == Role::Draining {
             return Some(NoReason::Overloaded);
         }
         None
@@ -134,7 +134,8 @@ impl<R: Rules> ShardEngine<R> {
         out: &mut Vec<ShardCommand>,
     ) {
         let (id, attempt) = (prepare.id, prepare.attempt);
-        let Checked { adds, timestamp } = match self.check(now, &prepare.part) {
+        let conditions = attempt.number == 1 || self.rules.holds(Rule::EveryAttemptIsChecked);
+        let Checked { adds, timestamp } = match self.check_again(now, &prepare.part, conditions) {
             Ok(checked) => checked,
             Err(reason) => {
                 let fingerprint = Some(prepare.fingerprint);

@@ -30,7 +30,7 @@ impl<R: Rules> ShardEngine<R> {
             return;
         }
         let age = self.next_read_age(now);
-        self.consider_read(age, Waiter::new(Asked::Read { keys, only }, origin, now));
+        self.consider_read(now, age, Waiter::new(Asked::Read { keys, only }, origin, now));
     }
 
     /// A read is younger than every transaction of its time.
@@ -45,10 +45,11 @@ impl<R: Rules> ShardEngine<R> {
         keys.iter().map(row).collect()
     }
 
-    pub(super) fn consider_read(&mut self, age: Age, mut waiter: Waiter) {
+    pub(super) fn consider_read(&mut self, now: Now, age: Age, mut waiter: Waiter) {
         let Asked::Read { keys, only } = waiter.asked.clone() else { return };
         let covered = keys.iter().any(|key| self.locks.is_covered(key))
-            && self.rules.holds(Rule::ReadWaitsForUndecided);
+            && self.rules.holds(Rule::ReadWaitsForUndecided)
+            && !self.counts_as_aborted(now, keys.as_ref());
         let mut at_hand = true;
         for key in keys.iter() {
             at_hand &= self.row_at_hand(age, key, &mut waiter.pinned);
@@ -66,12 +67,32 @@ impl<R: Rules> ShardEngine<R> {
         for origin in &waiter.origins {
             let reply = ShardReply::Rows { epoch, mark, rows: Vec::clone(&rows) };
             // Of one shard only, this answer is the last word, and must prove that the shard still leads.
-            if only {
+            if only && self.must_be_proved_since(waiter.since_us) {
                 self.reply_proved(*origin, reply);
             } else {
                 self.reply(*origin, reply);
             }
         }
+    }
+
+    /// Whether a read that began at `since_us` needs a lease now, after the tables were read: always.
+    /// (Without the rule, one that was valid then does for it.)
+    fn must_be_proved_since(&self, since_us: u64) -> bool {
+        self.rules.holds(Rule::LeaseTestedAfterRead) || !self.has_lease_until(since_us)
+    }
+
+    /// Whether everything undecided over these rows is taken for aborted: never. (Without the rule, what
+    /// will soon be old enough to be recovered is.)
+    fn counts_as_aborted(&self, now: Now, keys: &[RowKey]) -> bool {
+        let old_us = self.config.limits.recover_after_us / 8;
+        !self.rules.holds(Rule::ReadWaitsForAbort)
+            && self.ledger.prepared.iter().all(|id| {
+                let held = self.ledger.entry(*id).and_then(|entry| entry.prepared.as_ref());
+                held.is_none_or(|held| {
+                    now.mono_us >= held.since_us + old_us
+                        || !held.part.iter().any(|op| keys.contains(&op.key))
+                })
+            })
     }
 
     pub(super) fn on_confirm(

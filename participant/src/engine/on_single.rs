@@ -44,7 +44,7 @@ impl<R: Rules> ShardEngine<R> {
         if let Some(vote) = self.id_out_of_range(now, id, id.time()) {
             return self.reply_proved(origin, ShardReply::Single { id, vote });
         }
-        if self.is_full(now) || self.role == Role::Draining {
+        if self.is_full(now, id) || self.role == Role::Draining {
             self.stats.refused += 1;
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
             return;

@@ -61,11 +61,23 @@ pub enum Rule {
     RecoveryReachesAll,
     /// A row stays in the overlay until the table store acknowledged it.
     OverlayKeptUntilApplied,
+    /// A read waits for an undecided promise however old that is: until its abort is logged.
+    ReadWaitsForAbort,
+    /// A decision ends the attempt that it names and no other.
+    DecisionsNameTheirAttempt,
+    /// Every attempt checks its conditions anew.
+    EveryAttemptIsChecked,
+    /// A timestamp is above every earlier one of its shard and rows.
+    TimestampsIncrease,
+    /// A checkpoint carries the rows that the table store may not hold yet.
+    CheckpointHoldsUnapplied,
+    /// Records of an older epoch behind a newer one are ignored.
+    OlderEpochsAreIgnored,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 34] = [
         Self::AnswersWaitForDurability,
         Self::PrepareBoundToEpoch,
         Self::NoIsRemembered,
@@ -94,6 +106,12 @@ impl Rule {
         Self::RecoveryHonoursPrepared,
         Self::RecoveryReachesAll,
         Self::OverlayKeptUntilApplied,
+        Self::ReadWaitsForAbort,
+        Self::DecisionsNameTheirAttempt,
+        Self::EveryAttemptIsChecked,
+        Self::TimestampsIncrease,
+        Self::CheckpointHoldsUnapplied,
+        Self::OlderEpochsAreIgnored,
     ];
 }
 

@@ -23,7 +23,7 @@ impl World {
     ) -> Result<(), Failure> {
         self.count(names::answer(&answer));
         self.mix(xxh3_64(format!("{answer:?}").as_bytes()));
-        let Some(pending) = self.calls.get_mut(&call) else {
+        let Some(pending) = self.space.calls.get_mut(&call) else {
             return Err(Failure::new(
                 Check::Answer,
                 format!("node {slot} answers call {call}, which nobody made"),
@@ -51,7 +51,7 @@ impl World {
                         rows.len(),
                         keys.len()
                     );
-                    self.history.reads.push(ReadHistory {
+                    self.space.history.reads.push(ReadHistory {
                         from_us: sent_us,
                         to_us: self.now_us,
                         keys: keys.clone(),
@@ -69,7 +69,7 @@ impl World {
             }
         }
         if !self.fires(Fault::MessageLost) {
-            let delay = self.rng.below(self.plan.network_us);
+            let delay = self.rng.below(self.space.plan.network_us);
             self.schedule(delay, Event::Answer { client, call, answer: Box::new(answer) });
         }
         Ok(())
@@ -96,7 +96,7 @@ impl World {
                 self.check_committed(txn, receipt, *timestamp, *applied)
             }
             Answer::Aborted { home, reason } => {
-                let right = self.history.txns[txn].txn.home();
+                let right = self.space.history.txns[txn].txn.home();
                 ensure!(*home == right, Answer, "the home is {right}, the answer names {home}");
                 self.check_aborted(txn, reason)
             }
@@ -124,21 +124,21 @@ impl World {
                 let winner = self.committed_of(txn);
                 self.check_committed(winner, receipt, *timestamp, *applied)?;
                 if winner != txn {
-                    self.history.tell(txn, self.now_us, Verdict::IdReused)?;
+                    self.space.history.tell(txn, self.now_us, Verdict::IdReused)?;
                 }
                 Ok(())
             }
             OutcomeAnswer::Aborted { reason } => self.check_aborted(txn, reason),
             OutcomeAnswer::Open => {
-                let id = self.history.txns[txn].txn.id;
-                let held = self.truth.txn(id).is_some_and(|truth| truth.held);
+                let id = self.space.history.txns[txn].txn.id;
+                let held = self.space.truth.txn(id).is_some_and(|truth| truth.held);
                 ensure!(
                     held,
                     Answer,
                     "{id} is said to be open, but its home holds nothing durable"
                 );
-                if self.history.txns[txn].twin.is_none() {
-                    self.history.txns[txn].logged = true;
+                if self.space.history.txns[txn].twin.is_none() {
+                    self.space.history.txns[txn].logged = true;
                 }
                 Ok(())
             }
@@ -149,17 +149,17 @@ impl World {
 
     /// Of a transaction and its twin, the one that the logs have committed.
     fn committed_of(&self, txn: usize) -> usize {
-        let entry = &self.history.txns[txn];
+        let entry = &self.space.history.txns[txn];
         let Some(twin) = entry.twin else { return txn };
-        let truth = self.truth.txn(entry.txn.id).and_then(|truth| truth.committed.as_ref());
+        let truth = self.space.truth.txn(entry.txn.id).and_then(|truth| truth.committed.as_ref());
         let fits = truth.is_none_or(|committed| committed.fingerprint == entry.txn.fingerprint);
         if fits { txn } else { twin }
     }
 
     fn check_logged(&mut self, txn: usize, receipt: &Receipt) -> Result<(), Failure> {
-        let entry = &self.history.txns[txn];
+        let entry = &self.space.history.txns[txn];
         let id = entry.txn.id;
-        let held = self.truth.txn(id).is_some_and(|truth| truth.held);
+        let held = self.space.truth.txn(id).is_some_and(|truth| truth.held);
         ensure!(held, Answer, "{id} is said to be logged, but its home holds nothing durable");
         ensure!(
             receipt.id == id && receipt.home == entry.txn.home(),
@@ -168,7 +168,7 @@ impl World {
             entry.txn.home()
         );
         if entry.twin.is_none() {
-            self.history.txns[txn].logged = true;
+            self.space.history.txns[txn].logged = true;
         }
         Ok(())
     }
@@ -180,9 +180,9 @@ impl World {
         timestamp: Timestamp,
         applied: bool,
     ) -> Result<(), Failure> {
-        let entry = &self.history.txns[txn];
+        let entry = &self.space.history.txns[txn];
         let id = entry.txn.id;
-        let truth = self.truth.txn(id);
+        let truth = self.space.truth.txn(id);
         let Some(committed) = truth.and_then(|truth| truth.committed.as_ref()) else {
             let story =
                 format!("{id} is said to be committed at {timestamp}; the logs say {truth:?}");
@@ -201,7 +201,7 @@ impl World {
         );
         if applied {
             for mutation in mutations_of(&entry.txn, committed) {
-                let stored = self.store.row(&mutation.key);
+                let stored = self.space.store.row(&mutation.key);
                 let mut merged = stored.clone();
                 merged.merge(&mutation.delta);
                 ensure!(
@@ -213,13 +213,13 @@ impl World {
                 );
             }
         }
-        self.history.tell(txn, self.now_us, Verdict::Committed(timestamp))
+        self.space.history.tell(txn, self.now_us, Verdict::Committed(timestamp))
     }
 
     fn check_aborted(&mut self, txn: usize, reason: &AbortReason) -> Result<(), Failure> {
-        let entry = &self.history.txns[txn];
+        let entry = &self.space.history.txns[txn];
         let id = entry.txn.id;
-        let truth = self.truth.txn(id);
+        let truth = self.space.truth.txn(id);
         let participants: Vec<_> = entry.txn.participants().collect();
         let barred = truth.is_some_and(|truth| truth.is_barred(entry.txn.home(), &participants));
         let closed = truth.map_or(&[][..], |truth| truth.closed.as_slice());
@@ -234,23 +234,23 @@ impl World {
             self.count("aborted for two reasons");
             return Ok(());
         }
-        self.history.tell(txn, self.now_us, Verdict::Aborted(reason.clone()))
+        self.space.history.tell(txn, self.now_us, Verdict::Aborted(reason.clone()))
     }
 
     fn check_id_reused(&mut self, txn: usize) -> Result<(), Failure> {
-        let entry = &self.history.txns[txn];
-        let used = entry.twin.is_some_and(|twin| self.history.txns[twin].sent > 0);
+        let entry = &self.space.history.txns[txn];
+        let used = entry.twin.is_some_and(|twin| self.space.history.txns[twin].sent > 0);
         ensure!(used, Answer, "{} is said to be used for other content; it was not", entry.txn.id);
-        self.history.tell(txn, self.now_us, Verdict::IdReused)
+        self.space.history.tell(txn, self.now_us, Verdict::IdReused)
     }
 
     fn check_too_old(&mut self, txn: usize, floor: Millis) -> Result<(), Failure> {
-        let id = self.history.txns[txn].txn.id;
+        let id = self.space.history.txns[txn].txn.id;
         ensure!(id.time() <= floor, Answer, "{id} is said to be too old for the floor {floor}");
-        let promised = self.history.txns[txn].logged && self.healed_at.is_some();
+        let promised = self.space.history.txns[txn].logged && self.healed_at.is_some();
         if promised {
             self.count("too old after it was logged");
         }
-        self.history.tell(txn, self.now_us, Verdict::TooOld)
+        self.space.history.tell(txn, self.now_us, Verdict::TooOld)
     }
 }

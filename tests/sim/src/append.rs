@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use participant::engine::ShardEvent;
-use wal_core::Position;
 use wal_core::log::ShardBatch;
 use wal_core::record::Verdict;
+use wal_core::{Position, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bug::AdapterBug;
 use crate::failure::{Failure, ensure};
 use crate::fault::Fault;
+use crate::log::Landed;
 use crate::message::{Cut, Event, SeatId};
-use crate::plan::{AdapterBug, Flavour};
+use crate::plan::Flavour;
 use crate::process::Pending;
 use crate::producer::{Acknowledged, Fate};
 use crate::world::{World, trace};
@@ -20,7 +22,7 @@ impl World {
     /// The leader takes what was written since the last time, and appends it.
     pub(crate) fn on_take(&mut self, id: SeatId) -> Result<(), Failure> {
         let now = self.clock(id.slot);
-        let most = self.plan.max_in_flight;
+        let most = self.space.plan.max_in_flight;
         let Some(seat) = self.seat(id) else { return Ok(()) };
         seat.take_scheduled = false;
         if seat.producer.outstanding.len() >= most {
@@ -40,7 +42,7 @@ impl World {
             batch.ends.len(),
             batch.first
         );
-        match self.plan.flavour {
+        match self.space.plan.flavour {
             Flavour::Embedded => self.append_to_disk(id, append, batch),
             Flavour::Cluster => self.append_to_broker(id, append, batch),
         }
@@ -48,9 +50,9 @@ impl World {
     }
 
     fn append_to_broker(&mut self, seat: SeatId, append: u64, batch: Arc<ShardBatch>) {
-        let timeout = self.plan.append_timeout_us;
+        let timeout = self.space.plan.append_timeout_us;
         self.schedule(timeout, Event::AppendTimeout { seat, append });
-        let mut delay = 1 + self.rng.below(self.plan.log_us);
+        let mut delay = 1 + self.rng.below(self.space.plan.log_us);
         if self.fires(Fault::AppendDelayed) {
             delay += self.rng.range(5_000..500_000);
         }
@@ -95,7 +97,7 @@ impl World {
         batch: &Arc<ShardBatch>,
         silent: bool,
     ) -> Result<(), Failure> {
-        let until = self.broker.shard(seat.shard).unavailable_until;
+        let until = self.space.broker.shard(seat.shard).unavailable_until;
         if until > self.now_us {
             let batch = Arc::clone(batch);
             let delay = until - self.now_us + self.rng.below(1_000);
@@ -106,13 +108,33 @@ impl World {
         if gone && self.rng.chance(300_000) {
             return Ok(()); // what a dead process had not sent yet
         }
-        let offset = if self.loses_tail(batch) {
-            self.broker.shard(seat.shard).end()
+        let landed = Landed { seat, append, batch: Arc::clone(batch), silent };
+        let alone = self.space.plan.faults.has(Fault::LogLeaderChange) && self.healed_at.is_none();
+        let log = self.space.broker.shard(seat.shard);
+        if alone || !log.unstable.is_empty() {
+            log.unstable.push_back(landed);
+            let delay = 1 + self.rng.below(self.space.plan.log_us * 8);
+            self.schedule(delay, Event::Stable { shard: seat.shard });
+            return Ok(());
+        }
+        self.settle_landed(landed)
+    }
+
+    /// A batch that the log's leader held alone is in the log for good, unless that leader is gone.
+    pub(crate) fn on_stable(&mut self, shard: ShardId) -> Result<(), Failure> {
+        let first = self.space.broker.shard(shard).unstable.pop_front();
+        first.map_or(Ok(()), |landed| self.settle_landed(landed))
+    }
+
+    fn settle_landed(&mut self, landed: Landed) -> Result<(), Failure> {
+        let Landed { seat, append, batch, silent } = landed;
+        let offset = if self.loses_tail(&batch) {
+            self.space.broker.shard(seat.shard).end()
         } else {
-            self.land(seat, append, batch, batch.ends.len())?
+            self.land(seat, append, &batch, batch.ends.len())?
         };
         if !silent {
-            let delay = 1 + self.rng.below(self.plan.log_us);
+            let delay = 1 + self.rng.below(self.space.plan.log_us);
             self.schedule(delay, Event::Acknowledged { seat, append, offset });
         }
         Ok(())
@@ -120,7 +142,9 @@ impl World {
 
     /// Planted: an acknowledged batch is lost with the tail that nobody had flushed.
     fn loses_tail(&mut self, batch: &ShardBatch) -> bool {
-        self.plan.has_bug(AdapterBug::LosesTail) && batch.first.0 > 0 && self.rng.chance(20_000)
+        self.space.plan.has_bug(AdapterBug::LosesTail)
+            && batch.first.0 > 0
+            && self.rng.chance(20_000)
     }
 
     /// The first `count` records of a batch are in the log from now on.
@@ -133,12 +157,12 @@ impl World {
     ) -> Result<u64, Failure> {
         let shard = batch.shard;
         ensure!(shard == seat.shard, Simulator, "a batch of shard {shard} came from {seat:?}");
-        let offset = self.broker.shard(shard).end();
+        let offset = self.space.broker.shard(shard).end();
         let mut ignored = 0;
         for record in batch.records().take(count) {
             self.mix(xxh3_64(&record));
-            self.broker.shard(shard).records.push(record.clone());
-            if self.truth.on_record(self.now_us, shard, record)? == Verdict::Ignored {
+            self.space.broker.shard(shard).records.push(record.clone());
+            if self.space.truth.on_record(self.now_us, shard, record)? == Verdict::Ignored {
                 ignored += 1;
             }
         }
@@ -158,13 +182,13 @@ impl World {
         append: u64,
         offset: u64,
     ) -> Result<(), Failure> {
-        let trusts = self.plan.has_bug(AdapterBug::NoContiguityCheck);
+        let trusts = self.space.plan.has_bug(AdapterBug::NoContiguityCheck);
         let Some(seat) = self.seat(id) else { return Ok(()) };
-        if trusts {
+        if trusts || seat.producer.was_sent_again(append) {
             seat.producer.settle(append, Fate::Durable(offset));
         }
         if seat.producer.on_acknowledged(append, offset) == Acknowledged::MustReadBack {
-            let delay = 1 + self.rng.below(self.plan.log_us);
+            let delay = 1 + self.rng.below(self.space.plan.log_us);
             self.schedule(delay, Event::ReadBack { seat: id, append, offset });
         }
         self.complete(id)
@@ -180,19 +204,22 @@ impl World {
             self.schedule(20_000, Event::ReadBack { seat: id, append, offset });
             return Ok(());
         }
-        let is_winner = self.truth.accepted(id.shard, offset);
-        let log = self.broker.shard(id.shard);
-        let Some(process) = &mut self.nodes[id.slot].process else { return Ok(()) };
+        let is_winner = self.space.truth.accepted(id.shard, offset);
+        let log = self.space.broker.shard(id.shard);
+        let Some(process) = &mut self.space.nodes[id.slot].process else { return Ok(()) };
         let Some(seat) = process.seat(id.shard).filter(|seat| seat.uid == id.uid) else {
             return Ok(());
         };
-        let blind = self.plan.has_bug(AdapterBug::ContiguityWithoutSequence);
+        let blind = self.space.plan.has_bug(AdapterBug::ContiguityWithoutSequence);
         seat.producer.read_back(append, offset, log, is_winner, blind);
         self.count("read back");
         self.complete(id)
     }
 
     pub(crate) fn on_refused(&mut self, id: SeatId, append: u64) -> Result<(), Failure> {
+        if self.sends_again(id, append) {
+            return Ok(());
+        }
         if let Some(seat) = self.seat(id) {
             seat.producer.settle(append, Fate::Rejected);
         }
@@ -200,12 +227,28 @@ impl World {
     }
 
     pub(crate) fn on_append_timeout(&mut self, id: SeatId, append: u64) -> Result<(), Failure> {
-        let end = self.broker.shard(id.shard).end();
-        let lies = self.plan.has_bug(AdapterBug::UnknownIsDurable);
+        if self.sends_again(id, append) {
+            return Ok(());
+        }
+        let end = self.space.broker.shard(id.shard).end();
+        let lies = self.space.plan.has_bug(AdapterBug::UnknownIsDurable);
         if let Some(seat) = self.seat(id) {
             seat.producer.settle(append, if lies { Fate::Durable(end) } else { Fate::Unknown });
         }
         self.complete(id)
+    }
+
+    /// Planted: what was refused, or not answered, is sent again behind all that followed it.
+    fn sends_again(&mut self, seat: SeatId, append: u64) -> bool {
+        if !self.space.plan.has_bug(AdapterBug::ProducerRetries) {
+            return false;
+        }
+        let batch = self.seat(seat).and_then(|seat| seat.producer.send_again(append));
+        let Some(batch) = batch else { return false };
+        let delay = 1 + self.rng.below(self.space.plan.log_us * 4);
+        self.schedule(delay, Event::Land { seat, append, batch, silent: false });
+        self.schedule(self.space.plan.append_timeout_us, Event::AppendTimeout { seat, append });
+        true
     }
 
     /// Tells the engine what became of its batches, in the order in which it gave them.
@@ -214,10 +257,10 @@ impl World {
             let event = match batch.fate {
                 Some(Fate::Durable(offset)) => {
                     // A candidate reads its own epoch record back: whether it won is not said here.
-                    let sound = self.plan.planted.is_none() && batch.first.0 > 0;
+                    let sound = self.space.plan.planted.is_none() && batch.first.0 > 0;
                     for (index, seq) in (batch.first.0..=batch.last.0).enumerate() {
                         ensure!(
-                            !sound || self.truth.accepted(id.shard, offset + index as u64),
+                            !sound || self.space.truth.accepted(id.shard, offset + index as u64),
                             Simulator,
                             "the adapter of {id:?} vouches for record {seq} at {offset}"
                         );
@@ -236,14 +279,14 @@ impl World {
         }
         let Some(seat) = self.seat(id) else { return Ok(()) };
         if !std::mem::replace(&mut seat.take_scheduled, true) {
-            let delay = self.rng.below(self.plan.take_delay_us);
+            let delay = self.rng.below(self.space.plan.take_delay_us);
             self.schedule(delay, Event::Take { seat: id });
         }
         Ok(())
     }
 
     fn append_to_disk(&mut self, seat: SeatId, append: u64, batch: Arc<ShardBatch>) {
-        let Some(process) = &mut self.nodes[seat.slot].process else { return };
+        let Some(process) = &mut self.space.nodes[seat.slot].process else { return };
         if process.disk_dead {
             self.schedule(1, Event::Refused { seat, append });
             return;
@@ -254,13 +297,13 @@ impl World {
 
     /// Begins a sync of everything that waits, if none runs.
     fn sync_disk(&mut self, slot: usize) {
-        let Some(process) = &mut self.nodes[slot].process else { return };
+        let Some(process) = &mut self.space.nodes[slot].process else { return };
         if process.disk_syncing || process.disk_dead || process.disk.is_empty() {
             return;
         }
         process.disk_syncing = true;
         let (number, covers) = (process.number, process.disk.len());
-        let delay = 1 + self.rng.below(self.plan.log_us);
+        let delay = 1 + self.rng.below(self.space.plan.log_us);
         self.schedule(delay, Event::DiskSynced { slot, process: number, covers });
     }
 
@@ -273,7 +316,7 @@ impl World {
         if !self.is_alive(slot, number) {
             return Ok(());
         }
-        let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
+        let Some(process) = &mut self.space.nodes[slot].process else { return Ok(()) };
         process.disk_syncing = false;
         if process.disk_dead {
             return Ok(());
@@ -281,7 +324,7 @@ impl World {
         let synced: Vec<Pending> = process.disk.drain(..covers).collect();
         for Pending { seat, append, batch } in synced {
             let offset = if self.loses_tail(&batch) {
-                self.broker.shard(seat.shard).end()
+                self.space.broker.shard(seat.shard).end()
             } else {
                 self.land(seat, append, &batch, batch.ends.len())?
             };
@@ -296,7 +339,7 @@ impl World {
 
     /// A sync failed: nobody knows what is on disk, and the log takes nothing more.
     pub(crate) fn fail_disk(&mut self, slot: usize) -> Result<(), Failure> {
-        let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
+        let Some(process) = &mut self.space.nodes[slot].process else { return Ok(()) };
         process.disk_dead = true;
         let doubtful: Vec<(SeatId, u64)> =
             process.disk.iter().map(|pending| (pending.seat, pending.append)).collect();

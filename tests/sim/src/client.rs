@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coordinator::api::{Answer, Call, CallAnswer, Level, OutcomeAnswer, OutcomeQuery, ReadAnswer};
 use wal_core::{AbortReason, Millis, Row, RowKey, RowOp, Transaction, TxnId};
 
+use crate::bug::AdapterBug;
 use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::history::Verdict;
@@ -59,26 +60,28 @@ pub(crate) struct Pending {
 
 impl World {
     fn next_turn(&mut self, client: usize, delay: u64) {
-        self.clients[client].turn += 1;
-        let turn = self.clients[client].turn;
+        self.space.clients[client].turn += 1;
+        let turn = self.space.clients[client].turn;
         self.schedule(delay, Event::Client { client, turn });
     }
 
     fn think(&mut self, client: usize) {
-        self.clients[client].doing = Doing::Idle;
-        let delay = self.rng.below(self.plan.think_us * 2);
+        self.space.clients[client].doing = Doing::Idle;
+        // Once the faults have ended, nobody dawdles.
+        let most_us = if self.healed_at.is_some() { 60_000 } else { u64::MAX };
+        let delay = self.rng.below(self.space.plan.think_us.min(most_us) * 2);
         self.next_turn(client, delay);
     }
 
     /// A client acts, or its patience ends.
     pub(crate) fn on_client_turn(&mut self, client: usize, turn: u64) -> Result<(), Failure> {
-        if self.clients[client].turn != turn {
+        if self.space.clients[client].turn != turn {
             return Ok(());
         }
-        if let Some(call) = self.clients[client].call.take() {
+        if let Some(call) = self.space.clients[client].call.take() {
             // The gateway sees that the client is gone, wherever the call went.
-            for slot in 0..self.plan.slots {
-                let delay = self.rng.below(self.plan.network_us * 4);
+            for slot in 0..self.space.plan.slots {
+                let delay = self.rng.below(self.space.plan.network_us * 4);
                 self.schedule(
                     delay,
                     Event::Deliver { slot, message: Box::new(Message::Forget { call }) },
@@ -87,7 +90,7 @@ impl World {
             self.on_lost_patience(client);
             return Ok(());
         }
-        match self.clients[client].doing.clone() {
+        match self.space.clients[client].doing.clone() {
             Doing::Idle => self.begin_something(client),
             Doing::Submitting { txn, level, tries } => self.submit(client, txn, level, tries),
             Doing::Asking { txn } => self.ask(client, txn),
@@ -98,31 +101,37 @@ impl World {
     }
 
     fn begin_something(&mut self, client: usize) {
-        if self.probing == Probe::Running {
+        if self.space.probing == Probe::Running {
             return self.probe(client);
         }
-        if self.submitted >= self.plan.txns {
+        if self.space.submitted >= self.space.plan.txns {
             return self.resolve_something(client);
         }
-        if self.rng.chance(self.plan.read_ppm) {
-            let keys = self.workload.draw_rows(&mut self.rng, 4, None);
+        let known = self.space.history.txns.len();
+        if known > 0 && self.fires(Fault::ClientReturns) {
+            let level = *self.rng.pick(&[Level::Logged, Level::Committed, Level::Applied]);
+            let txn = self.rng.index(known);
+            return self.submit(client, txn, level, 0);
+        }
+        if self.rng.chance(self.space.plan.read_ppm) {
+            let keys = self.space.workload.draw_rows(&mut self.rng, 4, None);
             return self.read(client, keys, false);
         }
-        self.submitted += 1;
-        let kind = self.workload.draw_kind(&mut self.rng);
+        self.space.submitted += 1;
+        let kind = self.space.workload.draw_kind(&mut self.rng);
         if kind == Kind::Versioned {
-            let keys = self.workload.draw_rows(&mut self.rng, 3, None);
+            let keys = self.space.workload.draw_rows(&mut self.rng, 3, None);
             return self.read(client, keys, true);
         }
         self.begin_transaction(client, kind, &[]);
     }
 
     fn begin_transaction(&mut self, client: usize, kind: Kind, seen: &[(RowKey, Row)]) {
-        let ops = self.workload.draw_ops(&mut self.rng, kind, seen);
+        let ops = self.space.workload.draw_ops(&mut self.rng, kind, seen);
         let id = self.draw_id();
         let fingerprint = self.rng.next_u128();
-        let txn = self.workload.transaction(id, fingerprint, ops);
-        let index = self.history.add(txn, kind, None);
+        let txn = self.space.workload.transaction(id, fingerprint, ops);
+        let index = self.space.history.add(txn, kind, None);
         if self.fires(Fault::IdReused) {
             self.submit_twin(client, index, kind);
         }
@@ -134,17 +143,17 @@ impl World {
     /// Other content under the same id, over the same rows; nobody waits for its answer.
     fn submit_twin(&mut self, client: usize, index: usize, kind: Kind) {
         let fingerprint = self.rng.next_u128();
-        let original = &self.history.txns[index].txn;
+        let original = &self.space.history.txns[index].txn;
         let twin =
             Transaction { fingerprint: wal_core::Fingerprint(fingerprint), ..(**original).clone() };
-        let twin = self.history.add(twin, kind, Some(index));
+        let twin = self.space.history.add(twin, kind, Some(index));
         self.send_submission(client, twin, Level::Committed);
-        self.clients[client].unresolved.push(twin);
+        self.space.clients[client].unresolved.push(twin);
     }
 
     fn draw_id(&mut self) -> TxnId {
         let mut millis = self.true_millis();
-        if self.healed_at.is_none() && self.plan.faults.has(Fault::ClockSkew) {
+        if self.healed_at.is_none() && self.space.plan.faults.has(Fault::ClockSkew) {
             millis = millis + self.rng.below(400) - 200;
             if self.rng.chance(10_000) {
                 millis += wal_core::limits::MAX_ID_AHEAD_MS + 1_000;
@@ -157,7 +166,7 @@ impl World {
         if self.fires(Fault::MessageLost) {
             return;
         }
-        let mut delay = self.rng.below(self.plan.network_us);
+        let mut delay = self.rng.below(self.space.plan.network_us);
         if self.fires(Fault::MessageDelayed) {
             delay += self.rng.scale(1_000, 1_000_000);
         }
@@ -165,15 +174,15 @@ impl World {
     }
 
     fn gateway_for(&mut self, about: &About) -> usize {
-        let slot = self.rng.index(self.plan.slots);
-        let Some(reader) = self.plan.reader_slot.filter(|_| self.healed_at.is_none()) else {
+        // Clients know who belongs to the deployment, but not who has just left it.
+        let rank = self.rng.index(self.space.plan.slots);
+        let slot = self.member(rank);
+        let Some(reader) = self.space.plan.reader_slot.filter(|_| self.healed_at.is_none()) else {
             return slot;
         };
         match about {
             About::Read { .. } => reader,
-            About::Submit { .. } | About::Outcome { .. } if slot == reader => {
-                (slot + 1) % self.plan.slots
-            }
+            About::Submit { .. } | About::Outcome { .. } if slot == reader => self.member(rank + 1),
             About::Submit { .. } | About::Outcome { .. } => slot,
         }
     }
@@ -183,20 +192,21 @@ impl World {
         let slot = self.gateway_for(&about);
         trace!(self, "client {client} => n{slot} call {call}: {}", crate::names::brief(&what));
         let sent_us = self.now_us;
-        self.calls.insert(call, Pending { client, about, sent_us, answered: false });
+        self.space.calls.insert(call, Pending { client, about, sent_us, answered: false });
         self.send_to_gateway(slot, Message::Call { call, what });
         call
     }
 
     fn wait_for(&mut self, client: usize, call: u64) {
-        self.clients[client].call = Some(call);
-        let patience = self.plan.patience_us / 2 + self.rng.below(self.plan.patience_us);
+        self.space.clients[client].call = Some(call);
+        let patience =
+            self.space.plan.patience_us / 2 + self.rng.below(self.space.plan.patience_us);
         self.next_turn(client, patience);
     }
 
     fn send_submission(&mut self, client: usize, txn: usize, level: Level) -> u64 {
         let now_us = self.now_us;
-        let entry = &mut self.history.txns[txn];
+        let entry = &mut self.space.history.txns[txn];
         entry.first_sent_us = entry.first_sent_us.min(now_us);
         entry.sent += 1;
         let content = Arc::clone(&entry.txn);
@@ -204,7 +214,7 @@ impl World {
     }
 
     fn submit(&mut self, client: usize, txn: usize, level: Level, tries: u32) {
-        self.clients[client].doing = Doing::Submitting { txn, level, tries };
+        self.space.clients[client].doing = Doing::Submitting { txn, level, tries };
         let call = self.send_submission(client, txn, level);
         if self.fires(Fault::ClientDoubles) {
             self.send_submission(client, txn, Level::Committed);
@@ -213,14 +223,15 @@ impl World {
     }
 
     fn read(&mut self, client: usize, keys: Vec<RowKey>, then_write: bool) {
-        let routed = keys.iter().map(|key| (self.workload.shard_of(key), key.clone())).collect();
-        self.clients[client].doing = Doing::Reading { keys: keys.clone(), then_write };
+        let routed =
+            keys.iter().map(|key| (self.space.workload.shard_of(key), key.clone())).collect();
+        self.space.clients[client].doing = Doing::Reading { keys: keys.clone(), then_write };
         let call = self.send_call(client, About::Read { keys }, Call::Read { keys: routed });
         self.wait_for(client, call);
     }
 
     fn ask(&mut self, client: usize, txn: usize) {
-        let entry = &self.history.txns[txn];
+        let entry = &self.space.history.txns[txn];
         let healed = self.healed_at.is_some();
         // What was promised to be driven needs no fence; all else is barred to know for sure.
         let logged = entry.logged;
@@ -232,36 +243,52 @@ impl World {
             _ => None,
         };
         let query = OutcomeQuery { id, home: self.rng.coin().then_some(home), fence, wait };
-        self.history.txns[txn].fenced |= fence;
-        self.clients[client].doing = Doing::Asking { txn };
+        self.space.history.txns[txn].fenced |= fence;
+        self.space.clients[client].doing = Doing::Asking { txn };
         let call = self.send_call(client, About::Outcome { txn, query }, Call::Outcome(query));
         self.wait_for(client, call);
     }
 
     /// All is submitted: learn what became of what is still unknown.
     fn resolve_something(&mut self, client: usize) {
-        let history = &self.history;
-        self.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
-        if self.clients[client].unresolved.is_empty() {
-            self.clients[client].doing = Doing::Finished;
+        let history = &self.space.history;
+        self.space.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
+        if self.space.clients[client].unresolved.is_empty() {
+            self.space.clients[client].doing = Doing::Finished;
         } else {
-            let txn = self.clients[client].unresolved.remove(0);
+            let txn = self.space.clients[client].unresolved.remove(0);
             self.ask(client, txn);
         }
     }
 
+    /// What is sent when the answer did not come: the same, under the same id.
+    fn retried(&mut self, txn: usize) -> usize {
+        if !self.space.plan.has_bug(AdapterBug::RetryTakesNewId) {
+            return txn;
+        }
+        let id = self.draw_id();
+        let entry = &self.space.history.txns[txn];
+        let (kind, operation) = (entry.kind, entry.operation);
+        let again = Transaction { id, ..(*entry.txn).clone() };
+        let index = self.space.history.add(again, kind, None);
+        self.space.history.txns[index].operation = operation;
+        index
+    }
+
     fn leave_for_later(&mut self, client: usize, txn: usize) {
-        if self.history.txns[txn].verdict.is_none() {
-            self.clients[client].unresolved.push(txn);
+        if self.space.history.txns[txn].verdict.is_none() {
+            self.space.clients[client].unresolved.push(txn);
         }
         self.think(client);
     }
 
     fn on_lost_patience(&mut self, client: usize) {
-        match self.clients[client].doing.clone() {
+        match self.space.clients[client].doing.clone() {
             Doing::Submitting { txn, level, tries } => {
-                if tries > 0 && (self.probing == Probe::Running || self.fires(Fault::ClientRetries))
+                if tries > 0
+                    && (self.space.probing == Probe::Running || self.fires(Fault::ClientRetries))
                 {
+                    let txn = self.retried(txn);
                     return self.submit(client, txn, level, tries - 1);
                 }
                 if self.rng.coin() {
@@ -282,11 +309,11 @@ impl World {
         call: u64,
         answer: CallAnswer,
     ) -> Result<(), Failure> {
-        if self.clients[client].call != Some(call) {
+        if self.space.clients[client].call != Some(call) {
             return Ok(());
         }
-        self.clients[client].call = None;
-        match (self.clients[client].doing.clone(), answer) {
+        self.space.clients[client].call = None;
+        match (self.space.clients[client].doing.clone(), answer) {
             (Doing::Submitting { txn, level, tries }, CallAnswer::Submit(answer)) => {
                 self.on_submitted(client, txn, level, tries, &answer);
             }
@@ -297,8 +324,8 @@ impl World {
                 }
                 ReadAnswer::Rows(_) => self.think(client),
                 ReadAnswer::Overloaded { .. } | ReadAnswer::Unavailable { .. } => {
-                    if self.probing == Probe::Running {
-                        self.clients[client].probe_reads.push(keys);
+                    if self.space.probing == Probe::Running {
+                        self.space.clients[client].probe_reads.push(keys);
                     }
                     self.think(client);
                 }
@@ -342,7 +369,10 @@ impl World {
             }
             Answer::Committed { .. } | Answer::Aborted { .. } => {
                 // Sometimes the answer is lost after all, and the same is sent again.
-                if self.probing == Probe::NotYet && self.fires(Fault::ClientRetries) && tries > 0 {
+                if self.space.probing == Probe::NotYet
+                    && self.fires(Fault::ClientRetries)
+                    && tries > 0
+                {
                     self.submit(client, txn, level, tries - 1);
                 } else {
                     self.think(client);
@@ -353,13 +383,14 @@ impl World {
                 self.think(client);
             }
             Answer::FromFuture => {
-                self.history.txns[txn].from_future = true;
+                self.space.history.txns[txn].from_future = true;
                 self.think(client);
             }
             Answer::Overloaded { .. } | Answer::Unavailable { .. } => {
-                self.history.txns[txn].denied = true;
+                self.space.history.txns[txn].denied = true;
                 if tries > 0 {
-                    self.clients[client].doing = Doing::Submitting { txn, level, tries: tries - 1 };
+                    self.space.clients[client].doing =
+                        Doing::Submitting { txn, level, tries: tries - 1 };
                     let delay = self.rng.range(1_000..100_000);
                     self.next_turn(client, delay);
                 } else {
@@ -371,9 +402,9 @@ impl World {
 
     /// Every client has learned everything: one writes and reads every row once more.
     pub(crate) fn begin_probe(&mut self) {
-        self.probing = Probe::Running;
-        let probes = self.workload.probes();
-        let client = &mut self.clients[0];
+        self.space.probing = Probe::Running;
+        let probes = self.space.workload.probes();
+        let client = &mut self.space.clients[0];
         client.probe_reads =
             probes.iter().map(|ops| ops.iter().map(|op| op.key.clone()).collect()).collect();
         client.probes = probes;
@@ -381,30 +412,30 @@ impl World {
     }
 
     fn probe(&mut self, client: usize) {
-        if let Some(ops) = self.clients[client].probes.pop() {
+        if let Some(ops) = self.space.clients[client].probes.pop() {
             let id = self.draw_id();
             let fingerprint = self.rng.next_u128();
-            let txn = self.workload.transaction(id, fingerprint, ops);
-            let index = self.history.add(txn, Kind::Blind, None);
-            self.history.txns[index].probe = true;
+            let txn = self.space.workload.transaction(id, fingerprint, ops);
+            let index = self.space.history.add(txn, Kind::Blind, None);
+            self.space.history.txns[index].probe = true;
             return self.submit(client, index, Level::Applied, 50);
         }
-        let history = &self.history;
-        self.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
-        if !self.clients[client].unresolved.is_empty() {
-            let txn = self.clients[client].unresolved.remove(0);
+        let history = &self.space.history;
+        self.space.clients[client].unresolved.retain(|txn| history.txns[*txn].verdict.is_none());
+        if !self.space.clients[client].unresolved.is_empty() {
+            let txn = self.space.clients[client].unresolved.remove(0);
             return self.ask(client, txn);
         }
-        if let Some(keys) = self.clients[client].probe_reads.pop() {
+        if let Some(keys) = self.space.clients[client].probe_reads.pop() {
             return self.read(client, keys, false);
         }
-        self.clients[client].doing = Doing::Finished;
-        self.probing = Probe::Resting;
+        self.space.clients[client].doing = Doing::Finished;
+        self.space.probing = Probe::Resting;
     }
 
     /// A write at the end whose id was too old, or that its own client fenced, is made again, under a new one.
     fn probe_again(&mut self, client: usize, txn: usize) {
-        let entry = &mut self.history.txns[txn];
+        let entry = &mut self.space.history.txns[txn];
         let barred =
             matches!(entry.verdict, Some(Verdict::TooOld | Verdict::Aborted(AbortReason::Fenced)));
         if entry.probe && barred {
@@ -412,14 +443,14 @@ impl World {
             let parts = entry.txn.parts.iter();
             let mut ops: Vec<RowOp> = parts.flat_map(|(_, part)| part.iter().cloned()).collect();
             ops.sort_by(|a, b| a.key.cmp(&b.key));
-            self.clients[client].probes.push(ops);
+            self.space.clients[client].probes.push(ops);
         }
     }
 
     /// Whether a transaction's outcome is known for good to whoever asked.
     pub(crate) fn is_resolved(&self, txn: usize) -> bool {
         matches!(
-            self.history.txns[txn].verdict,
+            self.space.history.txns[txn].verdict,
             Some(Verdict::Committed(_) | Verdict::Aborted(_) | Verdict::IdReused)
         )
     }

@@ -15,6 +15,8 @@ pub enum Check {
     Answer,
     /// The same question had two different answers.
     TwoAnswers,
+    /// What a client wanted once took effect twice.
+    Twice,
     /// No serial order explains what clients saw.
     Cycle,
     /// A read returned what never was.

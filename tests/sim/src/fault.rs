@@ -39,6 +39,9 @@ macro_rules! faults {
                         | Self::CutFromLog
                         | Self::CutFromStore
                         | Self::LogUnavailable
+                        | Self::LogLeaderChange
+                        | Self::NodeAdded
+                        | Self::NodeRemoved
                         | Self::ClockSkew
                         | Self::ClockJump
                         | Self::ClockRate
@@ -109,6 +112,12 @@ faults! {
     AppendRepeated = "append-repeated", (1_000, 100_000);
     /// The log of a shard is not available for a while.
     LogUnavailable = "log-unavailable", (200, 3_000);
+    /// The log's own leader for a shard changes: what was not stable is gone.
+    LogLeaderChange = "log-leader-change", (100, 2_000);
+    /// A machine joins the deployment.
+    NodeAdded = "node-added", (300, 3_000);
+    /// A machine leaves it: told to drain, and gone a while later.
+    NodeRemoved = "node-removed", (500, 5_000);
     /// A read of the table store fails.
     ReadFailed = "read-failed", (2_000, 200_000);
     /// A read of the table store takes long.
@@ -129,8 +138,12 @@ faults! {
     ClockRate = "clock-rate", (300, 3_000);
     /// The hint to the newest checkpoint is lost.
     HintLost = "hint-lost", (50_000, 500_000);
+    /// The hint is written late; nobody says so.
+    HintLate = "hint-late", (20_000, 300_000);
     /// A client gives up waiting and sends the same transaction again.
     ClientRetries = "client-retries", (100_000, 900_000);
+    /// A client sends an old transaction of its own again, long after it was answered.
+    ClientReturns = "client-returns", (5_000, 200_000);
     /// A client sends the same transaction through two nodes at once.
     ClientDoubles = "client-doubles", (20_000, 200_000);
     /// A client asks for the outcome with a fence while it may still be in flight.
@@ -172,6 +185,12 @@ impl Faults {
     /// Turns a kind off.
     pub fn remove(&mut self, fault: Fault) {
         self.on &= !(1 << fault as u32);
+    }
+
+    /// Turns a kind on, at this rate.
+    pub(crate) fn set(&mut self, fault: Fault, rate: u32) {
+        self.on |= 1 << fault as u32;
+        self.rates[fault as usize] = rate;
     }
 
     /// The kinds that are on.

@@ -14,7 +14,8 @@ pub(crate) enum Verdict {
     Committed(Timestamp),
     /// It will never commit.
     Aborted(AbortReason),
-    /// Its id was used for other content.
+    /// A shard knew its id for other content at that moment. That is no outcome: if the other content
+    /// came to nothing, this may commit yet.
     IdReused,
     /// Its id may have been forgotten.
     TooOld,
@@ -24,6 +25,8 @@ pub(crate) enum Verdict {
 pub(crate) struct TxnHistory {
     pub(crate) txn: Arc<Transaction>,
     pub(crate) kind: Kind,
+    /// What the client wanted done: it must be done at most once. (The index of its first transaction.)
+    pub(crate) operation: usize,
     /// When it was first sent; `u64::MAX` before.
     pub(crate) first_sent_us: u64,
     /// When somebody was first told the outcome.
@@ -39,6 +42,8 @@ pub(crate) struct TxnHistory {
     pub(crate) from_future: bool,
     /// A client was told that there was no room, or no leader, and that nothing was logged.
     pub(crate) denied: bool,
+    /// A message that carries it was repeated by the network.
+    pub(crate) repeated: bool,
     /// One of the writes at the end, which must commit.
     pub(crate) probe: bool,
     /// Another transaction with the same id, or -1.
@@ -67,6 +72,7 @@ impl History {
         self.txns.push(TxnHistory {
             txn: Arc::new(txn),
             kind,
+            operation: index,
             first_sent_us: u64::MAX,
             told_us: None,
             logged: false,
@@ -75,6 +81,7 @@ impl History {
             verdict: None,
             from_future: false,
             denied: false,
+            repeated: false,
             probe: false,
             twin,
         });
@@ -95,7 +102,7 @@ impl History {
         let final_now = matches!(verdict, Verdict::Committed(_) | Verdict::Aborted(_));
         match (&txn.verdict, &verdict) {
             (Some(Verdict::Committed(_) | Verdict::Aborted(_)), Verdict::TooOld) => return Ok(()),
-            (Some(Verdict::TooOld) | None, _) => {}
+            (Some(Verdict::TooOld | Verdict::IdReused) | None, _) => {}
             // Of two contents under one id, none may have been told exactly why it is not the one.
             (Some(old), new)
                 if txn.twin.is_some()

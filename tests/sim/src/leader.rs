@@ -3,50 +3,51 @@
 use std::sync::Arc;
 
 use coordinator::interface::CommitEvent;
-use participant::engine::{HaltReason, IoId, ShardCommand, ShardConfig, ShardEvent};
-use participant::message::Origin;
-use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
+use participant::engine::{HaltReason, IoId, Rule, ShardCommand, ShardConfig, ShardEvent};
+use participant::message::{Origin, Outcome, ShardReply, ShardRequest, Vote};
+use wal_core::{AbortReason, Epoch, Position, Row, RowKey, RowMutation, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bug::AdapterBug;
 use crate::failure::{Check, Failure};
 use crate::fault::Fault;
 use crate::message::{Cut, Event, SeatId};
 use crate::names;
-use crate::plan::{AdapterBug, Flavour};
+use crate::plan::Flavour;
 use crate::process::{Phase, Seat};
 use crate::producer::Producer;
 use crate::world::{World, trace};
 
 /// Records that a candidate is fed at a time.
-const FEED: u64 = 64;
+const FEED: usize = 64;
 
 impl World {
     pub(crate) fn seat_id(&self, slot: usize, shard: ShardId) -> Option<SeatId> {
-        let seat = self.nodes[slot].process.as_ref()?.seats[shard.0 as usize].as_ref()?;
+        let seat = self.space.nodes[slot].process.as_ref()?.seats[shard.0 as usize].as_ref()?;
         Some(SeatId { slot, shard, uid: seat.uid })
     }
 
     pub(crate) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
-        let seat = self.nodes[id.slot].process.as_mut()?.seat(id.shard)?;
+        let seat = self.space.nodes[id.slot].process.as_mut()?.seat(id.shard)?;
         (seat.uid == id.uid).then_some(seat)
     }
 
     /// Makes an engine for a shard, which reads the log and stands.
     pub(crate) fn stand(&mut self, slot: usize, shard: ShardId) {
         let hint_lost = self.fires(Fault::HintLost);
-        let log = self.broker.shard(shard);
+        let log = self.space.broker.shard(shard);
         let hint = if hint_lost { None } else { log.hint() };
         let from = hint.unwrap_or(Position(0));
         let Ok(next) = log.start(from) else { return };
         let config = ShardConfig {
             shard,
-            log: self.log_identity,
-            leadership: self.plan.leadership,
-            limits: self.plan.limits,
+            log: self.space.log_identity,
+            leadership: self.space.plan.leadership(),
+            limits: self.space.plan.limits,
         };
         let uid = self.number();
-        let planted = self.plan.planted.and_then(crate::plan::Planted::rule);
-        let engine = crate::engines::shard(config, Arc::clone(&self.schema), planted);
+        let planted = self.space.plan.rule();
+        let engine = crate::engines::shard(config, Arc::clone(&self.space.schema), planted);
         let seat = Seat {
             uid,
             engine,
@@ -55,18 +56,19 @@ impl World {
             producer: Producer::default(),
             take_scheduled: false,
             draining_since: None,
+            singles: Vec::new(),
         };
-        let Some(process) = &mut self.nodes[slot].process else { return };
+        let Some(process) = &mut self.space.nodes[slot].process else { return };
         process.seats[shard.0 as usize] = Some(seat);
         trace!(self, "n{slot} s{shard} reads the log from {next}");
-        let delay = self.rng.below(self.plan.log_us);
+        let delay = self.rng.below(self.space.plan.log_us);
         self.schedule(delay, Event::Poll { seat: SeatId { slot, shard, uid } });
     }
 
     /// Ends a seat; another engine may be made after a while.
     pub(crate) fn vacate(&mut self, id: SeatId) {
         let retry_at = self.now_us + self.rng.range(5_000..150_000);
-        let Some(process) = &mut self.nodes[id.slot].process else { return };
+        let Some(process) = &mut self.space.nodes[id.slot].process else { return };
         process.seats[id.shard.0 as usize] = None;
         process.retry_at[id.shard.0 as usize] = retry_at;
     }
@@ -74,8 +76,13 @@ impl World {
     /// Feeds a candidate with the log.
     pub(crate) fn on_poll(&mut self, id: SeatId) -> Result<(), Failure> {
         let cut = self.cuts.contains(&Cut::Log { slot: id.slot });
+        // Planted: who stood does not read what came of it.
+        let blind = self.space.plan.rule() == Some(Rule::EpochIsReadBack);
         let Some(seat) = self.seat(id) else { return Ok(()) };
         if matches!(seat.phase, Phase::Leading(_)) {
+            return Ok(());
+        }
+        if seat.phase == Phase::Standing && blind {
             return Ok(());
         }
         let mut next = seat.next;
@@ -83,22 +90,22 @@ impl World {
             self.schedule(20_000, Event::Poll { seat: id });
             return Ok(());
         }
-        let log = self.broker.shard(id.shard);
+        let log = self.space.broker.shard(id.shard);
         if log.start(Position(next)).is_err() {
             self.count("replay met a trimmed position");
             self.vacate(id);
             return Ok(());
         }
-        let end = log.end().min(next + FEED);
-        while next < end {
-            let record = self.broker.shard(id.shard).records[next as usize].clone();
+        let past_stable = self.space.plan.has_bug(AdapterBug::ReadsUnstable);
+        let records = log.read(next, FEED, past_stable);
+        let done = records.len() < FEED;
+        for record in records {
             next += 1;
             if let Some(seat) = self.seat(id) {
                 seat.next = next;
             }
             self.step_shard(id, ShardEvent::Logged { position: Position(next - 1), record })?;
         }
-        let done = self.broker.shard(id.shard).end() == next;
         let owner = self.nonce(id.slot);
         let Some(seat) = self.seat(id) else { return Ok(()) };
         if matches!(seat.phase, Phase::Leading(_)) {
@@ -109,7 +116,7 @@ impl World {
             let address = format!("node-{}", id.slot);
             self.step_shard(id, ShardEvent::Stand { owner, address })?;
         }
-        let delay = 200 + self.rng.below(self.plan.log_us);
+        let delay = 200 + self.rng.below(self.space.plan.log_us);
         self.schedule(delay, Event::Poll { seat: id });
         Ok(())
     }
@@ -118,6 +125,7 @@ impl World {
     pub(crate) fn step_shard(&mut self, id: SeatId, event: ShardEvent) -> Result<(), Failure> {
         let now = self.clock(id.slot);
         let SeatId { slot, shard, .. } = id;
+        self.count(names::event(&event));
         if !matches!(event, ShardEvent::Tick) {
             trace!(self, "n{slot} s{shard} <- {}", names::brief(&event));
         }
@@ -128,7 +136,7 @@ impl World {
         };
         seat.engine.step(now, event, &mut commands);
         if !std::mem::replace(&mut seat.take_scheduled, true) {
-            let delay = self.rng.below(self.plan.take_delay_us);
+            let delay = self.rng.below(self.space.plan.take_delay_us);
             self.schedule(delay, Event::Take { seat: id });
         }
         let mut result = Ok(());
@@ -150,6 +158,9 @@ impl World {
         match command {
             ShardCommand::Reply { origin, reply } => {
                 self.count(names::reply(&reply));
+                if let Some(seat) = self.seat(id) {
+                    seat.singles.retain(|(asker, _)| *asker != origin);
+                }
                 self.reply(slot, origin, shard, reply);
             }
             ShardCommand::Tell { shard, request } => {
@@ -158,14 +169,20 @@ impl World {
             ShardCommand::ReadRows { io, keys } => self.start_read(id, io, keys),
             ShardCommand::Flush { io, mutations } => self.start_flush(id, io, mutations),
             ShardCommand::SyncStore { io } => {
-                let mark = self.store.sync_mark();
-                let delay = 1 + self.rng.below(self.plan.store_us);
+                let mark = self.space.store.sync_mark();
+                let delay = 1 + self.rng.below(self.space.plan.store_us);
                 self.schedule(delay, Event::Synced { seat: id, io, mark });
             }
             ShardCommand::Checkpointed { checkpoint, trim } => {
-                let log = self.broker.shard(shard);
-                log.store_hint(checkpoint);
-                log.trim(trim);
+                if self.fires(Fault::HintLate) {
+                    // Nobody says that it was written: nothing is trimmed.
+                    let delay = self.rng.scale(10_000, 2_000_000);
+                    self.schedule(delay, Event::Hint { shard, checkpoint });
+                } else {
+                    let log = self.space.broker.shard(shard);
+                    log.store_hint(checkpoint);
+                    log.trim(trim);
+                }
             }
             ShardCommand::Drive { txn, start, attempt } => {
                 self.tell_commit_engine(slot, CommitEvent::Drive { txn, start, attempt });
@@ -179,11 +196,21 @@ impl World {
         Ok(())
     }
 
+    /// A hint comes late. Its offset is its write time, so that it cannot go back.
+    pub(crate) fn on_late_hint(&mut self, shard: ShardId, checkpoint: Position) {
+        let log = self.space.broker.shard(shard);
+        if self.space.plan.has_bug(AdapterBug::HintGoesBack) {
+            log.overwrite_hint(checkpoint);
+        } else {
+            log.store_hint(checkpoint);
+        }
+    }
+
     fn on_leading(&mut self, id: SeatId, epoch: Epoch) -> Result<(), Failure> {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         seat.phase = Phase::Leading(epoch);
         self.learn_route(id.slot, id.shard, epoch, id.slot)?;
-        if let Some(process) = &self.nodes[id.slot].process {
+        if let Some(process) = &self.space.nodes[id.slot].process {
             let process = process.number;
             self.schedule(0, Event::Heartbeat { slot: id.slot, process });
         }
@@ -193,7 +220,10 @@ impl World {
     fn on_halt(&mut self, id: SeatId, why: HaltReason) -> Result<(), Failure> {
         match why {
             HaltReason::Deposed => self.count("halted: deposed"),
-            HaltReason::AppendInDoubt(_) => self.count("halted: append in doubt"),
+            HaltReason::AppendInDoubt(_) => {
+                self.count("halted: append in doubt");
+                self.report_aborted(id);
+            }
             HaltReason::Resigned => self.count("halted: resigned"),
             HaltReason::Corrupt(what) => {
                 let SeatId { slot, shard, .. } = id;
@@ -205,17 +235,36 @@ impl World {
         Ok(())
     }
 
+    /// Planted: the runtime takes "nobody answered" for "it did not happen".
+    fn report_aborted(&mut self, id: SeatId) {
+        let Some(seat) = self.seat(id) else { return };
+        for (origin, txn) in std::mem::take(&mut seat.singles) {
+            let vote = Vote::Decided(Outcome::Closed(AbortReason::Fenced));
+            self.reply(id.slot, origin, id.shard, ShardReply::Single { id: txn, vote });
+        }
+    }
+
+    /// What [`Self::report_aborted`] would lie about.
+    pub(crate) fn note_single(&mut self, id: SeatId, origin: Origin, request: &ShardRequest) {
+        if let ShardRequest::Single { txn, .. } = request
+            && self.space.plan.has_bug(AdapterBug::TimeoutIsAborted)
+            && let Some(seat) = self.seat(id)
+        {
+            seat.singles.push((origin, txn.id));
+        }
+    }
+
     fn tell_commit_engine(&mut self, slot: usize, event: CommitEvent) {
-        let Some(process) = &self.nodes[slot].process else { return };
+        let Some(process) = &self.space.nodes[slot].process else { return };
         let process = process.number;
         let delay = self.rng.below(200);
         self.schedule(delay, Event::ToCommit { slot, process, event: Box::new(event) });
     }
 
     fn start_read(&mut self, seat: SeatId, io: IoId, keys: Vec<RowKey>) {
-        let mut there = 1 + self.rng.below(self.plan.store_us);
+        let mut there = 1 + self.rng.below(self.space.plan.store_us);
         if self.fires(Fault::ReadSlow) {
-            there += self.rng.range(10_000..400_000);
+            there += self.rng.range(10_000..self.space.plan.slow_read_us);
         }
         if self.cuts.contains(&Cut::Store { slot: seat.slot }) || self.fires(Fault::ReadFailed) {
             let delay = there + self.rng.below(100_000);
@@ -232,13 +281,13 @@ impl World {
         keys: &[RowKey],
     ) -> Result<(), Failure> {
         // The tables of a cluster are Cassandra's, which shows neither tombstones nor markers.
-        let shown = self.plan.flavour == Flavour::Cluster;
+        let shown = self.space.plan.flavour == Flavour::Cluster;
         let read = |key: &RowKey| {
-            let row = self.store.read(key, &mut self.rng);
+            let row = self.space.store.read(key, &mut self.rng);
             if shown { row.shown() } else { row }
         };
         let rows: Vec<Row> = keys.iter().map(read).collect();
-        let mut back = 1 + self.rng.below(self.plan.store_us);
+        let mut back = 1 + self.rng.below(self.space.plan.store_us);
         if self.fires(Fault::ReadSlow) {
             back += self.rng.range(10_000..400_000);
         }
@@ -248,12 +297,12 @@ impl World {
 
     fn start_flush(&mut self, seat: SeatId, io: IoId, mutations: Arc<[RowMutation]>) {
         let all = mutations.len();
-        let ignored = self.plan.has_bug(AdapterBug::FlushFailureIgnored);
-        let mut there = 1 + self.rng.below(self.plan.store_us);
+        let ignored = self.space.plan.has_bug(AdapterBug::FailedFlushIsDropped);
+        let mut there = 1 + self.rng.below(self.space.plan.store_us);
         if self.fires(Fault::FlushSlow) {
             there += self.rng.range(10_000..500_000);
         }
-        let back = there + 1 + self.rng.below(self.plan.store_us);
+        let back = there + 1 + self.rng.below(self.space.plan.store_us);
         let cut = self.cuts.contains(&Cut::Store { slot: seat.slot });
         if cut || self.fires(Fault::FlushFailed) {
             // Some of it may have been applied before it failed.
@@ -266,7 +315,7 @@ impl World {
             self.schedule(back, Event::Flushed { seat, io, fine: ignored });
         } else if self.fires(Fault::FlushHalfSeen) {
             for mutation in mutations.iter() {
-                self.store.apply_half(mutation);
+                self.space.store.apply_half(mutation);
             }
             self.schedule(back, Event::Flushed { seat, io, fine: ignored });
         } else {
@@ -283,9 +332,9 @@ impl World {
     }
 
     pub(crate) fn on_apply(&mut self, mutations: &[RowMutation]) {
-        let embedded = self.plan.flavour == Flavour::Embedded;
+        let embedded = self.space.plan.flavour == Flavour::Embedded;
         for mutation in mutations {
-            self.store.apply(mutation, embedded);
+            self.space.store.apply(mutation, embedded);
             self.mix(xxh3_64(&mutation.key.partition));
         }
     }

@@ -1,7 +1,13 @@
 //! The log as a broker has it: records in the order in which they landed, wherever they came from.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use wal_core::log::ShardBatch;
 use wal_core::{Position, ShardId};
+
+use crate::message::SeatId;
 
 /// One shard's records. Nothing is ever dropped, so that the checks can look back; what was trimmed
 /// cannot be read.
@@ -12,6 +18,17 @@ pub(crate) struct ShardLog {
     hint: Option<Position>,
     /// Until then nothing lands.
     pub(crate) unavailable_until: u64,
+    /// What the log's leader holds alone: nobody may read it yet, and it may be lost with that leader.
+    pub(crate) unstable: VecDeque<Landed>,
+}
+
+/// A batch that has reached the log's leader.
+pub(crate) struct Landed {
+    pub(crate) seat: SeatId,
+    pub(crate) append: u64,
+    pub(crate) batch: Arc<ShardBatch>,
+    /// Nobody will hear of it.
+    pub(crate) silent: bool,
 }
 
 /// All shards' logs.
@@ -53,6 +70,20 @@ impl ShardLog {
 
     pub(crate) fn store_hint(&mut self, checkpoint: Position) {
         self.hint = self.hint.max(Some(checkpoint));
+    }
+
+    /// A hint that is written whatever stood there.
+    pub(crate) fn overwrite_hint(&mut self, checkpoint: Position) {
+        self.hint = Some(checkpoint);
+    }
+
+    /// The records from an offset on that a reader may see, at most so many. A reader that ignores where
+    /// the stable part ends sees more.
+    pub(crate) fn read(&self, from: u64, most: usize, past_stable: bool) -> Vec<Bytes> {
+        let stable = self.records.iter().cloned();
+        let unstable = self.unstable.iter().filter(|_| past_stable);
+        let unstable = unstable.flat_map(|landed| landed.batch.records());
+        stable.chain(unstable).skip(from as usize).take(most).collect()
     }
 
     pub(crate) fn hint(&self) -> Option<Position> {

@@ -6,7 +6,7 @@ use coordinator::api::{Call, CallAnswer};
 use participant::engine::IoId;
 use participant::message::{Origin, ShardReply, ShardRequest};
 use wal_core::log::ShardBatch;
-use wal_core::{Epoch, Row, RowKey, RowMutation, ShardId};
+use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
 
 use crate::fault::Fault;
 
@@ -56,6 +56,12 @@ pub(crate) enum Event {
     Take { seat: SeatId },
     /// A batch reaches the broker. `silent` says that nobody will hear of it.
     Land { seat: SeatId, append: u64, batch: Arc<ShardBatch>, silent: bool },
+    /// The oldest batch that the log's leader holds alone is stable.
+    Stable { shard: ShardId },
+    /// A hint that was written late.
+    Hint { shard: ShardId, checkpoint: Position },
+    /// A request is sent once more, to whoever leads by now.
+    Reroute { slot: usize, message: Box<Message> },
     /// The broker's acknowledgement reaches the producer.
     Acknowledged { seat: SeatId, append: u64, offset: u64 },
     /// The producer has read the log back.
@@ -108,6 +114,7 @@ impl Event {
             | Self::Placement { slot, .. }
             | Self::Heartbeat { slot, .. }
             | Self::Deliver { slot, .. }
+            | Self::Reroute { slot, .. }
             | Self::ToCommit { slot, .. }
             | Self::Placed { slot, .. } => Some(*slot),
             Self::Poll { seat }
@@ -122,6 +129,8 @@ impl Event {
             Self::Answer { .. }
             | Self::Client { .. }
             | Self::Land { .. }
+            | Self::Stable { .. }
+            | Self::Hint { .. }
             | Self::DiskSynced { .. }
             | Self::ReadRows { .. }
             | Self::Apply { .. }
@@ -164,6 +173,9 @@ impl Event {
             Self::Heal => 25,
             Self::Watch => 26,
             Self::End { .. } => 27,
+            Self::Stable { .. } => 28,
+            Self::Hint { .. } => 29,
+            Self::Reroute { .. } => 30,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use coordinator::api::{Answer, CallAnswer, OutcomeAnswer, ReadAnswer};
-use participant::engine::ShardCommand;
+use coordinator::interface::CommitEvent;
+use participant::engine::{ShardCommand, ShardEvent};
 use participant::message::{Known, NoReason, Resolution, ShardReply, ShardRequest, Vote};
 use wal_core::AbortReason;
 
@@ -19,6 +20,35 @@ pub(crate) fn brief(value: &impl Debug) -> String {
         line.push('…');
     }
     line
+}
+
+pub(crate) const fn event(event: &ShardEvent) -> &'static str {
+    match event {
+        ShardEvent::Logged { .. } => "event Logged",
+        ShardEvent::Stand { .. } => "event Stand",
+        ShardEvent::Appended { .. } => "event Appended",
+        ShardEvent::AppendFailed { .. } => "event AppendFailed",
+        ShardEvent::Request { .. } => "event Request",
+        ShardEvent::RowsRead { .. } => "event RowsRead",
+        ShardEvent::ReadFailed { .. } => "event ReadFailed",
+        ShardEvent::Flushed { .. } => "event Flushed",
+        ShardEvent::FlushFailed { .. } => "event FlushFailed",
+        ShardEvent::Synced { .. } => "event Synced",
+        ShardEvent::Tick => "event Tick",
+        ShardEvent::Drain => "event Drain",
+    }
+}
+
+pub(crate) const fn commit_event(event: &CommitEvent) -> &'static str {
+    match event {
+        CommitEvent::Call { .. } => "commit event Call",
+        CommitEvent::Forget { .. } => "commit event Forget",
+        CommitEvent::Reply { .. } => "commit event Reply",
+        CommitEvent::Route { .. } => "commit event Route",
+        CommitEvent::Drive { .. } => "commit event Drive",
+        CommitEvent::Recover { .. } => "commit event Recover",
+        CommitEvent::Tick => "commit event Tick",
+    }
 }
 
 pub(crate) const fn command(command: &ShardCommand) -> &'static str {
@@ -138,5 +168,137 @@ pub(crate) const fn answer(answer: &CallAnswer) -> &'static str {
             OutcomeAnswer::TooOld { .. } => "outcome too old",
             OutcomeAnswer::Unavailable { .. } => "outcome unavailable",
         },
+    }
+}
+
+/// What these worlds cannot show.
+pub(crate) const NEVER: &[&str] = &[
+    // Versions of a namespace do not change here, so that no transaction is built against an old one.
+    "aborted: schema",
+    // The commit engine says it as "id reused".
+    "aborted: id reused",
+];
+
+/// Everything that is counted and must happen in some of many worlds, and what is counted elsewhere.
+#[rustfmt::skip]
+pub(crate) const ALL: &[&str] = &[
+    "ignored: older epoch",
+    "ignored: lost election",
+    "ignored: behind a gap",
+    "ignored: repeated",
+    "read back",
+    "halted: deposed",
+    "halted: append in doubt",
+    "halted: resigned",
+    "deposed by hearsay",
+    "drain took too long",
+    "aborted for two reasons",
+    "event Logged",
+    "event Stand",
+    "event Appended",
+    "event AppendFailed",
+    "event Request",
+    "event RowsRead",
+    "event ReadFailed",
+    "event Flushed",
+    "event FlushFailed",
+    "event Synced",
+    "event Tick",
+    "event Drain",
+    "commit event Call",
+    "commit event Forget",
+    "commit event Reply",
+    "commit event Route",
+    "commit event Drive",
+    "commit event Recover",
+    "commit event Tick",
+    "command Reply",
+    "command Tell",
+    "command ReadRows",
+    "command Flush",
+    "command SyncStore",
+    "command Checkpointed",
+    "command Drive",
+    "command Recover",
+    "command Leading",
+    "command Halt",
+    "request Single",
+    "request Prepare",
+    "request Commit",
+    "request Abort",
+    "request Open",
+    "request Resolve",
+    "request Closed",
+    "request Acknowledge",
+    "request Finished",
+    "request Condemn",
+    "request Ask",
+    "request Fence",
+    "request AwaitApplied",
+    "request Read",
+    "request Confirm",
+    "vote yes",
+    "vote no: wrong epoch",
+    "vote no: busy",
+    "vote no: refused",
+    "vote no: overloaded",
+    "vote no: drift",
+    "vote condemned",
+    "vote decided",
+    "vote id reused",
+    "vote too old",
+    "vote from future",
+    "reply Opened",
+    "reply Applied",
+    "resolved prepared",
+    "resolved refused",
+    "resolved decided",
+    "known outcome",
+    "known open",
+    "known prepared",
+    "known nothing",
+    "known too old",
+    "reply Rows",
+    "confirmed unchanged",
+    "confirmed changed",
+    "reply NotLeading",
+    "reply Overloaded",
+    "aborted: condition failed",
+    "aborted: overflow",
+    "aborted: timestamp in future",
+    "aborted: schema",
+    "aborted: fenced",
+    "aborted: id reused",
+    "answer logged",
+    "answer committed",
+    "answer applied",
+    "answer id reused",
+    "answer too old",
+    "answer from future",
+    "answer overloaded",
+    "answer unavailable",
+    "read rows",
+    "read overloaded",
+    "read unavailable",
+    "outcome committed",
+    "outcome aborted",
+    "outcome open",
+    "outcome unknown",
+    "outcome too old",
+    "outcome unavailable",
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_name_is_in_the_list() {
+        let arms = include_str!("names.rs").lines().filter_map(|line| line.split_once("=> \""));
+        let names = arms.filter_map(|(_, rest)| Some(rest.split_once('"')?.0));
+        let mut known = 0;
+        for name in names.filter(|name| !name.contains('{')) {
+            assert!(super::ALL.contains(&name), "{name:?} is counted and never demanded");
+            known += 1;
+        }
+        assert!(known > 80, "only {known} names were found");
     }
 }

@@ -14,9 +14,9 @@ use crate::fault::Fault;
 use crate::graph::{Graph, Why};
 use crate::history::{ReadHistory, TxnHistory, Verdict};
 use crate::model;
+use crate::space::Space;
 use crate::truth::Committed;
 use crate::workload::{ACCOUNTS, BALANCE, OPENING, as_number};
-use crate::world::World;
 
 /// One state of a row, from its writer's commit on.
 struct Version {
@@ -31,7 +31,7 @@ struct Version {
 type Versions = BTreeMap<RowKey, Vec<Version>>;
 
 struct Oracle<'a> {
-    world: &'a World,
+    space: &'a Space,
     versions: Versions,
     /// Nodes of the graph: committed transactions, then reads, as far as each is in it.
     graph: Graph,
@@ -39,18 +39,19 @@ struct Oracle<'a> {
     read_nodes: Vec<usize>,
 }
 
-/// Checks everything that clients saw in a world that has come to rest.
-pub(crate) fn check(world: &World) -> Result<(), Failure> {
+/// Checks everything that clients saw in a space that has come to rest.
+pub(crate) fn check(space: &Space) -> Result<(), Failure> {
     let mut oracle = Oracle {
-        world,
-        versions: versions(world)?,
+        space,
+        versions: versions(space)?,
         graph: Graph::default(),
         txn_nodes: BTreeMap::new(),
         read_nodes: Vec::new(),
     };
-    for txn in &world.history.txns {
+    for txn in &space.history.txns {
         oracle.check_verdict(txn)?;
     }
+    oracle.check_operations()?;
     oracle.build()?;
     let order = oracle.graph.order().map_err(|cycle| {
         Failure::new(Check::Cycle, format!("no serial order explains what was seen:{cycle}"))
@@ -60,16 +61,16 @@ pub(crate) fn check(world: &World) -> Result<(), Failure> {
 }
 
 /// What the logs have committed of a transaction of the history.
-fn committed<'a>(world: &'a World, txn: &TxnHistory) -> Option<&'a Committed> {
-    let committed = world.truth.txn(txn.txn.id)?.committed.as_ref()?;
+fn committed<'a>(space: &'a Space, txn: &TxnHistory) -> Option<&'a Committed> {
+    let committed = space.truth.txn(txn.txn.id)?.committed.as_ref()?;
     (committed.fingerprint == txn.txn.fingerprint).then_some(committed)
 }
 
 /// What the tables must hold once everything is applied, cell for cell.
-pub(crate) fn expected_tables(world: &World) -> BTreeMap<RowKey, Row> {
+pub(crate) fn expected_tables(space: &Space) -> BTreeMap<RowKey, Row> {
     let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
-    for txn in &world.history.txns {
-        let Some(committed) = committed(world, txn) else { continue };
+    for txn in &space.history.txns {
+        let Some(committed) = committed(space, txn) else { continue };
         for mutation in model::mutations_of(&txn.txn, committed) {
             rows.entry(mutation.key).or_default().merge(&mutation.delta);
         }
@@ -77,10 +78,10 @@ pub(crate) fn expected_tables(world: &World) -> BTreeMap<RowKey, Row> {
     rows
 }
 
-fn versions(world: &World) -> Result<Versions, Failure> {
+fn versions(space: &Space) -> Result<Versions, Failure> {
     let mut versions = Versions::new();
-    for (index, txn) in world.history.txns.iter().enumerate() {
-        let Some(committed) = committed(world, txn) else { continue };
+    for (index, txn) in space.history.txns.iter().enumerate() {
+        let Some(committed) = committed(space, txn) else { continue };
         for mutation in model::mutations_of(&txn.txn, committed) {
             let version = Version { at: committed.timestamp, txn: index, row: mutation.delta };
             versions.entry(mutation.key).or_default().push(version);
@@ -99,8 +100,8 @@ fn versions(world: &World) -> Result<Versions, Failure> {
                 Verdict,
                 "two transactions write {key:?} at {}: {} and {}",
                 pair[0].at,
-                world.history.txns[pair[0].txn].txn.id,
-                world.history.txns[pair[1].txn].txn.id
+                space.history.txns[pair[0].txn].txn.id,
+                space.history.txns[pair[1].txn].txn.id
             );
         }
     }
@@ -122,21 +123,21 @@ impl Oracle<'_> {
     /// What clients were told of one transaction, against what became of it.
     fn check_verdict(&self, txn: &TxnHistory) -> Result<(), Failure> {
         let id = txn.txn.id;
-        let truth = self.world.truth.txn(id);
-        let committed = committed(self.world, txn);
+        let truth = self.space.truth.txn(id);
+        let committed = committed(self.space, txn);
         match &txn.verdict {
             Some(Verdict::Committed(at)) => ensure!(
                 committed.is_some_and(|committed| committed.timestamp == *at),
                 Answer,
                 "{id} was said to be committed at {at}; in the end the logs say {committed:?}"
             ),
-            Some(Verdict::Aborted(_) | Verdict::IdReused) => ensure!(
+            Some(Verdict::Aborted(_)) => ensure!(
                 committed.is_none(),
                 Answer,
                 "{id} was answered with {:?}, and committed in the end: {committed:?}",
                 txn.verdict
             ),
-            Some(Verdict::TooOld) | None => {}
+            Some(Verdict::TooOld | Verdict::IdReused) | None => {}
         }
         let decided =
             truth.is_some_and(|truth| truth.committed.is_some() || !truth.closed.is_empty());
@@ -151,7 +152,8 @@ impl Oracle<'_> {
             "{id}, a write at the end, did not commit: {:?}",
             txn.verdict
         );
-        let denied_once = txn.denied && txn.sent == 1 && txn.twin.is_none() && !txn.fenced;
+        let once = txn.sent == 1 && !txn.repeated;
+        let denied_once = txn.denied && once && txn.twin.is_none() && !txn.fenced;
         ensure!(
             !denied_once || truth.is_none_or(|truth| !truth.held && truth.committed.is_none()),
             Answer,
@@ -159,6 +161,22 @@ impl Oracle<'_> {
         );
         if let Some(Verdict::Aborted(reason)) = &txn.verdict {
             self.check_reason(txn, reason)?;
+        }
+        Ok(())
+    }
+
+    /// What a client wanted once is done at most once, however often it was sent.
+    fn check_operations(&self) -> Result<(), Failure> {
+        let mut done: BTreeMap<usize, &TxnHistory> = BTreeMap::new();
+        for txn in &self.space.history.txns {
+            if committed(self.space, txn).is_none() {
+                continue;
+            }
+            if let Some(other) = done.insert(txn.operation, txn) {
+                let (a, b) = (other.txn.id, txn.txn.id);
+                let story = format!("what a client wanted once is done twice: by {a} and by {b}");
+                return Err(Failure::new(Check::Twice, story));
+            }
         }
         Ok(())
     }
@@ -171,7 +189,7 @@ impl Oracle<'_> {
     ) -> impl Iterator<Item = Row> + 'a {
         let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let until = txn.told_us.unwrap_or(u64::MAX);
-        let writer = |version: &Version| &self.world.history.txns[version.txn];
+        let writer = |version: &Version| &self.space.history.txns[version.txn];
         (0..=list.len()).filter_map(move |index| {
             let begun = index == 0 || writer(&list[index - 1]).first_sent_us <= until;
             let over = list
@@ -185,8 +203,8 @@ impl Oracle<'_> {
 
     fn check_reason(&self, txn: &TxnHistory, reason: &AbortReason) -> Result<(), Failure> {
         let id = txn.txn.id;
-        let world = self.world;
-        let twin = txn.twin.map(|twin| &world.history.txns[twin]);
+        let space = self.space;
+        let twin = txn.twin.map(|twin| &space.history.txns[twin]);
         let ops = || txn.txn.parts.iter().flat_map(|(_, part)| part.iter());
         let true_once = match reason {
             AbortReason::ConditionFailed { index, key, found } => {
@@ -208,7 +226,7 @@ impl Oracle<'_> {
             AbortReason::TimestampInFuture { .. } => {
                 [Fault::ClockJump, Fault::ClockSkew, Fault::ClockRate]
                     .iter()
-                    .any(|fault| world.plan.faults.has(*fault))
+                    .any(|fault| space.plan.faults.has(*fault))
             }
             AbortReason::Fenced => txn.fenced || twin.is_some_and(|twin| twin.fenced),
             AbortReason::IdReused => twin.is_some(),
@@ -226,14 +244,14 @@ impl Oracle<'_> {
     }
 
     fn build(&mut self) -> Result<(), Failure> {
-        let world = self.world;
-        for (index, txn) in world.history.txns.iter().enumerate() {
-            if committed(world, txn).is_some() {
+        let space = self.space;
+        for (index, txn) in space.history.txns.iter().enumerate() {
+            if committed(space, txn).is_some() {
                 let node = self.graph.node(txn.first_sent_us, txn.told_us, name_txn(txn));
                 self.txn_nodes.insert(index, node);
             }
         }
-        for (index, read) in world.history.reads.iter().enumerate() {
+        for (index, read) in space.history.reads.iter().enumerate() {
             let name = format!(
                 "read #{index} of {} rows, {}..{} us",
                 read.keys.len(),
@@ -249,8 +267,8 @@ impl Oracle<'_> {
                 self.graph.edge(a, b, Why::WriteWrite);
             }
         }
-        for (index, txn) in world.history.txns.iter().enumerate() {
-            let Some(committed) = committed(world, txn) else { continue };
+        for (index, txn) in space.history.txns.iter().enumerate() {
+            let Some(committed) = committed(space, txn) else { continue };
             for op in txn.txn.parts.iter().flat_map(|(_, part)| part.iter()) {
                 if op.is_read_only() {
                     let list = self.versions.get(&op.key).map_or(&[][..], Vec::as_slice);
@@ -260,7 +278,7 @@ impl Oracle<'_> {
                 }
             }
         }
-        for (index, read) in world.history.reads.iter().enumerate() {
+        for (index, read) in space.history.reads.iter().enumerate() {
             for (key, row) in read.keys.iter().zip(&read.rows) {
                 let place = self.place_of(index, read, key, row)?;
                 let node = self.read_nodes[index];
@@ -317,9 +335,9 @@ impl Oracle<'_> {
         let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
         for node in order {
             if let Some(index) = txns.get(node) {
-                self.replay_txn(&self.world.history.txns[*index], &mut rows)?;
+                self.replay_txn(&self.space.history.txns[*index], &mut rows)?;
             } else if let Some(index) = reads.get(node) {
-                let read = &self.world.history.reads[*index];
+                let read = &self.space.history.reads[*index];
                 for (key, row) in read.keys.iter().zip(&read.rows) {
                     let right = rows.get(key).cloned().unwrap_or_default();
                     ensure!(
@@ -339,7 +357,7 @@ impl Oracle<'_> {
         rows: &mut BTreeMap<RowKey, Row>,
     ) -> Result<(), Failure> {
         let id = txn.txn.id;
-        let Some(committed) = committed(self.world, txn) else { return Ok(()) };
+        let Some(committed) = committed(self.space, txn) else { return Ok(()) };
         for (shard, part) in &txn.txn.parts {
             let logged = committed.adds.iter().find(|(of, _)| of == shard);
             let mut results = logged.map(|(_, adds)| adds.clone()).unwrap_or_default().into_iter();
@@ -376,18 +394,18 @@ impl Oracle<'_> {
     /// Transfers neither make nor lose money.
     fn check_sum(&self) -> Result<(), Failure> {
         let opened: i64 = self
-            .world
+            .space
             .history
             .txns
             .iter()
             .filter(|txn| {
-                txn.kind == crate::workload::Kind::Open && committed(self.world, txn).is_some()
+                txn.kind == crate::workload::Kind::Open && committed(self.space, txn).is_some()
             })
             .flat_map(|txn| txn.txn.parts.iter())
             .map(|(_, part)| part.len() as i64 * OPENING)
             .sum();
         let held: i64 = self
-            .world
+            .space
             .store
             .rows()
             .iter()

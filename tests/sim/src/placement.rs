@@ -13,33 +13,42 @@ const DRAIN_WITHIN_US: u64 = 3_000_000;
 
 impl World {
     pub(crate) fn is_alive(&self, slot: usize, number: u64) -> bool {
-        self.nodes[slot].process.as_ref().is_some_and(|process| process.number == number)
+        self.space.nodes[slot].process.as_ref().is_some_and(|process| process.number == number)
     }
 
     /// A process starts, and knows nothing.
     pub(crate) fn on_start(&mut self, slot: usize) -> Result<(), Failure> {
-        let unsynced = std::mem::take(&mut self.nodes[slot].unsynced);
+        if !self.machines[slot].member {
+            return Ok(());
+        }
+        self.in_each(|world| world.start_space(slot))
+    }
+
+    fn start_space(&mut self, slot: usize) -> Result<(), Failure> {
+        if self.space.nodes[slot].process.is_some() {
+            return Ok(());
+        }
+        let unsynced = std::mem::take(&mut self.space.nodes[slot].unsynced);
         self.salvage_disk(unsynced)?;
         let number = self.number();
         let seed = self.rng.next();
-        let shards = self.plan.shards as usize;
-        let config = self.plan.commit_config(number, seed);
-        let planted = self.plan.planted.and_then(crate::plan::Planted::rule);
+        let shards = self.space.plan.shards as usize;
+        let config = self.space.plan.commit_config(number, seed);
+        let planted = self.space.plan.rule();
         let process = Process {
             number,
             commit: crate::engines::commit(config, planted),
             seats: (0..shards).map(|_| None).collect(),
             routes: vec![None; shards],
             heard_us: vec![self.now_us; shards],
-            placed: self.placed.clone(),
+            placed: self.space.placed.clone(),
             retry_at: vec![self.now_us; shards],
             disk: std::collections::VecDeque::new(),
             disk_syncing: false,
             disk_dead: false,
-            crash_in: None,
         };
         trace!(self, "n{slot} starts as process {number}");
-        self.nodes[slot].process = Some(process);
+        self.space.nodes[slot].process = Some(process);
         for event in
             [Event::Tick { slot, process: number }, Event::Placement { slot, process: number }]
         {
@@ -50,16 +59,22 @@ impl World {
     }
 
     /// A process ends at once; another one starts after a while.
-    pub(crate) fn crash(&mut self, slot: usize, power: bool) {
-        let Some(process) = self.nodes[slot].process.take() else { return };
-        trace!(self, "n{slot} crashes{}", if power { ": power is lost" } else { "" });
-        self.nodes[slot].unsynced = process.disk.into();
-        self.nodes[slot].paused_until = 0;
-        if power {
-            self.store.lose_power(&mut self.rng);
-        }
+    pub(crate) fn crash(&mut self, slot: usize, power: bool) -> Result<(), Failure> {
+        self.in_each(|world| {
+            let Some(process) = world.space.nodes[slot].process.take() else { return Ok(()) };
+            let how = if power { ": power is lost" } else { "" };
+            trace!(world, "n{slot} crashes{how}");
+            world.space.nodes[slot].unsynced = process.disk.into();
+            if power {
+                world.space.store.lose_power(&mut world.rng);
+            }
+            Ok(())
+        })?;
+        self.machines[slot].paused_until = 0;
+        self.machines[slot].crash_in = None;
         let delay = self.rng.scale(10_000, 1_500_000);
         self.schedule(delay, Event::Start { slot });
+        Ok(())
     }
 
     /// A node learns who should lead a shard.
@@ -69,7 +84,7 @@ impl World {
         shard: ShardId,
         leader: usize,
     ) -> Result<(), Failure> {
-        let Some(process) = &mut self.nodes[slot].process else { return Ok(()) };
+        let Some(process) = &mut self.space.nodes[slot].process else { return Ok(()) };
         process.placed[shard.0 as usize] = leader;
         let Some(seat) = self.seat_id(slot, shard) else { return Ok(()) };
         if leader == slot {
@@ -95,9 +110,9 @@ impl World {
             self.schedule(0, Event::Heartbeat { slot, process: number });
         }
         if self.healed_at.is_some()
-            && let Some(process) = &mut self.nodes[slot].process
+            && let Some(process) = &mut self.space.nodes[slot].process
         {
-            process.placed.clone_from(&self.placed); // whatever news is still on its way
+            process.placed.clone_from(&self.space.placed); // whatever news is still on its way
         }
         for shard in self.shards() {
             let index = shard.0 as usize;
@@ -108,7 +123,7 @@ impl World {
                 self.count("drain took too long");
                 self.vacate(seat);
             }
-            let Some(process) = &self.nodes[slot].process else { return Ok(()) };
+            let Some(process) = &self.space.nodes[slot].process else { return Ok(()) };
             if process.seats[index].is_some()
                 || process.retry_at[index] > self.now_us
                 || process.disk_dead
@@ -118,9 +133,11 @@ impl World {
             let placed = process.placed[index];
             let silent_us = self.now_us - process.heard_us[index];
             // The next in order stands first.
-            let rank = (slot + self.plan.slots - placed) % self.plan.slots;
-            let due = rank == 0 || silent_us > self.plan.silence_us * rank as u64;
-            if due && (rank == 0 || self.plan.flavour == Flavour::Cluster) {
+            let rank = (slot + self.space.plan.slots - placed) % self.space.plan.slots;
+            let patience_us = if self.healed_at.is_some() { 1_000_000 } else { 0 };
+            let silence_us = self.space.plan.silence_us() + patience_us;
+            let due = rank == 0 || silent_us > silence_us * rank as u64;
+            if due && (rank == 0 || self.space.plan.flavour == Flavour::Cluster) {
                 self.stand(slot, shard);
             }
         }

@@ -4,7 +4,9 @@ use coordinator::engine::CommitConfig;
 use participant::engine::{Leadership, Rule, ShardLimits};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 
+use crate::bug::{AdapterBug, Bug, Place};
 use crate::fault::{Fault, Faults};
+use crate::focus::Focus;
 use crate::rng::Rng;
 
 /// Which of the two kinds of deployment a world models.
@@ -16,85 +18,49 @@ pub(crate) enum Flavour {
     Cluster,
 }
 
-/// A bug put in on purpose, to prove that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Planted {
-    /// An engine does not keep a rule.
-    Rule(Rule),
-    /// The simulated adapter of the log makes a mistake.
-    Adapter(AdapterBug),
-}
-
-/// A mistake of an adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdapterBug {
-    /// A batch is said to be durable wherever it landed.
-    NoContiguityCheck,
-    /// After a gap, whatever follows the last offset is taken for whole.
-    ContiguityWithoutSequence,
-    /// An acknowledged batch is lost with the log's unflushed tail.
-    LosesTail,
-    /// A timeout is taken for success.
-    UnknownIsDurable,
-    /// A flush that failed is taken for done.
-    FlushFailureIgnored,
-}
-
-impl AdapterBug {
-    /// Every mistake.
-    pub const ALL: [Self; 5] = [
-        Self::NoContiguityCheck,
-        Self::ContiguityWithoutSequence,
-        Self::LosesTail,
-        Self::UnknownIsDurable,
-        Self::FlushFailureIgnored,
-    ];
-}
-
-impl Planted {
-    /// Every bug.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let adapter = AdapterBug::ALL.into_iter().map(Self::Adapter);
-        Rule::ALL.into_iter().map(Self::Rule).chain(adapter)
-    }
-
-    /// The name by which the command line knows it.
-    pub fn name(self) -> String {
-        match self {
-            Self::Rule(rule) => format!("{rule:?}"),
-            Self::Adapter(bug) => format!("{bug:?}"),
-        }
-    }
-
-    pub(crate) const fn rule(self) -> Option<Rule> {
-        match self {
-            Self::Rule(rule) => Some(rule),
-            Self::Adapter(_) => None,
-        }
-    }
-}
-
 /// What is asked of the simulator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Decides everything.
     pub seed: u64,
-    /// Transactions that clients submit.
+    /// Transactions that clients submit, in all namespaces together.
     pub txns: u32,
-    /// Print every event.
+    /// Keep a timeline.
     pub trace: bool,
     /// Kinds of faults to leave out.
     pub without: Vec<Fault>,
+    /// What to look at closely, instead of what the seed says.
+    pub focus: Option<Focus>,
+    /// Faults end after so many microseconds, if the seed does not end them before.
+    pub faults_until_us: Option<u64>,
+    /// At most so many namespaces.
+    pub max_namespaces: Option<u16>,
     /// What is broken on purpose.
-    pub planted: Option<Planted>,
+    pub planted: Option<&'static Bug>,
 }
 
-/// Everything drawn in advance.
+impl Options {
+    /// A world of this seed, of so many transactions.
+    pub fn new(seed: u64, txns: u32) -> Self {
+        Self { seed, txns, ..Self::default() }
+    }
+
+    /// Worlds with this bug, as far as it names a focus in those.
+    pub fn plant(self, bug: &'static Bug) -> Self {
+        Self { planted: Some(bug), focus: bug.focus, ..self }
+    }
+}
+
+/// Everything drawn in advance for one namespace; what is of machines and network is the same for all
+/// of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) flavour: Flavour,
+    pub(crate) focus: Option<Focus>,
     pub(crate) txns: u32,
+    /// Machines that there may be, and how many there are at the beginning.
     pub(crate) slots: usize,
+    pub(crate) members: usize,
     pub(crate) shards: u16,
     pub(crate) clients: usize,
     pub(crate) partitions: u64,
@@ -102,13 +68,15 @@ pub(crate) struct Plan {
     pub(crate) depth: u64,
     pub(crate) owned: [bool; 2],
     pub(crate) limits: ShardLimits,
-    pub(crate) leadership: Leadership,
-    pub(crate) drift_ppm: i64,
+    lease_us: u64,
+    drift_ppm: u64,
     pub(crate) max_in_flight: usize,
     pub(crate) take_delay_us: u64,
     pub(crate) append_timeout_us: u64,
     pub(crate) network_us: u64,
     pub(crate) store_us: u64,
+    /// How long a slow read of the tables may be on its way.
+    pub(crate) slow_read_us: u64,
     pub(crate) log_us: u64,
     pub(crate) silence_us: u64,
     pub(crate) chaos_us: u64,
@@ -124,58 +92,123 @@ pub(crate) struct Plan {
     /// Tries of a read before it holds.
     pub(crate) free_read_tries: u32,
     pub(crate) faults: Faults,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) planted: Option<&'static Bug>,
 }
 
 impl Plan {
-    pub(crate) fn draw(rng: &mut Rng, options: &Options) -> Self {
-        let flavour = if rng.chance(300_000) { Flavour::Embedded } else { Flavour::Cluster };
-        let mut faults = Faults::draw(rng);
-        for fault in &options.without {
-            faults.remove(*fault);
+    /// Draws a world's namespaces.
+    pub(crate) fn draw(rng: &mut Rng, options: &Options) -> Vec<Self> {
+        let mut first = Self::draw_one(rng, options);
+        let drawn = rng.coin().then(|| *rng.pick(&Focus::ALL));
+        first.focus =
+            if options.planted.is_some() { options.focus } else { options.focus.or(drawn) };
+        if let Some(focus) = first.focus {
+            focus.shape(&mut first, rng);
         }
+        for fault in &options.without {
+            first.faults.remove(*fault);
+        }
+        if let Some(until_us) = options.faults_until_us {
+            first.chaos_us = first.chaos_us.min(until_us);
+        }
+        let namespaces = *rng.pick(&[1, 1, 1, 2, 2, 3]);
+        let namespaces = namespaces.min(options.max_namespaces.unwrap_or(u16::MAX)).max(1);
+        first.txns = options.txns.div_ceil(u32::from(namespaces));
+        let others = (1..namespaces).map(|_| first.vary(rng)).collect::<Vec<_>>();
+        std::iter::once(first).chain(others).collect()
+    }
+
+    fn draw_one(rng: &mut Rng, options: &Options) -> Self {
+        let flavour = if rng.chance(300_000) { Flavour::Embedded } else { Flavour::Cluster };
+        let faults = Faults::draw(rng);
         let slots = match flavour {
             Flavour::Embedded => 1,
-            Flavour::Cluster => rng.range(2..5) as usize,
+            Flavour::Cluster => rng.range(2..6) as usize,
         };
+        // Some machines may only join later.
+        let members = if rng.coin() { slots } else { slots.min(2) };
         let lease_us = rng.scale(50_000, 2_000_000);
-        let drift_ppm = rng.range(0..2_000);
-        let leadership = match flavour {
-            Flavour::Embedded => Leadership::Exclusive,
-            Flavour::Cluster => Leadership::Lease { lease_us, drift_ppm },
-        };
         Self {
             flavour,
+            focus: None,
             txns: options.txns,
             slots,
+            members,
             shards: rng.range(1..7) as u16,
             clients: rng.range(2..13) as usize,
             partitions: rng.scale(2, 17),
             depth: rng.range(1..4),
             owned: [rng.chance(800_000), rng.chance(700_000)],
             limits: limits(rng, flavour),
-            leadership,
-            drift_ppm: drift_ppm as i64,
+            lease_us,
+            drift_ppm: rng.range(0..2_000),
             max_in_flight: rng.range(1..6) as usize,
             take_delay_us: rng.scale(50, 3_000),
             append_timeout_us: rng.range(200_000..1_500_000),
             network_us: rng.scale(100, 5_000),
             store_us: rng.scale(100, 8_000),
+            slow_read_us: 400_000,
             log_us: rng.scale(100, 8_000),
             // A successor that waits out a lease says nothing yet: who has no patience for it deposes it.
-            silence_us: lease_us + lease_us / 4 + rng.range(200_000..1_200_000),
+            silence_us: lease_us / 4 + rng.range(200_000..1_200_000),
             chaos_us: rng.scale(500_000, 8_000_000),
             think_us: rng.scale(500, 60_000),
             patience_us: rng.scale(50_000, 2_500_000),
             weights: std::array::from_fn(|_| *rng.pick(&[0, 1, 2, 5])),
             resend_after_us: rng.scale(30_000, 500_000),
             max_calls: *rng.pick(&[4, 1_000, 1_000, 1_000]),
-            reader_slot: rng.coin().then(|| rng.index(slots)),
+            reader_slot: rng.coin().then(|| rng.index(members)),
             read_ppm: *rng.pick(&[100_000, 250_000, 600_000]),
             free_read_tries: *rng.pick(&[0, 0, 1, 3]),
             faults,
             planted: options.planted,
         }
+    }
+
+    /// Another namespace on the same machines.
+    fn vary(&self, rng: &mut Rng) -> Self {
+        let mut other = Self {
+            shards: rng.range(1..7) as u16,
+            clients: rng.range(1..5) as usize,
+            partitions: rng.scale(2, 17),
+            depth: rng.range(1..4),
+            limits: limits(rng, self.flavour),
+            weights: std::array::from_fn(|_| *rng.pick(&[0, 1, 2, 5])),
+            ..self.clone()
+        };
+        if let Some(focus) = self.focus {
+            focus.shape(&mut other, rng);
+            // Machines and network are the same for all.
+            other.slots = self.slots;
+            other.members = self.members;
+            other.lease_us = self.lease_us;
+            other.faults = self.faults.clone();
+        }
+        other
+    }
+
+    /// Sets how long a lease runs.
+    pub(crate) fn lease(&mut self, lease_us: u64) {
+        self.lease_us = lease_us;
+    }
+
+    pub(crate) fn leadership(&self) -> Leadership {
+        match self.flavour {
+            Flavour::Embedded => Leadership::Exclusive,
+            Flavour::Cluster => {
+                Leadership::Lease { lease_us: self.lease_us, drift_ppm: self.drift_ppm }
+            }
+        }
+    }
+
+    /// How much two clocks' rates may differ, parts per million.
+    pub(crate) const fn drift_ppm(&self) -> i64 {
+        self.drift_ppm as i64
+    }
+
+    /// How long a shard's leader may be silent before the next in order stands.
+    pub(crate) const fn silence_us(&self) -> u64 {
+        self.lease_us + self.silence_us
     }
 
     /// The configuration of a process' commit engine.
@@ -190,7 +223,15 @@ impl Plan {
     }
 
     pub(crate) fn has_bug(&self, bug: AdapterBug) -> bool {
-        self.planted == Some(Planted::Adapter(bug))
+        self.planted.is_some_and(|planted| planted.place == Place::Adapter(bug))
+    }
+
+    /// The rule that the engines do not keep.
+    pub(crate) fn rule(&self) -> Option<Rule> {
+        match self.planted?.place {
+            Place::Engine(rule) => Some(rule),
+            Place::Adapter(_) => None,
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use participant::message::Origin;
 use wal_core::log::ShardBatch;
-use wal_core::{Epoch, ShardId};
+use wal_core::{Epoch, ShardId, TxnId};
 
 use crate::clock::NodeClock;
 use crate::engines::{Commit, Shard};
@@ -12,9 +13,18 @@ use crate::message::SeatId;
 use crate::producer::Producer;
 
 /// A machine. It survives its processes.
-pub(crate) struct Node {
+pub(crate) struct Machine {
     pub(crate) clock: NodeClock,
     pub(crate) paused_until: u64,
+    /// Whether it belongs to the deployment; else nothing starts on it.
+    pub(crate) member: bool,
+    /// After so many more commands its process ends.
+    pub(crate) crash_in: Option<u64>,
+}
+
+/// What of a machine serves one namespace.
+#[derive(Default)]
+pub(crate) struct Node {
     pub(crate) process: Option<Process>,
     /// What a dead process had given to the embedded log and not synced.
     pub(crate) unsynced: Vec<Pending>,
@@ -40,6 +50,8 @@ pub(crate) struct Seat {
     pub(crate) producer: Producer,
     pub(crate) take_scheduled: bool,
     pub(crate) draining_since: Option<u64>,
+    /// Who waits for a transaction of this shard alone (kept for one planted bug only).
+    pub(crate) singles: Vec<(Origin, TxnId)>,
 }
 
 /// A batch that the embedded log has taken and not yet synced.
@@ -49,7 +61,7 @@ pub(crate) struct Pending {
     pub(crate) batch: Arc<ShardBatch>,
 }
 
-/// Everything that a crash takes away.
+/// Everything of a namespace that a crash takes away.
 pub(crate) struct Process {
     pub(crate) number: u64,
     pub(crate) commit: Commit,
@@ -64,8 +76,6 @@ pub(crate) struct Process {
     pub(crate) disk: VecDeque<Pending>,
     pub(crate) disk_syncing: bool,
     pub(crate) disk_dead: bool,
-    /// After so many more commands the process ends.
-    pub(crate) crash_in: Option<u64>,
 }
 
 impl Process {

@@ -5,6 +5,7 @@
 //! not, the log is read back by the rules of [`Acceptor`] before anything is said.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use wal_core::log::ShardBatch;
 use wal_core::record::{Acceptor, Verdict, decode};
@@ -31,6 +32,8 @@ pub(crate) struct Outstanding {
     pub(crate) first: Sequence,
     pub(crate) last: Sequence,
     pub(crate) fate: Option<Fate>,
+    batch: Arc<ShardBatch>,
+    sent_again: bool,
 }
 
 /// The producer of one leader in one epoch.
@@ -57,18 +60,31 @@ pub(crate) enum Acknowledged {
 
 impl Producer {
     /// Takes a batch into the queue of those that wait for an answer.
-    pub(crate) fn submit(&mut self, append: u64, batch: &ShardBatch) {
+    pub(crate) fn submit(&mut self, append: u64, batch: &Arc<ShardBatch>) {
         self.outstanding.push_back(Outstanding {
             append,
             epoch: batch.epoch,
             first: batch.first,
             last: Sequence(batch.first.0 + batch.ends.len() as u64 - 1),
             fate: self.dead.then_some(Fate::Rejected),
+            batch: Arc::clone(batch),
+            sent_again: false,
         });
     }
 
     fn find(&mut self, append: u64) -> Option<&mut Outstanding> {
         self.outstanding.iter_mut().find(|batch| batch.append == append && batch.fate.is_none())
+    }
+
+    /// Planted: gives a batch that is not answered for, to be sent once more.
+    pub(crate) fn send_again(&mut self, append: u64) -> Option<Arc<ShardBatch>> {
+        let batch = self.find(append)?;
+        batch.sent_again = true;
+        Some(Arc::clone(&batch.batch))
+    }
+
+    pub(crate) fn was_sent_again(&mut self, append: u64) -> bool {
+        self.find(append).is_some_and(|batch| batch.sent_again)
     }
 
     /// A definite answer, or the end of patience.

@@ -13,14 +13,14 @@ impl World {
         if self.now_us > since + REST_WITHIN_US {
             return Err(Failure::new(Check::Stuck, self.what_is_stuck()));
         }
-        if self.probing == Probe::NotYet {
-            let done = self.clients.iter().all(|client| client.doing == Doing::Finished);
+        if self.space.probing == Probe::NotYet {
+            let done = self.space.clients.iter().all(|client| client.doing == Doing::Finished);
             if done {
                 self.begin_probe();
             }
         }
-        if self.probing == Probe::Resting && self.is_at_rest() {
-            self.probing = Probe::Rested;
+        if self.space.probing == Probe::Resting && self.is_at_rest() {
+            self.space.probing = Probe::Rested;
             return Ok(());
         }
         self.schedule(20_000, Event::Watch);
@@ -28,26 +28,26 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.truth.prepared().next().is_none()
+        self.space.truth.prepared().next().is_none()
             && self.undecided().next().is_none()
-            && *self.store.rows() == expected_tables(self)
+            && *self.space.store.rows() == expected_tables(&self.space)
     }
 
     /// Transactions that somebody was promised would be decided, and are not.
     fn undecided(&self) -> impl Iterator<Item = usize> + '_ {
         let open = |index: &usize| {
-            let txn = &self.history.txns[*index];
-            let truth = self.truth.txn(txn.txn.id);
+            let txn = &self.space.history.txns[*index];
+            let truth = self.space.truth.txn(txn.txn.id);
             txn.logged
                 && truth.is_none_or(|truth| truth.committed.is_none() && truth.closed.is_empty())
         };
-        (0..self.history.txns.len()).filter(open)
+        (0..self.space.history.txns.len()).filter(open)
     }
 
     fn what_is_stuck(&self) -> String {
         let mut story =
             format!("not at rest {} s after everything healed; ", REST_WITHIN_US / 1_000_000);
-        for (index, client) in self.clients.iter().enumerate() {
+        for (index, client) in self.space.clients.iter().enumerate() {
             if client.doing == Doing::Finished {
                 continue;
             }
@@ -55,26 +55,27 @@ impl World {
                 .unresolved
                 .iter()
                 .filter(|txn| !self.is_resolved(**txn))
-                .map(|txn| self.history.txns[*txn].txn.id.to_string())
+                .map(|txn| self.space.history.txns[*txn].txn.id.to_string())
                 .collect();
             story += &format!("client {index} is {:?}, unresolved {ids:?}; ", client.doing);
         }
-        for (shard, id) in self.truth.prepared() {
+        for (shard, id) in self.space.truth.prepared() {
             story += &format!("shard {shard} holds locks of {id}; ");
         }
         for txn in self.undecided() {
-            story += &format!("{} was logged and is not decided; ", self.history.txns[txn].txn.id);
+            story +=
+                &format!("{} was logged and is not decided; ", self.space.history.txns[txn].txn.id);
         }
-        if self.probing == Probe::Resting {
-            let expected = expected_tables(self);
+        if self.space.probing == Probe::Resting {
+            let expected = expected_tables(&self.space);
             for (key, row) in &expected {
-                let stored = self.store.row(key);
+                let stored = self.space.store.row(key);
                 if stored != *row {
                     story += &format!("{key:?} holds {stored:?}, committed is {row:?}; ");
                 }
             }
         }
-        for (slot, node) in self.nodes.iter().enumerate() {
+        for (slot, node) in self.space.nodes.iter().enumerate() {
             for seat in node.process.iter().flat_map(|process| process.seats.iter().flatten()) {
                 let status = seat.engine.status();
                 story += &format!("\n  n{slot} {:?} {status:?}", seat.phase);

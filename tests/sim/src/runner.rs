@@ -7,7 +7,8 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::failure::{Check, Failure};
-use crate::fault::{Fault, FaultCounts};
+use crate::fault::FaultCounts;
+use crate::names;
 use crate::plan::Options;
 use crate::truth::RECORDS;
 use crate::world::World;
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub faults: FaultCounts,
     /// How often each thing happened in logs, engines and answers.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What happened, line by line, if that was asked for.
+    pub timeline: Vec<String>,
 }
 
 /// Many worlds together.
@@ -103,64 +106,12 @@ impl Summary {
     }
 }
 
-/// What must happen in some of many worlds: records, answers, decisions of the engines.
+/// What must happen in some of many worlds: everything that has a name, but for what cannot happen here.
 pub fn expected_events() -> impl Iterator<Item = &'static str> {
-    const OTHERS: [&str; 53] = [
-        "ignored: older epoch",
-        "ignored: lost election",
-        "ignored: behind a gap",
-        "ignored: repeated",
-        "read back",
-        "halted: deposed",
-        "halted: append in doubt",
-        "halted: resigned",
-        "command SyncStore",
-        "command Drive",
-        "command Recover",
-        "request Single",
-        "request Prepare",
-        "request Open",
-        "request Resolve",
-        "request Closed",
-        "request Acknowledge",
-        "request Fence",
-        "request AwaitApplied",
-        "request Confirm",
-        "vote yes",
-        "vote no: wrong epoch",
-        "vote no: busy",
-        "vote no: refused",
-        "vote no: overloaded",
-        "vote no: drift",
-        "vote decided",
-        "vote id reused",
-        "vote too old",
-        "vote from future",
-        "reply Opened",
-        "reply Applied",
-        "resolved prepared",
-        "resolved refused",
-        "resolved decided",
-        "known outcome",
-        "known open",
-        "known nothing",
-        "confirmed unchanged",
-        "confirmed changed",
-        "reply NotLeading",
-        "reply Overloaded",
-        "answer logged",
-        "answer committed",
-        "answer applied",
-        "answer too old",
-        "answer overloaded",
-        "aborted: condition failed",
-        "aborted: overflow",
-        "read rows",
-        "outcome committed",
-        "outcome aborted",
-        "outcome unknown",
-    ];
-    RECORDS.into_iter().chain(OTHERS)
+    RECORDS
+        .into_iter()
+        .chain(names::ALL.iter().copied())
+        .filter(|name| !names::NEVER.contains(name))
 }
 
 /// Runs one world. A panic of an engine is a failure of the seed.
@@ -191,6 +142,7 @@ pub fn run_seed(options: &Options) -> Outcome {
             reads: ended.reads,
             faults: ended.faults,
             counts: ended.counts,
+            timeline: ended.timeline,
         },
         Err(_) => {
             let what = PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default();
@@ -205,6 +157,7 @@ pub fn run_seed(options: &Options) -> Outcome {
                 reads: 0,
                 faults: FaultCounts::default(),
                 counts: BTreeMap::new(),
+                timeline: Vec::new(),
             }
         }
     }
@@ -241,29 +194,4 @@ pub fn run_seeds(
         }
         total
     })
-}
-
-/// Looks for a smaller world that fails in the same way: fewer transactions, fewer kinds of faults.
-pub fn shrink(options: &Options, check: Check) -> Options {
-    let fails =
-        |options: &Options| run_seed(options).failure.is_some_and(|failure| failure.check == check);
-    let mut best = Options { trace: false, ..options.clone() };
-    for fault in Fault::ALL {
-        let mut fewer = best.clone();
-        if !fewer.without.contains(fault) {
-            fewer.without.push(*fault);
-            if fails(&fewer) {
-                best = fewer;
-            }
-        }
-    }
-    let mut txns = best.txns;
-    for _ in 0..12 {
-        txns = txns * 2 / 3;
-        let fewer = Options { txns, ..best.clone() };
-        if txns > 0 && fails(&fewer) {
-            best = fewer;
-        }
-    }
-    best
 }

@@ -11,7 +11,7 @@ use crate::world::{World, trace};
 
 impl World {
     pub(crate) fn schedule_strike(&mut self, fault: Fault) {
-        let mean = u64::from(self.plan.faults.rate(fault)) * 1_000;
+        let mean = u64::from(self.space.plan.faults.rate(fault)) * 1_000;
         let delay = self.rng.waiting(mean);
         self.schedule(delay, Event::Strike { fault });
     }
@@ -21,8 +21,10 @@ impl World {
             return Ok(());
         }
         self.schedule_strike(fault);
-        let slot = self.rng.index(self.plan.slots);
-        let embedded = self.plan.flavour == Flavour::Embedded;
+        let ns = self.rng.below(u64::from(self.namespaces())) as u16;
+        self.enter(ns);
+        let slot = self.rng.index(self.space.plan.slots);
+        let embedded = self.space.plan.flavour == Flavour::Embedded;
         let struck = match fault {
             Fault::Crash => self.strike_crash(slot, false),
             Fault::PowerLoss => embedded && self.strike_crash(slot, true),
@@ -37,22 +39,25 @@ impl World {
             Fault::CutFromLog => !embedded && self.cut(Cut::Log { slot }),
             Fault::CutFromStore => self.cut(Cut::Store { slot }),
             Fault::LogUnavailable => !embedded && self.strike_log(),
+            Fault::LogLeaderChange => !embedded && self.strike_log_leader(),
+            Fault::NodeAdded => !embedded && self.strike_added(slot),
+            Fault::NodeRemoved => !embedded && self.strike_removed(slot),
             Fault::ClockSkew => {
                 let by = self.rng.below(800_000) as i64 - 400_000;
-                self.nodes[slot].clock.skew(self.now_us, by);
+                self.machines[slot].clock.skew(self.now_us, by);
                 true
             }
             Fault::ClockJump => {
                 let by = self.rng.below(4_000_000) as i64 - 2_000_000;
-                self.nodes[slot].clock.jump(self.now_us, by);
+                self.machines[slot].clock.jump(self.now_us, by);
                 true
             }
             Fault::ClockRate => {
                 // Two clocks may differ by the allowed drift: each by half of it from the truth.
-                let bound = self.plan.drift_ppm / 2;
+                let bound = self.space.plan.drift_ppm() / 2;
                 let mono = self.rng.below(2 * bound as u64 + 1) as i64 - bound;
                 let wall = self.rng.below(20_000) as i64 - 10_000;
-                self.nodes[slot].clock.rate(self.now_us, wall, mono);
+                self.machines[slot].clock.rate(self.now_us, wall, mono);
                 true
             }
             Fault::TornTail
@@ -74,6 +79,8 @@ impl World {
             | Fault::FlushHalfSeen
             | Fault::FlushSlow
             | Fault::HintLost
+            | Fault::HintLate
+            | Fault::ClientReturns
             | Fault::ClientRetries
             | Fault::ClientDoubles
             | Fault::ClientFences
@@ -87,26 +94,24 @@ impl World {
     }
 
     fn strike_crash(&mut self, slot: usize, power: bool) -> bool {
-        let runs = self.nodes[slot].process.is_some();
-        if runs {
-            self.crash(slot, power);
-        }
-        runs
+        let runs = self.space.nodes[slot].process.is_some();
+        runs && self.crash(slot, power).is_ok()
     }
 
     fn strike_mid_step(&mut self, slot: usize) -> bool {
         let commands = 1 + self.rng.below(30);
-        let Some(process) = &mut self.nodes[slot].process else { return false };
-        if process.crash_in.is_some() {
+        let runs = self.space.nodes[slot].process.is_some();
+        let machine = &mut self.machines[slot];
+        if !runs || machine.crash_in.is_some() {
             return false;
         }
-        process.crash_in = Some(commands);
+        machine.crash_in = Some(commands);
         true
     }
 
     fn strike_disk(&mut self, fault: Fault, slot: usize) -> Result<(), Failure> {
-        let Some(process) = &self.nodes[slot].process else { return Ok(()) };
-        if self.plan.flavour == Flavour::Cluster || process.disk_dead {
+        let Some(process) = &self.space.nodes[slot].process else { return Ok(()) };
+        if self.space.plan.flavour == Flavour::Cluster || process.disk_dead {
             return Ok(());
         }
         let number = process.number;
@@ -118,25 +123,83 @@ impl World {
     }
 
     fn strike_pause(&mut self, slot: usize, low: u64, high: u64) -> bool {
-        if self.nodes[slot].paused_until > self.now_us {
+        if self.machines[slot].paused_until > self.now_us {
             return false;
         }
-        self.nodes[slot].paused_until = self.now_us + self.rng.range(low..high);
+        self.machines[slot].paused_until = self.now_us + self.rng.range(low..high);
         true
     }
 
     fn strike_rebalance(&mut self, told: bool) -> bool {
-        let shard = ShardId(self.rng.below(u64::from(self.plan.shards)) as u16);
-        let leader = self.rng.index(self.plan.slots);
-        let before = std::mem::replace(&mut self.placed[shard.0 as usize], leader);
+        let shard = ShardId(self.rng.below(u64::from(self.space.plan.shards)) as u16);
+        let rank = self.rng.index(self.space.plan.slots);
+        let leader = self.member(rank);
+        let before = std::mem::replace(&mut self.space.placed[shard.0 as usize], leader);
         if before == leader {
             return false;
         }
-        for slot in (0..self.plan.slots).filter(|slot| told || *slot != before) {
+        for slot in (0..self.space.plan.slots).filter(|slot| told || *slot != before) {
             let delay = self.rng.scale(100, 500_000);
             self.schedule(delay, Event::Placed { slot, shard, leader });
         }
         true
+    }
+
+    /// What landed and is not stable yet is gone with the log's old leader.
+    fn strike_log_leader(&mut self) -> bool {
+        let shard = ShardId(self.rng.below(u64::from(self.space.plan.shards)) as u16);
+        let log = self.space.broker.shard(shard);
+        let lost = std::mem::take(&mut log.unstable);
+        for landed in &lost {
+            trace!(self, "log s{shard}: #{} was not stable, and is gone", landed.append);
+        }
+        !lost.is_empty()
+    }
+
+    /// A machine joins, and a few shards are placed on it.
+    fn strike_added(&mut self, slot: usize) -> bool {
+        if std::mem::replace(&mut self.machines[slot].member, true) {
+            return false;
+        }
+        self.schedule(0, Event::Start { slot });
+        let placed = self.in_each(|world| {
+            let shards: Vec<ShardId> = world.shards().filter(|_| world.rng.coin()).collect();
+            shards.into_iter().for_each(|shard| world.place(shard, slot));
+            Ok(())
+        });
+        placed.is_ok()
+    }
+
+    /// A machine leaves: its shards are placed elsewhere, and a while later it is gone for good.
+    fn strike_removed(&mut self, slot: usize) -> bool {
+        let members = self.machines.iter().filter(|machine| machine.member).count();
+        if members < 2 || !std::mem::replace(&mut self.machines[slot].member, false) {
+            return false;
+        }
+        if let Some(process) = &self.space.nodes[slot].process {
+            let number = process.number;
+            let delay = self.rng.scale(10_000, 3_000_000);
+            self.schedule(delay, Event::End { slot, process: number });
+        }
+        let placed = self.in_each(|world| {
+            let placed = world.space.placed.clone();
+            for shard in world.shards().filter(|shard| placed[shard.0 as usize] == slot) {
+                let rank = world.rng.index(members);
+                let leader = world.member(rank);
+                world.place(shard, leader);
+            }
+            Ok(())
+        });
+        placed.is_ok()
+    }
+
+    /// Tells every node who should lead a shard.
+    fn place(&mut self, shard: ShardId, leader: usize) {
+        self.space.placed[shard.0 as usize] = leader;
+        for slot in 0..self.space.plan.slots {
+            let delay = self.rng.scale(100, 500_000);
+            self.schedule(delay, Event::Placed { slot, shard, leader });
+        }
     }
 
     fn strike_drain(&mut self, fault: Fault, slot: usize) -> Result<(), Failure> {
@@ -161,7 +224,7 @@ impl World {
     }
 
     fn strike_cut(&mut self, fault: Fault, from: usize) -> bool {
-        let to = (from + 1 + self.rng.index(self.plan.slots - 1)) % self.plan.slots;
+        let to = (from + 1 + self.rng.index(self.space.plan.slots - 1)) % self.space.plan.slots;
         let struck = self.cut(Cut::Nodes { from, to });
         if fault == Fault::CutBothWays {
             self.cut(Cut::Nodes { from: to, to: from });
@@ -181,9 +244,9 @@ impl World {
     }
 
     fn strike_log(&mut self) -> bool {
-        let shard = ShardId(self.rng.below(u64::from(self.plan.shards)) as u16);
+        let shard = ShardId(self.rng.below(u64::from(self.space.plan.shards)) as u16);
         let until = self.now_us + self.rng.scale(20_000, 2_000_000);
-        self.broker.shard(shard).unavailable_until = until;
+        self.space.broker.shard(shard).unavailable_until = until;
         true
     }
 
@@ -192,26 +255,33 @@ impl World {
         trace!(self, "HEAL");
         self.healed_at = Some(self.now_us);
         self.cuts.clear();
-        self.store.repair();
-        for slot in 0..self.plan.slots {
+        for slot in 0..self.space.plan.slots {
             let skew = self.rng.below(20_000) as i64 - 10_000;
-            let node = &mut self.nodes[slot];
-            node.clock.skew(self.now_us, skew);
-            node.clock.rate(self.now_us, 0, 0);
-            if let Some(process) = &mut node.process {
-                process.crash_in = None;
-            }
+            let machine = &mut self.machines[slot];
+            machine.clock.skew(self.now_us, skew);
+            machine.clock.rate(self.now_us, 0, 0);
+            machine.crash_in = None;
         }
-        for shard in self.shards() {
-            self.broker.shard(shard).unavailable_until = 0;
-            let leader = shard.0 as usize % self.plan.slots;
-            self.placed[shard.0 as usize] = leader;
-            for slot in 0..self.plan.slots {
-                let delay = self.rng.below(100_000);
-                self.schedule(delay, Event::Placed { slot, shard, leader });
+        self.in_each(|world| {
+            world.space.store.repair();
+            for shard in world.shards() {
+                world.space.broker.shard(shard).unavailable_until = 0;
+                let leader = world.member(shard.0 as usize);
+                world.space.placed[shard.0 as usize] = leader;
+                for slot in 0..world.space.plan.slots {
+                    let delay = world.rng.below(100_000);
+                    world.schedule(delay, Event::Placed { slot, shard, leader });
+                }
             }
-        }
-        self.schedule(50_000, Event::Watch);
-        Ok(())
+            world.schedule(50_000, Event::Watch);
+            Ok(())
+        })
+    }
+
+    /// The member of this rank, counted round and round.
+    pub(crate) fn member(&self, rank: usize) -> usize {
+        let members: Vec<usize> =
+            (0..self.machines.len()).filter(|slot| self.machines[*slot].member).collect();
+        members[rank % members.len()]
     }
 }

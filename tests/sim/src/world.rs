@@ -2,32 +2,29 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
 
 use coordinator::interface::{CommitCommand, CommitEvent};
-use participant::engine::{EngineSchema, ShardCommand, ShardEvent};
-use rustc_hash::FxHashMap;
+use participant::engine::{ShardCommand, ShardEvent};
 use wal_core::{Nonce, Now, ShardId};
 
-use crate::client::{Client, Pending as PendingCall};
+use crate::bug::AdapterBug;
 use crate::clock::{EPOCH_US, NodeClock};
 use crate::failure::{Check, Failure};
 use crate::fault::{Fault, FaultCounts};
-use crate::history::History;
-use crate::log::Broker;
 use crate::message::{Cut, Event};
 use crate::plan::{Options, Plan};
-use crate::process::Node;
+use crate::process::Machine;
 use crate::rng::Rng;
-use crate::store::Store;
-use crate::truth::Truth;
-use crate::workload::{Workload, schema};
+pub(crate) use crate::space::Probe;
+use crate::space::Space;
+use crate::timeline::Timeline;
 
-/// Prints a line of the timeline, if anybody wants it.
+/// Adds a line to the timeline, if anybody wants it.
 macro_rules! trace {
     ($world:expr, $($line:tt)*) => {
-        if $world.tracing {
-            println!("{:>12.6} {}", $world.now_us as f64 / 1e6, format_args!($($line)*));
+        if $world.timeline.is_kept() {
+            let line = format!($($line)*);
+            $world.timeline.add($world.now_us, $world.ns, line);
         }
     };
 }
@@ -47,6 +44,7 @@ pub(crate) struct Ended {
     pub(crate) reads: u64,
     pub(crate) faults: FaultCounts,
     pub(crate) counts: Counts,
+    pub(crate) timeline: Vec<String>,
 }
 
 /// After everything healed, all must be at rest within this time.
@@ -55,74 +53,48 @@ pub(crate) const REST_WITHIN_US: u64 = 90_000_000;
 const MAX_EVENTS: u64 = 20_000_000;
 
 pub(crate) struct World {
-    pub(crate) plan: Plan,
+    /// The namespace in which something happens now.
+    pub(crate) space: Box<Space>,
+    /// Its number.
+    pub(crate) ns: u16,
+    /// The others, each in its place.
+    others: Vec<Option<Box<Space>>>,
+    pub(crate) machines: Vec<Machine>,
     pub(crate) rng: Rng,
     pub(crate) now_us: u64,
     order: u64,
     queue: BinaryHeap<Reverse<(u64, u64, u32)>>,
-    slab: Vec<Option<Event>>,
+    slab: Vec<Option<(u16, Event)>>,
     free: Vec<u32>,
-    pub(crate) nodes: Vec<Node>,
     pub(crate) cuts: Vec<Cut>,
-    pub(crate) broker: Broker,
-    pub(crate) store: Store,
-    pub(crate) truth: Truth,
-    pub(crate) history: History,
-    pub(crate) workload: Workload,
-    pub(crate) schema: Arc<EngineSchema>,
-    pub(crate) log_identity: Nonce,
-    pub(crate) clients: Vec<Client>,
-    pub(crate) calls: FxHashMap<u64, PendingCall>,
-    /// Who should lead each shard.
-    pub(crate) placed: Vec<usize>,
     pub(crate) faults: FaultCounts,
     pub(crate) counts: Counts,
     pub(crate) healed_at: Option<u64>,
-    pub(crate) submitted: u32,
-    pub(crate) probing: Probe,
     next_number: u64,
     trace_hash: u64,
-    pub(crate) tracing: bool,
+    pub(crate) timeline: Timeline,
     pub(crate) shard_commands: Vec<ShardCommand>,
     pub(crate) commit_commands: Vec<CommitCommand>,
-}
-
-/// How far the end of a world is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
-    /// Clients still work.
-    NotYet,
-    /// Every row is written once more and read.
-    Running,
-    /// Everything must come to rest.
-    Resting,
-    /// All is at rest.
-    Rested,
 }
 
 impl World {
     pub(crate) fn new(options: &Options) -> Self {
         let mut rng = Rng::new(options.seed);
-        let plan = Plan::draw(&mut rng, options);
-        let workload = Workload::new(&plan, &mut rng);
-        let nodes = (0..plan.slots)
-            .map(|_| Node {
-                clock: NodeClock::new(0, rng.range(1_000..1 << 40)),
-                paused_until: 0,
-                process: None,
-                unsynced: Vec::new(),
-            })
-            .collect();
+        let plans = Plan::draw(&mut rng, options);
+        let machine = |slot| Machine {
+            clock: NodeClock::new(0, rng.range(1_000..1 << 40)),
+            paused_until: 0,
+            member: slot < plans[0].members,
+            crash_in: None,
+        };
+        let machines = (0..plans[0].slots).map(machine).collect();
+        let spaces = plans.into_iter().map(|plan| Some(Box::new(Space::new(plan, &mut rng))));
+        let mut others: Vec<_> = spaces.collect();
         let mut world = Self {
-            log_identity: Nonce(rng.next_u128()),
-            schema: schema(&plan),
-            broker: Broker::new(plan.shards),
-            truth: Truth::new(plan.shards),
-            placed: (0..plan.shards as usize).map(|shard| shard % plan.slots).collect(),
-            clients: (0..plan.clients).map(|_| Client::default()).collect(),
-            nodes,
-            workload,
-            plan,
+            space: others[0].take().expect("a world has a namespace"),
+            ns: 0,
+            others,
+            machines,
             rng,
             now_us: 0,
             order: 0,
@@ -130,63 +102,92 @@ impl World {
             slab: Vec::new(),
             free: Vec::new(),
             cuts: Vec::new(),
-            store: Store::default(),
-            history: History::default(),
-            calls: FxHashMap::default(),
             faults: FaultCounts::default(),
             counts: Counts::new(),
             healed_at: None,
-            submitted: 0,
-            probing: Probe::NotYet,
             next_number: 0,
             trace_hash: options.seed,
-            tracing: options.trace,
+            timeline: Timeline::new(options.trace),
             shard_commands: Vec::new(),
             commit_commands: Vec::new(),
         };
-        trace!(world, "seed {}: {:?}", options.seed, world.plan);
         world.begin();
         world
     }
 
+    /// How many namespaces there are.
+    pub(crate) fn namespaces(&self) -> u16 {
+        self.others.len() as u16
+    }
+
+    /// From here on, things happen in this namespace.
+    pub(crate) fn enter(&mut self, ns: u16) {
+        if ns != self.ns {
+            let next = self.others[ns as usize].take().expect("only one namespace is out");
+            let last = std::mem::replace(&mut self.space, next);
+            self.others[self.ns as usize] = Some(last);
+            self.ns = ns;
+        }
+    }
+
+    /// Does something in every namespace, and comes back.
+    pub(crate) fn in_each(
+        &mut self,
+        mut what: impl FnMut(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let back = self.ns;
+        for ns in 0..self.namespaces() {
+            self.enter(ns);
+            what(self)?;
+        }
+        self.enter(back);
+        Ok(())
+    }
+
     fn begin(&mut self) {
-        for slot in 0..self.plan.slots {
+        for slot in 0..self.space.plan.members {
             let delay = self.rng.below(20_000);
             self.schedule(delay, Event::Start { slot });
         }
-        for client in 0..self.plan.clients {
-            let delay = self.rng.below(100_000);
-            self.schedule(delay, Event::Client { client, turn: 0 });
+        for ns in 0..self.namespaces() {
+            self.enter(ns);
+            trace!(self, "namespace {ns}: {:?}", self.space.plan);
+            for client in 0..self.space.plan.clients {
+                let delay = self.rng.below(100_000);
+                self.schedule(delay, Event::Client { client, turn: 0 });
+            }
         }
-        let on: Vec<Fault> = self.plan.faults.iter().filter(|fault| fault.is_timed()).collect();
-        for fault in on {
+        self.enter(0);
+        let on = self.space.plan.faults.iter().filter(|fault| fault.is_timed());
+        for fault in on.collect::<Vec<Fault>>() {
             self.schedule_strike(fault);
         }
-        self.schedule(self.plan.chaos_us, Event::Heal);
+        self.schedule(self.space.plan.chaos_us, Event::Heal);
     }
 
     /// Runs the world to its end.
     pub(crate) fn run(mut self) -> Ended {
         let mut events = 0;
         let mut failure = None;
-        while self.probing != Probe::Rested {
+        while !self.is_over() {
             let Some(Reverse((at, order, index))) = self.queue.pop() else {
                 failure = Some(Failure::new(Check::Simulator, "nothing is left to happen"));
                 break;
             };
-            let event =
+            let (ns, event) =
                 self.slab[index as usize].take().expect("every queued index holds an event");
             self.free.push(index);
             self.now_us = at;
             if let Some(slot) = event.node() {
-                let until = self.nodes[slot].paused_until;
+                let until = self.machines[slot].paused_until;
                 if until > at {
-                    self.enqueue(until, order, event);
+                    self.enqueue(until, order, ns, event);
                     continue;
                 }
             }
             events += 1;
-            self.mix(at ^ event.kind() << 56);
+            self.enter(ns);
+            self.mix(at ^ event.kind() << 56 ^ u64::from(ns) << 50);
             let result = self.happen(event);
             if events == MAX_EVENTS {
                 failure = Some(Failure::new(Check::Stuck, "too many events"));
@@ -197,51 +198,62 @@ impl World {
             }
         }
         if failure.is_none() {
-            failure = crate::oracle::check(&self).err();
+            failure = self.in_each(|world| crate::oracle::check(&world.space)).err();
         }
         self.ended(events, failure)
     }
 
-    fn ended(self, events: u64, failure: Option<Failure>) -> Ended {
-        let mut counts = self.counts;
-        for (name, count) in &self.truth.counts {
-            *counts.entry(name).or_default() += count;
+    fn is_over(&self) -> bool {
+        let others = self.others.iter().flatten().all(|space| space.probing == Probe::Rested);
+        self.space.probing == Probe::Rested && others
+    }
+
+    fn ended(mut self, events: u64, failure: Option<Failure>) -> Ended {
+        let mut counts = std::mem::take(&mut self.counts);
+        let back = self.ns;
+        let (mut committed, mut aborted, mut reads) = (0, 0, 0);
+        for ns in 0..self.namespaces() {
+            self.enter(ns);
+            let space = &self.space;
+            for (name, count) in &space.truth.counts {
+                *counts.entry(name).or_default() += count;
+            }
+            for txn in &space.history.txns {
+                let Some(truth) = space.truth.txn(txn.txn.id) else { continue };
+                committed += u64::from(truth.committed.is_some());
+                aborted += u64::from(!truth.closed.is_empty());
+            }
+            reads += space.history.reads.len() as u64;
         }
-        let outcome = |wanted: bool| {
-            let known = |txn: &crate::history::TxnHistory| {
-                self.truth.txn(txn.txn.id).is_some_and(|truth| {
-                    if wanted { truth.committed.is_some() } else { !truth.closed.is_empty() }
-                })
-            };
-            self.history.txns.iter().filter(|txn| known(txn)).count() as u64
-        };
+        self.enter(back);
         Ended {
             failure,
             trace_hash: self.trace_hash,
             events,
             simulated_us: self.now_us,
-            committed: outcome(true),
-            aborted: outcome(false),
-            reads: self.history.reads.len() as u64,
+            committed,
+            aborted,
+            reads,
             faults: self.faults,
             counts,
+            timeline: self.timeline.into_lines(),
         }
     }
 
     /// Makes something happen so many microseconds from now.
     pub(crate) fn schedule(&mut self, delay_us: u64, event: Event) {
         self.order += 1;
-        self.enqueue(self.now_us + delay_us, self.order, event);
+        self.enqueue(self.now_us + delay_us, self.order, self.ns, event);
     }
 
-    fn enqueue(&mut self, at: u64, order: u64, event: Event) {
+    fn enqueue(&mut self, at: u64, order: u64, ns: u16, event: Event) {
         let index = match self.free.pop() {
             Some(index) => {
-                self.slab[index as usize] = Some(event);
+                self.slab[index as usize] = Some((ns, event));
                 index
             }
             None => {
-                self.slab.push(Some(event));
+                self.slab.push(Some((ns, event)));
                 (self.slab.len() - 1) as u32
             }
         };
@@ -262,8 +274,8 @@ impl World {
 
     /// Whether a fault strikes on this occasion.
     pub(crate) fn fires(&mut self, fault: Fault) -> bool {
-        let on = self.healed_at.is_none() && self.plan.faults.has(fault);
-        let fires = on && self.rng.chance(self.plan.faults.rate(fault));
+        let on = self.healed_at.is_none() && self.space.plan.faults.has(fault);
+        let fires = on && self.rng.chance(self.space.plan.faults.rate(fault));
         if fires {
             self.faults.count(fault);
         }
@@ -276,7 +288,7 @@ impl World {
 
     /// What a node's clocks show.
     pub(crate) fn clock(&self, slot: usize) -> Now {
-        self.nodes[slot].clock.now(self.now_us)
+        self.machines[slot].clock.now(self.now_us)
     }
 
     /// A nonce as a process makes it: its clock, then bits of its own.
@@ -291,7 +303,7 @@ impl World {
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
-        (0..self.plan.shards).map(ShardId)
+        self.space.shards()
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Failure> {
@@ -314,6 +326,15 @@ impl World {
             Event::Land { seat, append, batch, silent } => {
                 self.on_land(seat, append, &batch, silent)
             }
+            Event::Stable { shard } => self.on_stable(shard),
+            Event::Hint { shard, checkpoint } => {
+                self.on_late_hint(shard, checkpoint);
+                Ok(())
+            }
+            Event::Reroute { slot, message } => {
+                self.reroute(slot, *message);
+                Ok(())
+            }
             Event::Acknowledged { seat, append, offset } => {
                 self.on_acknowledged(seat, append, offset)
             }
@@ -324,6 +345,7 @@ impl World {
                 self.on_disk_synced(slot, process, covers)
             }
             Event::ReadRows { seat, io, keys } => self.on_read_rows(seat, io, &keys),
+            Event::RowsRead { .. } | Event::Flushed { .. } if self.is_cancelled() => Ok(()),
             Event::RowsRead { seat, io, rows } => {
                 let event = match rows {
                     Some(rows) => ShardEvent::RowsRead { io, rows },
@@ -341,7 +363,7 @@ impl World {
                 self.step_shard(seat, event)
             }
             Event::Synced { seat, io, mark } => {
-                self.store.sync(mark);
+                self.space.store.sync(mark);
                 self.step_shard(seat, ShardEvent::Synced { io })
             }
             Event::Placed { slot, shard, leader } => self.on_placed(slot, shard, leader),
@@ -349,9 +371,10 @@ impl World {
             Event::Start { slot } => self.on_start(slot),
             Event::End { slot, process } => {
                 if self.is_alive(slot, process) {
-                    self.crash(slot, false);
+                    self.crash(slot, false)
+                } else {
+                    Ok(())
                 }
-                Ok(())
             }
             Event::Mend { cut } => {
                 if let Some(index) = self.cuts.iter().position(|other| *other == cut) {
@@ -363,6 +386,13 @@ impl World {
             Event::Heal => self.on_heal(),
             Event::Watch => self.on_watch(),
         }
+    }
+
+    /// Planted: the task that would have told the engine what the table store said is gone.
+    fn is_cancelled(&mut self) -> bool {
+        self.space.plan.has_bug(AdapterBug::CancelledTask)
+            && self.healed_at.is_none()
+            && self.rng.chance(5_000)
     }
 
     fn on_tick(&mut self, slot: usize, process: u64) -> Result<(), Failure> {

@@ -2,12 +2,9 @@
 
 use std::process::Command;
 
-use handfast_sim::{Options, Planted, run_seed, run_seeds};
-use participant::engine::Rule;
-
-fn options() -> Options {
-    Options { seed: 0, txns: 100, trace: false, without: Vec::new(), planted: None }
-}
+use handfast_sim::{
+    BUGS, Focus, Options, all_bugs, command, plant_all, run_seed, run_seeds, table,
+};
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -15,7 +12,8 @@ fn threads() -> usize {
 
 #[test]
 fn a_thousand_worlds_hold_and_every_kind_of_fault_and_event_happens() {
-    let summary = run_seeds(&options(), 0..1_000, threads(), &|_| true);
+    let base = Options::new(0, 100);
+    let summary = run_seeds(&base, 0..1_000, threads(), &|_| true);
     for (fault, count) in summary.faults.iter() {
         println!("{:<20} {count:>9}", fault.name());
     }
@@ -23,9 +21,8 @@ fn a_thousand_worlds_hold_and_every_kind_of_fault_and_event_happens() {
         println!("{name:<28} {count:>9}");
     }
     for (seed, failure) in &summary.failures {
-        println!(
-            "seed {seed} FAILED {failure}\n  again: cargo run --release -p handfast-sim -- --seed {seed} --txns 100 --trace"
-        );
+        let again = command(&Options { seed: *seed, ..base.clone() });
+        println!("seed {seed} FAILED {failure}\n  again: {again}");
     }
     assert!(summary.failures.is_empty(), "{} worlds failed", summary.failures.len());
     assert!(summary.faults.never().is_empty(), "never struck: {:?}", summary.faults.never());
@@ -36,12 +33,12 @@ fn a_thousand_worlds_hold_and_every_kind_of_fault_and_event_happens() {
 #[test]
 fn the_same_seed_is_the_same_world_here_and_in_another_process() {
     for seed in 0..10 {
-        let options = Options { seed, ..options() };
+        let options = Options::new(seed, 100);
         let first = run_seed(&options);
         let second = run_seed(&options);
         assert_eq!(first.trace_hash, second.trace_hash, "seed {seed} differs within a process");
         let output = Command::new(env!("CARGO_BIN_EXE_handfast-sim"))
-            .args(["--seed", &seed.to_string(), "--txns", "100", "--json"])
+            .args(["run", "--seed", &seed.to_string(), "--txns", "100", "--json"])
             .output()
             .expect("the simulator starts");
         let json: serde_json::Value =
@@ -51,37 +48,36 @@ fn the_same_seed_is_the_same_world_here_and_in_another_process() {
     }
 }
 
-/// Rules that no engine asks about yet, or whose absence few worlds show: not demanded here. Those that
-/// an engine asks about are missed by a story when they are taken out (participant/tests/stories.rs).
-const NOT_DEMANDED: [Rule; 7] = [
-    Rule::PrepareBoundToEpoch,
-    Rule::FloorIsDurable,
-    Rule::EpochIsReadBack,
-    Rule::LeadershipIsProved,
-    Rule::SuccessorWaitsForLease,
-    Rule::LeaseTestedAfterRead,
-    Rule::CommitBeforeLockReuse,
-];
+#[test]
+fn worlds_of_every_focus_hold() {
+    for focus in Focus::ALL {
+        let base = Options { focus: Some(focus), ..Options::new(0, 100) };
+        let summary = run_seeds(&base, 0..100, threads(), &|_| true);
+        for (seed, failure) in &summary.failures {
+            println!("seed {seed} FAILED {failure}\n  again: {}", command(&base));
+        }
+        assert!(summary.failures.is_empty(), "{focus:?}: {} worlds failed", summary.failures.len());
+    }
+}
 
 #[test]
-fn every_planted_bug_is_caught() {
-    const WITHIN_SEEDS: u64 = 3_000;
-    let demanded =
-        |planted: &Planted| !NOT_DEMANDED.iter().any(|rule| *planted == Planted::Rule(*rule));
-    let mut escaped = Vec::new();
-    for planted in Planted::all().filter(demanded) {
-        let options = Options { planted: Some(planted), ..options() };
-        let summary =
-            run_seeds(&options, 0..WITHIN_SEEDS, threads(), &|outcome| outcome.failure.is_none());
-        match summary.failures.first() {
-            Some((seed, failure)) => println!(
-                "{:<30} after {:>5} seeds, by seed {seed}: {:?}",
-                planted.name(),
-                summary.seeds,
-                failure.check
-            ),
-            None => escaped.push(planted.name()),
-        }
+fn every_planted_bug_is_caught_within_a_thousand_seeds() {
+    let results = plant_all(&all_bugs(), 1_000, 100, threads());
+    println!("{}", table(&results, true));
+    let escaped: Vec<String> =
+        results.iter().filter(|c| c.check.is_none()).map(|c| c.bug.name()).collect();
+    assert!(escaped.is_empty(), "not caught within 1,000 seeds: {escaped:?}");
+    for caught in &results {
+        assert!(caught.unbroken.is_none(), "fails without a bug: {:?}", caught.unbroken);
     }
-    assert!(escaped.is_empty(), "not caught within {WITHIN_SEEDS} seeds: {escaped:?}");
+}
+
+#[test]
+fn all_thirty_seven_are_in_the_list_once() {
+    let numbers: Vec<u8> = BUGS.iter().filter_map(|bug| bug.number).collect();
+    assert_eq!(numbers, (1..=37).collect::<Vec<u8>>());
+    let mut names: Vec<String> = BUGS.iter().map(handfast_sim::Bug::name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), BUGS.len(), "two bugs are the same");
 }
