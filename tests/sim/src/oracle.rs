@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::graph::{Graph, Why};
 use crate::history::{ReadHistory, TxnHistory, Verdict};
 use crate::model;
+use crate::plan::Flavour;
 use crate::space::Space;
 use crate::truth::Committed;
 use crate::workload::{ACCOUNTS, BALANCE, OPENING, as_number};
@@ -274,37 +275,44 @@ impl Oracle<'_> {
                     let list = self.versions.get(&op.key).map_or(&[][..], Vec::as_slice);
                     let place = list.partition_point(|version| version.at < committed.timestamp);
                     let node = self.txn_nodes[&index];
-                    self.read_edges(node, &op.key, place);
+                    self.read_edges(node, &op.key, (place, place));
                 }
             }
         }
         for (index, read) in space.history.reads.iter().enumerate() {
             for (key, row) in read.keys.iter().zip(&read.rows) {
-                let place = self.place_of(index, read, key, row)?;
+                let places = self.places_of(index, read, key, row)?;
                 let node = self.read_nodes[index];
-                self.read_edges(node, key, place);
+                self.read_edges(node, key, places);
             }
         }
         self.graph.add_real_time();
         Ok(())
     }
 
-    /// Which version of a row was read: 0 for none, else one more than its index.
-    fn place_of(
+    /// Which version of a row was read, 0 for none, else one more than its index; the first and the last
+    /// that it can have been.
+    fn places_of(
         &self,
         index: usize,
         read: &ReadHistory,
         key: &RowKey,
         row: &Row,
-    ) -> Result<usize, Failure> {
+    ) -> Result<(usize, usize), Failure> {
         let list = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let absent = Row::default();
         let state = |place: usize| if place == 0 { &absent } else { &list[place - 1].row };
         let alike: Vec<usize> =
             (0..=list.len()).filter(|place| seen(state(*place)) == seen(row)).collect();
-        // Rows that look alike to a reader differ in their tombstones, which say when they were written.
+        // Rows that look alike to a reader differ in their tombstones, which say when they were written,
+        // where the store shows them. It shows none in a cluster, and any of those it may have been.
         let exact = alike.iter().copied().find(|place| state(*place).newest() == row.newest());
-        exact.or_else(|| alike.last().copied()).ok_or_else(|| {
+        let embedded = self.space.plan.flavour == Flavour::Embedded;
+        let exact =
+            exact.filter(|_| embedded).or_else(|| alike.last().copied().filter(|_| embedded));
+        let range = exact.map(|place| (place, place));
+        let range = range.or_else(|| Some((*alike.first()?, *alike.last()?)));
+        range.ok_or_else(|| {
             let states: Vec<&Row> = list.iter().map(|version| &version.row).collect();
             Failure::new(
                 Check::Read,
@@ -316,12 +324,12 @@ impl Oracle<'_> {
         })
     }
 
-    fn read_edges(&mut self, reader: usize, key: &RowKey, place: usize) {
+    fn read_edges(&mut self, reader: usize, key: &RowKey, (first, last): (usize, usize)) {
         let Some(list) = self.versions.get(key) else { return };
-        if place > 0 {
-            self.graph.edge(self.txn_nodes[&list[place - 1].txn], reader, Why::WriteRead);
+        if first > 0 {
+            self.graph.edge(self.txn_nodes[&list[first - 1].txn], reader, Why::WriteRead);
         }
-        if let Some(next) = list.get(place) {
+        if let Some(next) = list.get(last) {
             self.graph.edge(reader, self.txn_nodes[&next.txn], Why::ReadWrite);
         }
     }
@@ -339,6 +347,11 @@ impl Oracle<'_> {
             } else if let Some(index) = reads.get(node) {
                 let read = &self.space.history.reads[*index];
                 for (key, row) in read.keys.iter().zip(&read.rows) {
+                    // Of several places that look alike, this order has taken one.
+                    let (first, last) = self.places_of(*index, read, key, row)?;
+                    if first < last {
+                        continue;
+                    }
                     let right = rows.get(key).cloned().unwrap_or_default();
                     ensure!(
                         seen(&right) == seen(row),

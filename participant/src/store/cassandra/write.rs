@@ -251,13 +251,17 @@ enum Trouble {
     /// It may be taken later.
     Now(StoreError),
     /// The server finds something in it wrong.
-    Invalid(ExecutionError),
+    Invalid(Box<ExecutionError>),
     /// This mutation is wrong, as can be seen here.
     Refused(usize, String),
 }
 
 impl Trouble {
     fn of(error: ExecutionError) -> Self {
-        if is_invalid(&error) { Self::Invalid(error) } else { Self::Now(transient(ACTION, &error)) }
+        if is_invalid(&error) {
+            Self::Invalid(Box::new(error))
+        } else {
+            Self::Now(transient(ACTION, &error))
+        }
     }
 }

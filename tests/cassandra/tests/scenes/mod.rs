@@ -47,7 +47,7 @@ pub(crate) fn key(table: u32, id: &str) -> RowKey {
 }
 
 pub(crate) fn cell(column: u16, at: i64, value: Option<Value>) -> Cell {
-    let value = value.map(|value| value.encode().into());
+    let value = value.map(|value| value.encode());
     Cell { column: ColumnId(column), timestamp: Timestamp(at), value }
 }
 
