@@ -142,8 +142,9 @@ impl<R: Rules> ShardEngine<R> {
                 if attempt.number > 1 && prepare.whole.is_none() {
                     self.remember_no(id, attempt);
                     for origin in origins {
+                        // The home closes for good by this: a deposed leader's rows must not be its reason.
                         let vote = Vote::Condemned((*reason).clone());
-                        self.reply(*origin, ShardReply::Voted { id, attempt, vote });
+                        self.reply_proved(*origin, ShardReply::Voted { id, attempt, vote });
                     }
                     return;
                 }
