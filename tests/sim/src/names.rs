@@ -237,6 +237,8 @@ pub(crate) const ALL: &[&str] = &[
     "request AwaitApplied",
     "request Read",
     "request Confirm",
+    "request Hold",
+    "request Release",
     "vote yes",
     "vote no: wrong epoch",
     "vote no: busy",
@@ -259,6 +261,7 @@ pub(crate) const ALL: &[&str] = &[
     "known nothing",
     "known too old",
     "reply Rows",
+    "reply Held",
     "confirmed unchanged",
     "confirmed changed",
     "reply NotLeading",
@@ -287,6 +290,9 @@ pub(crate) const ALL: &[&str] = &[
     "outcome too old",
     "outcome unavailable",
 ];
+
+/// What a thousand worlds may not show: one world in a few hundred does, and then more than once.
+pub(crate) const RARE: [&str; 1] = ["aborted: timestamp in future"];
 
 #[cfg(test)]
 mod tests {
