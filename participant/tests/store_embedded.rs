@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use participant::store::embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 use participant::store::{StoreError, TableStore};
@@ -270,6 +271,19 @@ fn old_tombstones_are_dropped_when_their_row_is_written() {
     assert_eq!(row(&store, 1), put(1, 30).delta);
     assert_eq!(row(&store, 2), Row::default());
     assert_eq!(row(&store, 3), delete_row(3, 20).delta, "young enough to matter");
+}
+
+#[test]
+fn old_tombstones_go_by_themselves_when_asked_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let day = Some(Duration::from_micros(15));
+    let options = EmbeddedOptions { purge_after: day, ..EmbeddedOptions::default() };
+    let store = EmbeddedStore::open(folder.path(), options).expect("opens");
+    store.apply(&[delete_row(1, 10), delete_row(2, 20)]).expect("applies");
+    store.apply(&[put(3, 30)]).expect("applies");
+    store.apply(&[put(1, 31), put(2, 31)]).expect("applies");
+    assert_eq!(row(&store, 1), put(1, 31).delta, "a tombstone of 10 is older than 30 - 15");
+    assert_eq!(row(&store, 2).deleted_at, delete_row(2, 20).delta.deleted_at);
 }
 
 #[test]

@@ -187,6 +187,7 @@ pub(super) fn start(parts: Parts, cluster: Option<Cluster>) -> Result<Running, S
         Retention {
             bytes: parts.namespace.log().retain_bytes,
             time: Duration::from_millis(parts.namespace.log().retain_ms),
+            least: parts.keep_log_for,
         },
         input,
     )

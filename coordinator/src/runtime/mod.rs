@@ -28,6 +28,7 @@ mod seat;
 mod storage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use participant::engine::{EngineSchema, Leadership, ShardLimits, TableTypes};
 use participant::store::TableStore;
@@ -60,6 +61,9 @@ pub struct Parts {
     /// Threads that read the tables: 1 where a read waits for a disk of this machine, more where it waits
     /// for a network.
     pub readers: usize,
+    /// How long the log is kept at least behind a checkpoint: zero where the store's sync writes to the
+    /// disk, longer where servers of the tables may do so later.
+    pub keep_log_for: Duration,
 }
 
 /// Starts the runtime: replays the log, takes over every shard, then serves. Blocks until it serves.
@@ -106,6 +110,5 @@ fn shard_limits(namespace: &Namespace) -> ShardLimits {
         max_drift_us: wal_core::limits::MAX_CLOCK_DRIFT_US,
         max_flush_rows: count(limits.flush_rows),
         checkpoint_every_bytes: namespace.log().checkpoint_every_bytes,
-        trim_delay_us: 0,
     }
 }

@@ -1,24 +1,28 @@
 //! The threads that wait for the table store and for the log's folder, so that the core thread does not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use participant::engine::IoId;
-use participant::store::TableStore;
+use participant::store::{StoreError, TableStore};
 use wal_core::log::IntentLog;
 use wal_core::{Position, RowKey, RowMutation, ShardId};
 
 use super::handle::Input;
 use super::seat::SeatId;
 
-/// How much of the log is kept beyond what a restart needs: whichever is less.
+/// How much of the log is kept beyond what a restart needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
+    /// A log that is larger is trimmed.
     pub(super) bytes: u64,
+    /// What has been kept for so long is trimmed, however small the log.
     pub(super) time: Duration,
+    /// What has not been kept for so long is not trimmed, however large the log.
+    pub(super) least: Duration,
 }
 
 /// What the writing thread is asked.
@@ -61,8 +65,15 @@ impl Storage {
     ) -> io::Result<Self> {
         let (writes, to_write) = unbounded();
         let (reads, to_read) = unbounded();
-        let Retention { bytes: retain_bytes, time: retain } = retention;
-        let writer = Writer { store: store.clone(), log, retain_bytes, retain, core: core.clone() };
+        let writer = Writer {
+            store: store.clone(),
+            log,
+            retention,
+            covered: VecDeque::new(),
+            apply_failures: Failures::default(),
+            sync_failures: Failures::default(),
+            core: core.clone(),
+        };
         std::thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(&to_write))?;
@@ -95,6 +106,7 @@ impl Storage {
 }
 
 fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) {
+    let mut failures = Failures::default();
     while let Ok(first) = to_read.recv() {
         let mut keys = Vec::new();
         let mut asked = Vec::new();
@@ -106,9 +118,7 @@ fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) 
             }
         }
         let rows = store.read(&keys);
-        if let Err(error) = &rows {
-            tracing::warn!(%error, "reading rows failed; trying again");
-        }
+        failures.note(&rows, "reading rows failed; trying again");
         let mut rows = rows.ok().map(Vec::into_iter);
         for (seat, io, count) in asked {
             let rows = rows.as_mut().map(|rows| rows.take(count).collect());
@@ -119,20 +129,60 @@ fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) 
     }
 }
 
+/// Calls of one kind that failed since the last that did not. Everything that fails is tried again at
+/// once; so each failure takes a while longer to be told, and not every one is written to the log.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+}
+
+impl Failures {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// Sleeps after a failure.
+    fn note<T>(&mut self, result: &Result<T, StoreError>, what: &str) {
+        let Err(error) = result else {
+            if self.count > 0 {
+                tracing::info!(failures = self.count, "it works again, after: {what}");
+            }
+            self.count = 0;
+            return;
+        };
+        let pause = Self::FIRST * 2_u32.saturating_pow(self.count.min(16));
+        self.count += 1;
+        if self.count.is_power_of_two() {
+            tracing::warn!(%error, failures = self.count, "{what}");
+        }
+        std::thread::sleep(pause.min(Self::LONGEST));
+    }
+}
+
 struct Writer {
     store: Arc<dyn TableStore>,
     log: Arc<dyn IntentLog>,
-    retain_bytes: u64,
-    retain: Duration,
+    retention: Retention,
+    /// What checkpoints cover and is still in the log, and since when, oldest first.
+    covered: VecDeque<(Instant, ShardId, Position)>,
+    apply_failures: Failures,
+    sync_failures: Failures,
     core: Sender<Input>,
 }
 
+/// How often the log is looked at, whether some of it may go.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
 impl Writer {
-    fn run(&self, to_write: &Receiver<Write>) {
-        let mut trims = BTreeMap::new();
-        // When what could be trimmed: it may go once it is old, even from a small log.
-        let mut aging: VecDeque<(Instant, ShardId, Position)> = VecDeque::new();
-        while let Ok(first) = to_write.recv() {
+    fn run(mut self, to_write: &Receiver<Write>) {
+        loop {
+            let first = match to_write.recv_timeout(TRIM_EVERY) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.trim();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let mut flushes = Vec::new();
             let mut rows = 0;
             let mut syncs = Vec::new();
@@ -144,10 +194,7 @@ impl Writer {
                     }
                     Write::Sync { seat, io } => syncs.push((seat, io)),
                     Write::Checkpointed { shard, checkpoint, trim } => {
-                        trims.insert(shard, trim);
-                        aging.push_back((Instant::now(), shard, trim));
-                        self.checkpointed(shard, checkpoint, &trims);
-                        self.trim_old(&mut aging);
+                        self.checkpointed(shard, checkpoint, trim);
                     }
                 }
                 if rows >= ROWS_AT_ONCE {
@@ -164,19 +211,23 @@ impl Writer {
         }
     }
 
-    fn trim_old(&self, aging: &mut VecDeque<(Instant, ShardId, Position)>) {
-        while let Some((since, shard, trim)) = aging.front().copied() {
-            if since.elapsed() < self.retain {
+    /// Lets go what no restart needs and the settings do not keep.
+    fn trim(&mut self) {
+        while let Some((since, shard, before)) = self.covered.front().copied() {
+            let age = since.elapsed();
+            let Retention { bytes, time, least } = self.retention;
+            if age < least || (age < time && self.log.size_bytes() <= bytes) {
                 return;
             }
-            aging.pop_front();
-            if let Err(error) = self.log.trim(shard, trim) {
+            self.covered.pop_front();
+            if let Err(error) = self.log.trim(shard, before) {
+                // A log that is longer than it need be loses nothing.
                 tracing::warn!(%shard, %error, "trimming the log failed");
             }
         }
     }
 
-    fn flush(&self, mut flushes: Vec<Flush>) {
+    fn flush(&mut self, mut flushes: Vec<Flush>) {
         let result = match &flushes[..] {
             [only] => self.store.apply(&only.mutations),
             all => {
@@ -184,40 +235,29 @@ impl Writer {
                 self.store.apply(&rows)
             }
         };
-        if let Err(error) = &result {
-            tracing::warn!(%error, "applying rows failed; trying again");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.apply_failures.note(&result, "applying rows failed; trying again");
         for Flush { seat, io, .. } in flushes.drain(..) {
             let _ = self.core.send(Input::Flushed { seat, io, ok: result.is_ok() }); // it may be gone
         }
     }
 
-    fn sync(&self, syncs: Vec<(SeatId, IoId)>) {
+    fn sync(&mut self, syncs: Vec<(SeatId, IoId)>) {
         let result = self.store.sync();
-        if let Err(error) = &result {
-            tracing::warn!(%error, "syncing the table store failed; trying again");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        self.sync_failures.note(&result, "syncing the table store failed; trying again");
         for (seat, io) in syncs {
             let _ = self.core.send(Input::Synced { seat, io, ok: result.is_ok() }); // it may be gone
         }
     }
 
-    /// The hint first; then, if the log is larger than it should be, what no restart needs may go.
-    fn checkpointed(
-        &self,
-        shard: ShardId,
-        checkpoint: Position,
-        trims: &BTreeMap<ShardId, Position>,
-    ) {
-        let mut result = self.log.store_hint(shard, checkpoint);
-        if result.is_ok() && self.log.size_bytes() > self.retain_bytes {
-            result = trims.iter().try_for_each(|(shard, trim)| self.log.trim(*shard, *trim));
-        }
-        if let Err(error) = result {
-            // Neither a lost hint nor a log that is longer than it need be loses anything.
-            tracing::warn!(%shard, %error, "recording a checkpoint failed");
+    /// The hint first; then what it makes superfluous may go.
+    fn checkpointed(&mut self, shard: ShardId, checkpoint: Position, trim: Position) {
+        match self.log.store_hint(shard, checkpoint) {
+            Ok(()) => {
+                self.covered.push_back((Instant::now(), shard, trim));
+                self.trim();
+            }
+            // A lost hint costs a restart time, and loses nothing.
+            Err(error) => tracing::warn!(%shard, %error, "recording a checkpoint failed"),
         }
     }
 }

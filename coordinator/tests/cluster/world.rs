@@ -102,6 +102,7 @@ impl World {
             address: address.to_string(),
             seed: u64::from(address.port()) << 20 | index as u64,
             readers: 2,
+            keep_log_for: Duration::ZERO,
         };
         let placement = PlacementConfig::new(text, true, self.namespace.shards());
         let cluster = Cluster { transport: peers.transport("bank"), placement };

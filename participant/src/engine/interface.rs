@@ -48,8 +48,6 @@ pub struct ShardLimits {
     pub max_flush_rows: usize,
     /// Bytes of log after which a checkpoint is written.
     pub checkpoint_every_bytes: u64,
-    /// How long an applied record stays in the log at least, microseconds (0 for an embedded store).
-    pub trim_delay_us: u64,
 }
 
 /// Everything that is fixed while an engine lives.

@@ -407,7 +407,6 @@ fn limits() -> ShardLimits {
         max_drift_us: 500_000,
         max_flush_rows: 100,
         checkpoint_every_bytes: 64 << 20,
-        trim_delay_us: 0,
     }
 }
 

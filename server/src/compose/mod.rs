@@ -58,6 +58,8 @@ const LEASE_US: u64 = 2_000_000;
 const LEASE_DRIFT_PPM: u64 = 1_000;
 /// Threads of a namespace that read its tables, where they are across a network.
 const READERS: usize = 4;
+/// Cassandra syncs its commit log every 10 s by default; this is well beyond.
+const KEEP_LOG_FOR: Duration = Duration::from_secs(60);
 
 impl System {
     /// Opens everything in the data folder and serves every namespace that was created. `address` is
@@ -184,6 +186,7 @@ impl Hosted {
             address: self.address.clone(),
             seed: rand::random(),
             readers: if is_remote { READERS } else { 1 },
+            keep_log_for: if is_remote { KEEP_LOG_FOR } else { Duration::ZERO },
         };
         if exclusive {
             return coordinator::runtime::start(parts).map_err(|error| error.to_string());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use participant::store::TableStore;
 use participant::store::cassandra::{self, Credentials, Registry};
@@ -12,6 +13,10 @@ use wal_core::log::segment::{Observer, SegmentLog, SegmentOptions};
 use wal_core::log::{IntentLog, LogError};
 use wal_core::namespace::{KafkaSettings, LogKind, Namespace, StoreKind};
 use wal_core::{Nonce, Position, ShardId};
+
+/// Age at which tombstones of the embedded store go. Every write that one of them hides has been applied
+/// long before, so this is for those who look into the files.
+const PURGE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A namespace's log and tables, opened.
 pub(super) struct Stores {
@@ -29,7 +34,9 @@ pub(super) fn open(
 ) -> Result<Stores, String> {
     let (store, registry): (Arc<dyn TableStore>, _) = match namespace.store().kind {
         StoreKind::Embedded => {
-            let store = EmbeddedStore::open(&folder.join("tables"), EmbeddedOptions::default());
+            let options =
+                EmbeddedOptions { purge_after: Some(PURGE_AFTER), ..EmbeddedOptions::default() };
+            let store = EmbeddedStore::open(&folder.join("tables"), options);
             (Arc::new(store.map_err(|error| error.to_string())?), None)
         }
         StoreKind::Cassandra => {

@@ -142,7 +142,7 @@ impl Focus {
             }
             Self::Hints => {
                 plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
-                plan.limits.trim_delay_us = 0;
+                plan.trim_delay_us = 0;
                 plan.faults.set(Fault::HintLate, 200_000);
                 plan.faults.set(Fault::Crash, 200);
             }

@@ -179,9 +179,8 @@ impl World {
                     let delay = self.rng.scale(10_000, 2_000_000);
                     self.schedule(delay, Event::Hint { shard, checkpoint });
                 } else {
-                    let log = self.space.broker.shard(shard);
-                    log.store_hint(checkpoint);
-                    log.trim(trim);
+                    self.space.broker.shard(shard).store_hint(checkpoint);
+                    self.schedule(self.space.plan.trim_delay_us, Event::Trim { shard, trim });
                 }
             }
             ShardCommand::Drive { txn, start, attempt } => {

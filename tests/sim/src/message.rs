@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Stable { shard: ShardId },
     /// A hint that was written late.
     Hint { shard: ShardId, checkpoint: Position },
+    /// What a checkpoint covers has been kept for long enough.
+    Trim { shard: ShardId, trim: Position },
     /// A request is sent once more, to whoever leads by now.
     Reroute { slot: usize, message: Box<Message> },
     /// The broker's acknowledgement reaches the producer.
@@ -131,6 +133,7 @@ impl Event {
             | Self::Land { .. }
             | Self::Stable { .. }
             | Self::Hint { .. }
+            | Self::Trim { .. }
             | Self::DiskSynced { .. }
             | Self::ReadRows { .. }
             | Self::Apply { .. }
@@ -176,6 +179,7 @@ impl Event {
             Self::Stable { .. } => 28,
             Self::Hint { .. } => 29,
             Self::Reroute { .. } => 30,
+            Self::Trim { .. } => 31,
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) depth: u64,
     pub(crate) owned: [bool; 2],
     pub(crate) limits: ShardLimits,
+    /// How long what a checkpoint covers stays in the log.
+    pub(crate) trim_delay_us: u64,
     lease_us: u64,
     drift_ppm: u64,
     pub(crate) max_in_flight: usize,
@@ -139,7 +141,11 @@ impl Plan {
             partitions: rng.scale(2, 17),
             depth: rng.range(1..4),
             owned: [rng.chance(800_000), rng.chance(700_000)],
-            limits: limits(rng, flavour),
+            limits: limits(rng),
+            trim_delay_us: match flavour {
+                Flavour::Embedded => 0,
+                Flavour::Cluster => rng.range(0..500_000),
+            },
             lease_us,
             drift_ppm: rng.range(0..2_000),
             max_in_flight: rng.range(1..6) as usize,
@@ -172,7 +178,7 @@ impl Plan {
             clients: rng.range(1..5) as usize,
             partitions: rng.scale(2, 17),
             depth: rng.range(1..4),
-            limits: limits(rng, self.flavour),
+            limits: limits(rng),
             weights: std::array::from_fn(|_| *rng.pick(&[0, 1, 2, 5])),
             ..self.clone()
         };
@@ -235,7 +241,7 @@ impl Plan {
     }
 }
 
-fn limits(rng: &mut Rng, flavour: Flavour) -> ShardLimits {
+fn limits(rng: &mut Rng) -> ShardLimits {
     let small = rng.chance(200_000);
     ShardLimits {
         max_waiting: if small { 3 } else { 1_000 },
@@ -248,9 +254,5 @@ fn limits(rng: &mut Rng, flavour: Flavour) -> ShardLimits {
         max_drift_us: MAX_CLOCK_DRIFT_US,
         max_flush_rows: *rng.pick(&[1, 3, 100]),
         checkpoint_every_bytes: rng.scale(500, 200_000),
-        trim_delay_us: match flavour {
-            Flavour::Embedded => 0,
-            Flavour::Cluster => rng.range(0..500_000),
-        },
     }
 }

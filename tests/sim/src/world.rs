@@ -331,6 +331,10 @@ impl World {
                 self.on_late_hint(shard, checkpoint);
                 Ok(())
             }
+            Event::Trim { shard, trim } => {
+                self.space.broker.shard(shard).trim(trim);
+                Ok(())
+            }
             Event::Reroute { slot, message } => {
                 self.reroute(slot, *message);
                 Ok(())

@@ -48,6 +48,20 @@ fn the_same_seed_is_the_same_world_here_and_in_another_process() {
     }
 }
 
+/// Worlds that found something, and what: they must hold from then on.
+const FOUND: [(u64, u32, &str); 2] = [
+    (556, 300, "a memory full of open transactions refused their next attempts for ever"),
+    (7068, 300, "a deposed leader condemned a transaction for what it remembered of a row"),
+];
+
+#[test]
+fn worlds_that_found_something_hold() {
+    for (seed, txns, what) in FOUND {
+        let failure = run_seed(&Options::new(seed, txns)).failure;
+        assert!(failure.is_none(), "seed {seed} ({what}): {failure:?}");
+    }
+}
+
 #[test]
 fn worlds_of_every_focus_hold() {
     for focus in Focus::ALL {

@@ -61,7 +61,6 @@ fn limits(options: &NodeOptions) -> ShardLimits {
         max_drift_us: wal_core::limits::MAX_CLOCK_DRIFT_US,
         max_flush_rows: 64,
         checkpoint_every_bytes: options.checkpoint_every_bytes,
-        trim_delay_us: 0,
     }
 }
 

@@ -56,6 +56,7 @@ pub struct EmbeddedStore {
     /// Applies that wrote something.
     applied: AtomicU64,
     purge_before: PurgeBefore,
+    purge_after_us: Option<i64>,
     // Last, so that the folder is free only once the engine has closed its files.
     folder: Folder,
 }
@@ -92,6 +93,9 @@ impl EmbeddedStore {
             syncs: Mutex::new(Synced { number: engine.synced, applied: 0 }),
             applied: AtomicU64::new(0),
             purge_before,
+            purge_after_us: options
+                .purge_after
+                .map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
             folder: engine.folder,
         })
     }
@@ -101,8 +105,8 @@ impl EmbeddedStore {
     /// restart.
     ///
     /// A tombstone may go once no older write can be applied any more, not even again after a
-    /// restart: `before` must not be above the commit timestamp of any record that a replay of the
-    /// log from its last checkpoint would apply.
+    /// restart. A replay of the log applies the older write and then, further on, the deletion again;
+    /// who applies in another order keeps `before` below all that may still come.
     pub fn purge_before(&self, before: Timestamp) {
         self.purge_before.raise(before);
     }
@@ -200,6 +204,11 @@ impl TableStore for EmbeddedStore {
             return Err(transient("write rows", &error));
         }
         writer.recent.committed(writes.into_iter());
+        if let Some(age_us) = self.purge_after_us {
+            let newest = mutations.iter().filter_map(|mutation| mutation.delta.newest()).max();
+            let newest = newest.unwrap_or(Timestamp(i64::MIN));
+            self.purge_before(Timestamp(newest.0.saturating_sub(age_us)));
+        }
         self.applied.fetch_add(1, Ordering::Release);
         Ok(())
     }

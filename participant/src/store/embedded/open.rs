@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fjall::compaction::filter::Factory;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
@@ -27,11 +28,19 @@ pub struct EmbeddedOptions {
     pub write_buffer_bytes: u64,
     /// Journal files on disk beyond which buffers are written out early, bytes. At least 64 MiB.
     pub journal_bytes: u64,
+    /// Tombstones that are so much older than the newest write are dropped (see
+    /// [`EmbeddedStore::purge_before`](super::EmbeddedStore::purge_before)). `None`: never by itself.
+    pub purge_after: Option<Duration>,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20, write_buffer_bytes: 12 << 20, journal_bytes: 128 << 20 }
+        Self {
+            cache_bytes: 32 << 20,
+            write_buffer_bytes: 12 << 20,
+            journal_bytes: 128 << 20,
+            purge_after: None,
+        }
     }
 }
 
