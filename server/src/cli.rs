@@ -196,11 +196,22 @@ Exits 0 only if everything that it claims was seen to hold.
 
 Examples:
   handfast demo
-  handfast demo --keep        afterwards, leave the server running to play with")]
+  handfast demo --keep        afterwards, leave the server running to play with
+  handfast demo --endpoint http://10.0.0.5:7420,http://10.0.0.6:7420 --definition bank.toml \\
+                --strike 'ssh p1 pkill -9 handfast' --mend 'ssh p1 systemctl start handfast'")]
 pub(crate) struct DemoArgs {
     /// Leave the server running afterwards, until Ctrl-C
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Play on the servers of --endpoint instead, in a new namespace like the one of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "keep")]
+    pub(crate) definition: Option<PathBuf>,
+    /// What to do to them in the middle
+    #[arg(long, value_name = "COMMAND", requires = "definition")]
+    pub(crate) strike: Option<String>,
+    /// How to bring back what was struck
+    #[arg(long, value_name = "COMMAND", requires = "definition")]
+    pub(crate) mend: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]

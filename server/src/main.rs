@@ -46,7 +46,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Serve(args) => serve::command(args).await,
-        Command::Demo(args) => demo::command(args).await,
+        Command::Demo(args) => demo::command(args, &global).await,
         Command::Submit(args) => commands::submit::run(&global, args).await,
         Command::Read(args) => commands::read::run(&global, args).await,
         Command::Outcome(args) => commands::outcome::run(&global, args).await,

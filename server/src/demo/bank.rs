@@ -1,12 +1,12 @@
 //! The demo's bank: accounts, and transfers between them.
 
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
 use handfast_client::{Client, Outcome, Transaction, Uuid, column, exists};
 
 /// The namespace file; the same as in `examples/`.
 pub(super) const DEFINITION: &str = include_str!("../../../examples/bank.toml");
-/// The namespace's name.
-pub(super) const NAMESPACE: &str = "bank";
 /// How many accounts there are.
 const ACCOUNTS: usize = 20;
 /// What each holds at first.
@@ -23,6 +23,12 @@ pub(super) fn account(number: usize) -> String {
     }
 }
 
+/// The bank of one namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Bank {
+    pub(super) namespace: Arc<str>,
+}
+
 /// A transfer, and what it writes.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
@@ -31,11 +37,11 @@ pub(super) struct Transfer {
     row: Uuid,
 }
 
-impl Transfer {
+impl Bank {
     /// Moves an amount if it is there, and writes a row about it in another table.
-    pub(super) fn new(from: &str, to: &str, amount: i64) -> Self {
+    pub(super) fn transfer(&self, from: &str, to: &str, amount: i64) -> Transfer {
         let row = Uuid::now_v7();
-        let transaction = Transaction::new(NAMESPACE)
+        let transaction = Transaction::new(&*self.namespace)
             .require("accounts", from, column("balance").at_least(amount))
             .require("accounts", to, exists())
             .add("accounts", from, ("balance", -amount))
@@ -45,58 +51,60 @@ impl Transfer {
                 (from, row),
                 [("recipient", to.into()), ("amount", handfast_client::Value::from(amount))],
             );
-        Self { transaction, from: from.to_owned(), row }
+        Transfer { transaction, from: from.to_owned(), row }
     }
 
     /// Between two accounts drawn at random.
-    pub(super) fn random() -> Self {
+    pub(super) fn random_transfer(&self) -> Transfer {
         let from = rand::random_range(0..ACCOUNTS);
         let to = from + rand::random_range(1..ACCOUNTS);
-        Self::new(&account(from), &account(to), rand::random_range(1..=20))
+        self.transfer(&account(from), &account(to), rand::random_range(1..=20))
     }
-}
 
-/// Opens every account in one transaction.
-pub(super) async fn open_accounts(client: &Client) -> anyhow::Result<()> {
-    let mut opening = Transaction::new(NAMESPACE);
-    for number in 0..ACCOUNTS {
-        opening = opening.insert("accounts", account(number), ("balance", OPENING_BALANCE));
-    }
-    let outcome = client.submit(&opening).await?;
-    ensure!(outcome.is_committed(), "the accounts were not opened: {outcome:?}");
-    Ok(())
-}
-
-/// What all accounts hold together, at one point of the serial order.
-pub(super) async fn total(client: &Client) -> anyhow::Result<i64> {
-    let all = (0..ACCOUNTS).map(|number| ("accounts", account(number)));
-    let rows = client.read(NAMESPACE, all).await?;
-    let mut total = 0;
-    for row in &rows {
-        total += row.integer("balance").context("an account has no balance")?;
-    }
-    Ok(total)
-}
-
-/// Whether exactly the committed transfers have their rows.
-pub(super) async fn check_rows(
-    client: &Client,
-    ended: &[(Transfer, Outcome)],
-) -> anyhow::Result<()> {
-    for chunk in ended.chunks(1_000) {
-        let keys =
-            chunk.iter().map(|(transfer, _)| ("transfers", (transfer.from.as_str(), transfer.row)));
-        let rows = client.read(NAMESPACE, keys).await?;
-        for ((transfer, outcome), row) in chunk.iter().zip(rows) {
-            let id = transfer.transaction.id();
-            let committed = outcome.is_committed();
-            ensure!(
-                row.exists == committed,
-                "transfer {id} is {}committed, and its row is {}there",
-                if committed { "" } else { "not " },
-                if row.exists { "" } else { "not " }
-            );
+    /// Opens every account in one transaction.
+    pub(super) async fn open_accounts(&self, client: &Client) -> anyhow::Result<()> {
+        let mut opening = Transaction::new(&*self.namespace);
+        for number in 0..ACCOUNTS {
+            opening = opening.insert("accounts", account(number), ("balance", OPENING_BALANCE));
         }
+        let outcome = client.submit(&opening).await?;
+        ensure!(outcome.is_committed(), "the accounts were not opened: {outcome:?}");
+        Ok(())
     }
-    Ok(())
+
+    /// What all accounts hold together, at one point of the serial order.
+    pub(super) async fn total(&self, client: &Client) -> anyhow::Result<i64> {
+        let all = (0..ACCOUNTS).map(|number| ("accounts", account(number)));
+        let rows = client.read(&*self.namespace, all).await?;
+        let mut total = 0;
+        for row in &rows {
+            total += row.integer("balance").context("an account has no balance")?;
+        }
+        Ok(total)
+    }
+
+    /// Whether exactly the committed transfers have their rows.
+    pub(super) async fn check_rows(
+        &self,
+        client: &Client,
+        ended: &[(Transfer, Outcome)],
+    ) -> anyhow::Result<()> {
+        for chunk in ended.chunks(1_000) {
+            let keys = chunk
+                .iter()
+                .map(|(transfer, _)| ("transfers", (transfer.from.as_str(), transfer.row)));
+            let rows = client.read(&*self.namespace, keys).await?;
+            for ((transfer, outcome), row) in chunk.iter().zip(rows) {
+                let id = transfer.transaction.id();
+                let committed = outcome.is_committed();
+                ensure!(
+                    row.exists == committed,
+                    "transfer {id} is {}committed, and its row is {}there",
+                    if committed { "" } else { "not " },
+                    if row.exists { "" } else { "not " }
+                );
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,22 +1,22 @@
 //! The middle of the demo: a hundred clients, `kill -9`, a restart, and every doubt resolved.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use handfast_client::{Client, Outcome, SubmitError};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use tokio::task::JoinSet;
 
-use super::bank::{self, Transfer};
-use super::process::Server;
+use super::bank::{self, Bank, Transfer};
+use super::ground::Ground;
 use super::say;
 
 /// Clients that transfer at the same time.
 const CLIENTS: usize = 100;
-/// Answers after which the server is killed: all clients are busy then.
-const KILL_AFTER: usize = 500;
+/// Answers after which the worst happens: all clients are busy then.
+const STRIKE_AFTER: usize = 500;
 /// How long these answers may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,24 +28,31 @@ struct Sent {
 }
 
 /// Kills the server under load and finds out what became of every transfer.
-pub(super) async fn survives(server: &mut Server) -> anyhow::Result<Vec<(Transfer, Outcome)>> {
+pub(super) async fn survives(
+    bank: &Bank,
+    ground: &mut Ground,
+) -> anyhow::Result<Vec<(Transfer, Outcome)>> {
     say::title("A hundred concurrent transfers, and kill -9 in the middle");
-    let sent = load_and_kill(server).await?;
+    let sent = load_and_strike(bank, ground).await?;
     let dark = sent.iter().filter(|sent| sent.outcome.is_none()).count();
     let answered = sent.len() - dark;
-    say::line(format!(
-        "killed after {answered} answers; {dark} clients do not know what became of theirs"
-    ));
-    ensure!(dark > 0, "the server was killed, yet every client was answered");
-    let took = server.restart().await?;
-    let id = server.process_id();
-    say::line(format!(
-        "process {id} serves the same files, {} ms after it was started",
-        took.as_millis()
-    ));
+    say::line(format!("{answered} answers; {dark} clients do not know what became of theirs"));
+    let took = ground.mend(bank).await?;
+    match ground {
+        Ground::Own(server) => {
+            ensure!(dark > 0, "the server was killed, yet every client was answered");
+            let (id, took) = (server.process_id(), took.as_millis());
+            say::line(format!(
+                "process {id} serves the same files, {took} ms after it was started"
+            ));
+        }
+        Ground::Running(_) => {
+            say::line(format!("all accounts could be read {} ms later", took.as_millis()));
+        }
+    }
 
     say::title("Every answer still holds, every doubt is resolved");
-    let client = server.client().await?;
+    let client = ground.client().await?;
     let mut ended = Vec::with_capacity(sent.len());
     let progress = progress(sent.len());
     let mut tally = Tally::default();
@@ -65,28 +72,52 @@ pub(super) async fn survives(server: &mut Server) -> anyhow::Result<Vec<(Transfe
          when sent again under their ids, {aborted} were aborted by a condition, {barred} were barred \
          for ever"
     ));
-    let total = bank::total(&client).await?;
+    let total = bank.total(&client).await?;
     ensure!(total == bank::TOTAL, "the accounts hold {total} together, not {}", bank::TOTAL);
     Ok(ended)
 }
 
-/// Lets the clients loose and kills the server while all of them are busy.
-async fn load_and_kill(server: &mut Server) -> anyhow::Result<Vec<Sent>> {
-    let answers = Arc::new(AtomicUsize::new(0));
-    let mut clients = JoinSet::new();
-    let client = server.impatient_client().await?;
-    for _ in 0..CLIENTS {
-        clients.spawn(transfer_until_the_end(client.clone(), Arc::clone(&answers)));
-    }
-    let enough = async {
-        while answers.load(Ordering::Relaxed) < KILL_AFTER {
-            tokio::time::sleep(Duration::from_micros(200)).await;
+/// What the clients have in common.
+#[derive(Default)]
+struct Load {
+    answers: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Load {
+    /// Waits until so many answers more have come, which may not take long.
+    async fn answered(&self, more: usize) -> anyhow::Result<()> {
+        let wanted = self.answers.load(Ordering::Relaxed) + more;
+        let enough = async {
+            while self.answers.load(Ordering::Relaxed) < wanted {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, enough).await.is_err() {
+            bail!("{more} transfers were not answered in {} s", PATIENCE.as_secs());
         }
-    };
-    if tokio::time::timeout(PATIENCE, enough).await.is_err() {
-        bail!("{KILL_AFTER} transfers were not answered in {} s", PATIENCE.as_secs());
+        Ok(())
     }
-    server.kill().await?;
+}
+
+/// Lets the clients loose and strikes while all of them are busy.
+async fn load_and_strike(bank: &Bank, ground: &mut Ground) -> anyhow::Result<Vec<Sent>> {
+    let load = Arc::new(Load::default());
+    let mut clients = JoinSet::new();
+    let client = ground.impatient_client().await?;
+    for _ in 0..CLIENTS {
+        clients.spawn(transfer_until_the_end(bank.clone(), client.clone(), Arc::clone(&load)));
+    }
+    load.answered(STRIKE_AFTER).await?;
+    ground.strike().await?;
+    if matches!(ground, Ground::Running(_)) {
+        // What is left goes on, and takes over from what is gone.
+        let begun = Instant::now();
+        load.answered(STRIKE_AFTER).await?;
+        let took = begun.elapsed().as_millis();
+        say::line(format!("{STRIKE_AFTER} answers more came from what was left, in {took} ms"));
+    }
+    load.stop.store(true, Ordering::Relaxed);
     let mut sent = Vec::new();
     while let Some(ended) = clients.join_next().await {
         sent.extend(ended??);
@@ -94,26 +125,28 @@ async fn load_and_kill(server: &mut Server) -> anyhow::Result<Vec<Sent>> {
     Ok(sent)
 }
 
-/// One client: a transfer after the other, until one is not answered.
+/// One client: a transfer after the other, until one is not answered, or the load ends.
 async fn transfer_until_the_end(
+    bank: Bank,
     client: Client,
-    answers: Arc<AtomicUsize>,
+    load: Arc<Load>,
 ) -> anyhow::Result<Vec<Sent>> {
     let mut sent = Vec::new();
-    loop {
-        let transfer = Transfer::random();
+    while !load.stop.load(Ordering::Relaxed) {
+        let transfer = bank.random_transfer();
         match client.submit(&transfer.transaction).await {
             Ok(Outcome::Unknown(_)) | Err(SubmitError::Unavailable { .. }) => {
                 sent.push(Sent { transfer, outcome: None });
                 return Ok(sent);
             }
             Ok(outcome) => {
-                answers.fetch_add(1, Ordering::Relaxed);
+                load.answers.fetch_add(1, Ordering::Relaxed);
                 sent.push(Sent { transfer, outcome: Some(outcome) });
             }
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(sent)
 }
 
 /// An answer given before the kill must be given again after it.

@@ -4,43 +4,44 @@
 
 mod bank;
 mod crash;
+mod ground;
 mod process;
 mod say;
 
 use anyhow::{bail, ensure};
 use handfast_client::{AbortReason, Client, Locator, Outcome};
 
-use self::bank::{NAMESPACE, TOTAL, Transfer};
+use self::bank::{Bank, TOTAL, Transfer};
+use self::ground::Ground;
 use self::process::Server;
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, Global};
 use crate::exit::Failure;
 
 /// `handfast demo`.
-pub(crate) async fn command(args: DemoArgs) -> Result<(), Failure> {
+pub(crate) async fn command(args: DemoArgs, global: &Global) -> Result<(), Failure> {
     let folder =
         tempfile::Builder::new().prefix("handfast-demo-").tempdir().map_err(Failure::error)?;
-    match play(&args, folder.path()).await {
+    match play(&args, global, folder.path()).await {
         Ok(()) => Ok(()),
         Err(error) => {
-            let kept = folder.keep();
-            let error = format!(
-                "the demo failed: {error:#}\nits data and the server's log are kept in {}",
-                kept.display()
-            );
-            Err(Failure::error(error))
+            let mut said = format!("the demo failed: {error:#}");
+            if args.definition.is_none() {
+                let kept = folder.keep();
+                said += "\nits data and the server's log are kept in ";
+                said += &kept.display().to_string();
+            }
+            Err(Failure::error(said))
         }
     }
 }
 
-async fn play(args: &DemoArgs, folder: &std::path::Path) -> anyhow::Result<()> {
-    say::title("A server");
-    let mut server = Server::start(folder).await?;
-    say::line(format!("process {} serves {}", server.process_id(), server.endpoint()));
-    say::line(format!("its log and its tables are real files in {}", folder.display()));
-    let client = server.client().await?;
+async fn play(args: &DemoArgs, global: &Global, folder: &std::path::Path) -> anyhow::Result<()> {
+    let mut ground = Ground::new(args, global, folder).await?;
+    let client = ground.client().await?;
 
     say::title("Two tables");
-    let made = client.admin().create_namespace(bank::DEFINITION).await?;
+    let made = client.admin().create_namespace(ground.definition()).await?;
+    let bank = Bank { namespace: made.name.as_str().into() };
     let tables: Vec<&str> = made.tables.iter().map(|table| table.name.as_str()).collect();
     say::line(format!(
         "namespace {}: {} over {} shards",
@@ -48,33 +49,39 @@ async fn play(args: &DemoArgs, folder: &std::path::Path) -> anyhow::Result<()> {
         tables.join(", "),
         made.shards
     ));
-    bank::open_accounts(&client).await?;
+    bank.open_accounts(&client).await?;
     say::line(format!(
         "twenty accounts were opened in one transaction; together they hold {TOTAL}"
     ));
 
-    let first = commits(&client).await?;
-    fails(&client).await?;
-    repeats(&client, &first).await?;
-    let ended = crash::survives(&mut server).await?;
+    let first = commits(&bank, &client).await?;
+    fails(&bank, &client).await?;
+    repeats(&bank, &client, &first).await?;
+    let ended = crash::survives(&bank, &mut ground).await?;
 
     say::title("Nothing lost, nothing doubled, nothing torn");
-    let client = server.client().await?;
-    let total = bank::total(&client).await?;
+    let client = ground.client().await?;
+    let total = bank.total(&client).await?;
     ensure!(total == TOTAL, "the accounts hold {total} together, not {TOTAL}");
     say::line(format!("the accounts still hold {total} together"));
-    bank::check_rows(&client, &ended).await?;
+    bank.check_rows(&client, &ended).await?;
     let count = ended.len();
     say::line(format!("each of {count} transfers has its row if it committed, and none if not"));
 
     explains(&client, &first.0.transaction.locator()).await?;
-    end(args, server).await
+    match ground {
+        Ground::Own(server) => end(args, server).await,
+        Ground::Running(_) => {
+            say::title(&format!("All of it held. The namespace {} stays", bank.namespace));
+            Ok(())
+        }
+    }
 }
 
 /// A transfer that commits.
-async fn commits(client: &Client) -> anyhow::Result<(Transfer, Outcome)> {
+async fn commits(bank: &Bank, client: &Client) -> anyhow::Result<(Transfer, Outcome)> {
     say::title("A transfer over two tables and several partitions");
-    let transfer = Transfer::new("alice", "bob", 300);
+    let transfer = bank.transfer("alice", "bob", 300);
     let outcome = client.submit(&transfer.transaction).await?;
     let Outcome::Committed(committed) = &outcome else {
         bail!("the transfer did not commit: {outcome:?}");
@@ -85,9 +92,9 @@ async fn commits(client: &Client) -> anyhow::Result<(Transfer, Outcome)> {
 }
 
 /// A transfer whose condition does not hold.
-async fn fails(client: &Client) -> anyhow::Result<()> {
+async fn fails(bank: &Bank, client: &Client) -> anyhow::Result<()> {
     say::title("A transfer whose condition does not hold");
-    let transfer = Transfer::new("alice", "carol", 5_000);
+    let transfer = bank.transfer("alice", "carol", 5_000);
     let outcome = client.submit(&transfer.transaction).await?;
     let Outcome::Aborted(aborted) = &outcome else {
         bail!("a transfer of more than there is was not aborted: {outcome:?}");
@@ -102,14 +109,14 @@ async fn fails(client: &Client) -> anyhow::Result<()> {
 }
 
 /// The first transfer, sent again under its id.
-async fn repeats(client: &Client, first: &(Transfer, Outcome)) -> anyhow::Result<()> {
+async fn repeats(bank: &Bank, client: &Client, first: &(Transfer, Outcome)) -> anyhow::Result<()> {
     say::title("The same transaction sent again");
     let again = client.submit(&first.0.transaction).await?;
     let (Outcome::Committed(before), Outcome::Committed(now)) = (&first.1, &again) else {
         bail!("the first transfer is answered {again:?} when it is sent again");
     };
     ensure!(before.timestamp_us == now.timestamp_us, "it was committed twice: {again:?}");
-    let alice = client.read_row(NAMESPACE, "accounts", "alice").await?;
+    let alice = client.read_row(&*bank.namespace, "accounts", "alice").await?;
     ensure!(alice.integer("balance") == Some(700), "alice paid twice: {alice:?}");
     say::line("it is answered with its first outcome, and alice has paid once: she holds 700");
     Ok(())

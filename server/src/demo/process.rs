@@ -82,15 +82,9 @@ impl Server {
         Ok(())
     }
 
-    /// A client of it that tries each call once, so that the demo sees what others retry away.
-    pub(super) async fn impatient_client(&self) -> Result<Client, ConnectError> {
+    async fn impatient_client(&self) -> Result<Client, ConnectError> {
         let options = Options { retry: RetryPolicy::NEVER, ..Options::default() };
         Client::connect_with([self.endpoint()], options).await
-    }
-
-    /// A client of it as anybody would use it.
-    pub(super) async fn client(&self) -> Result<Client, ConnectError> {
-        Client::connect([self.endpoint()]).await
     }
 
     async fn wait_until_it_serves(&mut self) -> anyhow::Result<()> {

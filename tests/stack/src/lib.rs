@@ -27,4 +27,5 @@ mod wire;
 
 pub use fetch::{CASSANDRA, Engine, KAFKA, cache};
 pub use network::Network;
+pub use process::{Launch, Lifetime, Process};
 pub use stack::{Jit, Server, ServerState, Stack, StackSpec};

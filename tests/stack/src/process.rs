@@ -26,7 +26,7 @@ const ID_FILE: &str = "pid";
 
 /// Who ends a process that nobody stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lifetime {
+pub enum Lifetime {
     /// The kernel kills it when this process is gone, however that ended.
     OfThisProcess,
     /// It stays until it is stopped by its process id file.
@@ -35,11 +35,13 @@ pub(crate) enum Lifetime {
 
 /// How to start a process.
 #[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<String>,
+pub struct Launch {
+    /// The program, by its path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
     /// Whom to run it as, if not as ourselves.
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
 }
 
 impl Launch {
@@ -152,7 +154,7 @@ fn children(id: i32) -> Vec<Pid> {
 
 /// A server process, running or not. Dropping it kills one that ends with this process.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     /// Such as `kafka-1`.
     name: String,
     /// Log and process id file are written here.
@@ -181,7 +183,7 @@ impl State {
 
 impl Process {
     /// A process that an earlier one may have started and left running.
-    pub(crate) fn find(name: String, folder: PathBuf, lifetime: Lifetime) -> Self {
+    pub fn find(name: String, folder: PathBuf, lifetime: Lifetime) -> Self {
         let stored = fs::read_to_string(folder.join(ID_FILE)).unwrap_or_default();
         let mut numbers = stored.split_whitespace();
         let identity = (|| {
@@ -196,33 +198,36 @@ impl Process {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Its name.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn log(&self) -> PathBuf {
+    /// What it writes.
+    pub fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    pub(crate) fn is_alive(&self) -> bool {
+    /// Whether it is there, paused or not.
+    pub fn is_alive(&self) -> bool {
         self.state().is_alive()
     }
 
     /// Its process id while it runs.
-    pub(crate) fn id(&self) -> Option<i32> {
+    pub fn id(&self) -> Option<i32> {
         let mut state = self.state();
         if state.is_alive() { state.identity.map(|identity| identity.id) } else { None }
     }
 
     /// Its resident memory, bytes, while it runs.
-    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+    pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// Starts it; nothing is awaited.
-    pub(crate) fn start(&self, launch: &Launch) -> anyhow::Result<()> {
+    pub fn start(&self, launch: &Launch) -> anyhow::Result<()> {
         let mut state = self.state();
         ensure!(!state.is_alive(), "{} runs already", self.name());
         if let Some(identity) = state.identity {
@@ -239,7 +244,7 @@ impl Process {
     }
 
     /// Waits until `probe` finds it ready, and fails as soon as it has ended.
-    pub(crate) fn wait_until_ready(
+    pub fn wait_until_ready(
         &self,
         end: Instant,
         probe: impl Fn() -> anyhow::Result<()>,
@@ -267,7 +272,7 @@ impl Process {
     }
 
     /// Sends a signal to it and to its children.
-    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         self.send(signal, Whom::AndChildren)
     }
 
@@ -278,7 +283,7 @@ impl Process {
     }
 
     /// Kills it as `kill -9` does, and waits until it is gone. Nothing if it is gone already.
-    pub(crate) fn kill(&self) -> anyhow::Result<()> {
+    pub fn kill(&self) -> anyhow::Result<()> {
         if self.is_alive() {
             self.signal(Signal::KILL)?;
         }
@@ -286,13 +291,13 @@ impl Process {
     }
 
     /// Asks it to stop, by its own signal for that, and waits until it is gone.
-    pub(crate) fn stop(&self, signal: Signal) -> anyhow::Result<()> {
+    pub fn stop(&self, signal: Signal) -> anyhow::Result<()> {
         self.ask_to_stop(signal)?;
         self.wait_until_gone()
     }
 
     /// Asks it to stop, and awaits nothing.
-    pub(crate) fn ask_to_stop(&self, signal: Signal) -> anyhow::Result<()> {
+    pub fn ask_to_stop(&self, signal: Signal) -> anyhow::Result<()> {
         if self.is_alive() {
             // One that is paused would never hear.
             self.signal(Signal::CONT)?;

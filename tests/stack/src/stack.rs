@@ -1,7 +1,7 @@
 //! A set of servers, started together.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -60,7 +60,8 @@ pub enum Server {
 }
 
 impl Server {
-    fn name(self) -> String {
+    /// Such as `kafka-1`.
+    pub fn name(self) -> String {
         match self {
             Self::Kafka(index) => format!("kafka-{}", index + 1),
             Self::Cassandra(index) => format!("cassandra-{}", index + 1),
@@ -104,6 +105,7 @@ pub struct Stack {
     plan: Plan,
     servers: Vec<(Server, Process)>,
     folder: PathBuf,
+    lifetime: Lifetime,
     _claim: Option<TcpListener>,
     // After the processes, which write to it.
     _temporary: Option<TempDir>,
@@ -136,7 +138,7 @@ impl Stack {
         let servers = all
             .map(|it| (it, Process::find(it.name(), folder.join(it.name()), lifetime)))
             .collect();
-        Self { plan, servers, folder, _claim: None, _temporary: None }
+        Self { plan, servers, folder, lifetime, _claim: None, _temporary: None }
     }
 
     /// Starts what does not run, and waits until everything serves. The names of what was started.
@@ -303,6 +305,16 @@ impl Stack {
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The address of host `number` of its network, for servers beside it: 1 to 3 are its own.
+    pub fn host(&self, number: u8) -> IpAddr {
+        self.plan.network.host(number)
+    }
+
+    /// Who ends its servers.
+    pub const fn lifetime(&self) -> Lifetime {
+        self.lifetime
     }
 
     pub(crate) const fn plan(&self) -> &Plan {

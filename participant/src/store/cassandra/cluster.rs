@@ -8,14 +8,22 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::cluster::Node;
+use scylla::errors::ExecutionError;
 use scylla::frame::types::{Consistency, SerialConsistency};
-use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::load_balancing::{
+    DefaultPolicy, NodeIdentifier, SingleTargetLoadBalancingPolicy,
+};
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::statement::Statement;
 use tokio::runtime::Runtime;
+use wal_core::cql::quoted;
 
 use super::OpenError;
 
+/// Replicas of a keyspace that is created, where there are so many nodes.
+const REPLICAS: usize = 3;
 /// Threads that serve the sockets; the work between them is small.
 const THREADS: usize = 2;
 /// A request that has no answer yet goes to another node too. Safe: everything here may be done twice.
@@ -122,6 +130,37 @@ impl Cluster {
     /// The data centre whose replicas are read and written.
     pub fn datacenter(&self) -> &str {
         &self.datacenter
+    }
+
+    /// Changes the schema. Every server asks the same node, the one with the least id that it is connected
+    /// to: nodes that create the same table at the same time would each give it an id of its own.
+    pub(super) async fn define(&self, text: &str) -> Result<(), ExecutionError> {
+        let mut statement = Statement::new(text);
+        let state = self.session.get_cluster_state();
+        let connected = state.get_nodes_info().iter().filter(|node| node.is_connected());
+        if let Some(node) = connected.min_by_key(|node| node.host_id) {
+            let node = NodeIdentifier::Node(Arc::clone(node));
+            let only = SingleTargetLoadBalancingPolicy::new(node, None);
+            statement.set_load_balancing_policy(Some(only));
+        }
+        self.session.query_unpaged(statement, ()).await.map(|_| ())
+    }
+
+    /// Creates a keyspace with three replicas in the data centre, or as many as it has nodes.
+    pub(super) async fn create_keyspace(&self, keyspace: &str) -> Result<(), OpenError> {
+        let state = self.session.get_cluster_state();
+        let local = |node: &&Arc<Node>| node.datacenter.as_deref() == Some(&*self.datacenter);
+        let replicas = state.get_nodes_info().iter().filter(local).count().clamp(1, REPLICAS);
+        let text = format!(
+            "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': \
+             'NetworkTopologyStrategy', '{}': {replicas}}}",
+            quoted(keyspace),
+            self.datacenter.replace('\'', "''")
+        );
+        let done = self.define(&text).await;
+        done.map_err(|error| OpenError::of(format!("create a keyspace ({text})"), &error))?;
+        tracing::info!(keyspace, replicas, "created");
+        Ok(())
     }
 
     /// Waits, on the caller's thread, which must not be one that serves other asynchronous work.

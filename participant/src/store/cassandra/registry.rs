@@ -24,8 +24,6 @@ use wal_core::{Position, ShardId};
 use super::cluster::Cluster;
 use super::failure::{OpenError, is_final};
 
-/// Replicas of Handfast's keyspace where there are so many nodes.
-const REPLICAS: usize = 3;
 /// How often a conditional write, and what became of it, is tried.
 const MAX_TRIES: usize = 5;
 
@@ -60,17 +58,8 @@ impl Registry {
             let why = format!("it has no replicas in the data centre {datacenter:?}");
             return Err(OpenError::Failed { action, why });
         }
-        let mut statements = Vec::new();
         if own.is_none() {
-            let local =
-                |node: &&Arc<scylla::cluster::Node>| node.datacenter.as_deref() == Some(datacenter);
-            let replicas = state.get_nodes_info().iter().filter(local).count().clamp(1, REPLICAS);
-            statements.push(format!(
-                "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': \
-                 'NetworkTopologyStrategy', '{}': {replicas}}}",
-                self.keyspace,
-                datacenter.replace('\'', "''")
-            ));
+            self.cluster.create_keyspace(name).await?;
         }
         let tables = [
             (
@@ -83,13 +72,11 @@ impl Registry {
         for (table, columns) in tables {
             if own.is_none_or(|keyspace| !keyspace.tables.contains_key(table)) {
                 let name = &self.keyspace;
-                statements.push(format!("CREATE TABLE IF NOT EXISTS {name}.{table} ({columns})"));
+                let text = format!("CREATE TABLE IF NOT EXISTS {name}.{table} ({columns})");
+                let action = || format!("create what Handfast keeps about its tables ({text})");
+                let done = self.cluster.define(&text).await;
+                done.map_err(|error| OpenError::of(action(), &error))?;
             }
-        }
-        for statement in statements {
-            let done = session.query_unpaged(statement.as_str(), ()).await;
-            let action = || format!("create what Handfast keeps about its tables ({statement})");
-            done.map_err(|error| OpenError::of(action(), &error))?;
         }
         Ok(())
     }

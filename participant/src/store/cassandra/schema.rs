@@ -1,7 +1,7 @@
 //! The tables of the cluster against those of the namespace: what differs, and the statement that mends
 //! it. A user's table is never altered; one that is missing is created only if the namespace says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scylla::client::session::Session;
@@ -121,7 +121,7 @@ fn duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// Checks every table, and creates those that are missing if `create` says so.
+/// Checks every table, and creates those that are missing, and their keyspaces, if `create` says so.
 pub(super) async fn check(
     cluster: &Cluster,
     tables: &[ClusterTable],
@@ -132,6 +132,9 @@ pub(super) async fn check(
     let least_grace = (2 * (hint_window(session).await + MAX_APPLY_AGE)).as_secs();
     let mut problems = Vec::new();
     let mut created = false;
+    if create {
+        created = create_keyspaces(cluster, tables).await?;
+    }
     for table in tables {
         if let Some(message) = check_keyspace(cluster, &table.keyspace) {
             problems.push(Problem { path: table.keyspace.clone(), message });
@@ -145,7 +148,7 @@ pub(super) async fn check(
                 problems.extend(messages.into_iter().map(problem));
             }
             None if create => {
-                create_table(session, table).await?;
+                create_table(cluster, table).await?;
                 created = true;
             }
             None => {
@@ -173,9 +176,25 @@ fn declaration(table: &ClusterTable) -> String {
     table.table.statement().clone().in_keyspace(&table.keyspace).to_string()
 }
 
-async fn create_table(session: &Session, table: &ClusterTable) -> Result<(), OpenError> {
+/// Creates the keyspaces that are not there; whether there were any.
+async fn create_keyspaces(cluster: &Cluster, tables: &[ClusterTable]) -> Result<bool, OpenError> {
+    let state = cluster.session().get_cluster_state();
+    let named: BTreeSet<&str> = tables.iter().map(|table| table.keyspace.as_str()).collect();
+    let missing: Vec<&str> =
+        named.into_iter().filter(|name| state.get_keyspace(name).is_none()).collect();
+    for keyspace in &missing {
+        cluster.create_keyspace(keyspace).await?;
+    }
+    if !missing.is_empty() {
+        let refreshed = cluster.session().refresh_metadata().await;
+        refreshed.map_err(|error| OpenError::of("read the schema", &error.into()))?;
+    }
+    Ok(!missing.is_empty())
+}
+
+async fn create_table(cluster: &Cluster, table: &ClusterTable) -> Result<(), OpenError> {
     let text = declaration(table).replacen("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1);
-    let result = session.query_unpaged(text, ()).await;
+    let result = cluster.define(&text).await;
     result.map_err(|error| OpenError::of(format!("create the table {}", table.name), &error))?;
     tracing::info!(table = %table.name, "created");
     Ok(())
@@ -186,7 +205,8 @@ fn check_keyspace(cluster: &Cluster, keyspace: &str) -> Option<String> {
     let datacenter = cluster.datacenter();
     let Some(found) = state.get_keyspace(keyspace) else {
         return Some(format!(
-            "the keyspace is not there; create it, with at least 3 replicas where data matter:\n    \
+            "the keyspace is not there; set `store.create_tables = true`, or create it, with at least 3 replicas where \
+             data matter:\n    \
              CREATE KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy', '{datacenter}': 3}};",
             quoted(keyspace)
         ));
@@ -198,7 +218,7 @@ fn check_keyspace(cluster: &Cluster, keyspace: &str) -> Option<String> {
                 format!(
                     "the keyspace has no replicas in the data centre {datacenter:?}; add them with ALTER \
                      KEYSPACE and `nodetool rebuild`, or run this server in one of {:?}",
-                    datacenter_repfactors.keys().collect::<std::collections::BTreeSet<_>>()
+                    datacenter_repfactors.keys().collect::<BTreeSet<_>>()
                 )
             })
         }
