@@ -2,13 +2,15 @@
 
 use std::io::IsTerminal;
 
+use participant::store::{cassandra, embedded};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Global, LogFormat};
 
 /// Starts logging. A filter that cannot be read is reported and left out.
 pub(crate) fn start(global: &Global) {
-    let filter = format!("{},{}", participant::store::embedded::QUIET_LOGS, global.log);
+    let (embedded, cluster) = (embedded::QUIET_LOGS, cassandra::QUIET_LOGS);
+    let filter = format!("{embedded},{cluster},sqlx=warn,{}", global.log);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("warning: log filter {:?} is not understood: {error}", global.log);
         EnvFilter::new("info")

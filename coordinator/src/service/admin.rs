@@ -50,9 +50,19 @@ impl AdminService {
         let namespace = self.shared.namespace(name, "namespace")?;
         let snapshot = self.look(&namespace, 0).await?;
         let address = self.shared.backend.address();
-        let shards = snapshot.shards.into_iter().map(|shard| shard_status(shard, address));
+        let here = snapshot.shards.into_iter().map(|shard| shard_status(shard, address));
+        let elsewhere =
+            snapshot.elsewhere.into_iter().map(|(shard, epoch, leader)| v1::ShardStatus {
+                shard: u32::from(shard.0),
+                leader: leader.as_ref().to_owned(),
+                role: "elsewhere".to_owned(),
+                epoch: epoch.0,
+                ..v1::ShardStatus::default()
+            });
+        let mut shards: Vec<v1::ShardStatus> = here.chain(elsewhere).collect();
+        shards.sort_by_key(|shard| shard.shard);
         Ok(v1::GetStatusResponse {
-            shards: shards.collect(),
+            shards,
             log_bytes: snapshot.log_bytes,
             in_flight: snapshot.in_flight as u64,
         })

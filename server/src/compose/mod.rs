@@ -92,7 +92,7 @@ impl System {
         let hosted = Arc::new(Hosted {
             _lock: lock,
             data: data.to_owned(),
-            address,
+            address: member.as_ref().map_or(address, |member| member.address.to_string()),
             member,
             namespaces: RwLock::default(),
             running: Mutex::default(),
@@ -152,6 +152,7 @@ struct Served {
 /// Every namespace of this process, each with its own log and tables.
 struct Hosted {
     data: PathBuf,
+    /// By which others know this server.
     address: String,
     /// The others, if this server is one of several.
     member: Option<Member>,

@@ -17,6 +17,8 @@ use super::say;
 const CLIENTS: usize = 100;
 /// Answers after which the worst happens: all clients are busy then.
 const STRIKE_AFTER: usize = 500;
+/// How long a client waits that was not answered.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long these answers may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -80,6 +82,8 @@ pub(super) async fn survives(
 /// What the clients have in common.
 #[derive(Default)]
 struct Load {
+    /// Whether there are servers that are not struck.
+    goes_on: bool,
     answers: AtomicUsize,
     stop: AtomicBool,
 }
@@ -102,7 +106,7 @@ impl Load {
 
 /// Lets the clients loose and strikes while all of them are busy.
 async fn load_and_strike(bank: &Bank, ground: &mut Ground) -> anyhow::Result<Vec<Sent>> {
-    let load = Arc::new(Load::default());
+    let load = Arc::new(Load { goes_on: matches!(ground, Ground::Running(_)), ..Load::default() });
     let mut clients = JoinSet::new();
     let client = ground.impatient_client().await?;
     for _ in 0..CLIENTS {
@@ -125,7 +129,8 @@ async fn load_and_strike(bank: &Bank, ground: &mut Ground) -> anyhow::Result<Vec
     Ok(sent)
 }
 
-/// One client: a transfer after the other, until one is not answered, or the load ends.
+/// One client: a transfer after the other, until the load ends, or one is not answered and nothing is
+/// left that could answer the next.
 async fn transfer_until_the_end(
     bank: Bank,
     client: Client,
@@ -137,7 +142,10 @@ async fn transfer_until_the_end(
         match client.submit(&transfer.transaction).await {
             Ok(Outcome::Unknown(_)) | Err(SubmitError::Unavailable { .. }) => {
                 sent.push(Sent { transfer, outcome: None });
-                return Ok(sent);
+                if !load.goes_on {
+                    return Ok(sent);
+                }
+                tokio::time::sleep(PAUSE).await;
             }
             Ok(outcome) => {
                 load.answers.fetch_add(1, Ordering::Relaxed);

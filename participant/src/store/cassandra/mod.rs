@@ -51,6 +51,9 @@ pub use registry::Registry;
 use self::statements::ClusterTable;
 use super::{StoreError, TableStore};
 
+/// The driver tells much of its connections that nobody asked for: a log filter that stops it.
+pub const QUIET_LOGS: &str = "scylla=warn";
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
