@@ -75,7 +75,7 @@ impl Bank {
     /// What all accounts hold together, at one point of the serial order.
     pub(super) async fn total(&self, client: &Client) -> anyhow::Result<i64> {
         let all = (0..ACCOUNTS).map(|number| ("accounts", account(number)));
-        let rows = client.read(&*self.namespace, all).await?;
+        let rows = client.read(&self.namespace, all).await?;
         let mut total = 0;
         for row in &rows {
             total += row.integer("balance").context("an account has no balance")?;
@@ -93,7 +93,7 @@ impl Bank {
             let keys = chunk
                 .iter()
                 .map(|(transfer, _)| ("transfers", (transfer.from.as_str(), transfer.row)));
-            let rows = client.read(&*self.namespace, keys).await?;
+            let rows = client.read(&self.namespace, keys).await?;
             for ((transfer, outcome), row) in chunk.iter().zip(rows) {
                 let id = transfer.transaction.id();
                 let committed = outcome.is_committed();

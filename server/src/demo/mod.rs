@@ -116,7 +116,7 @@ async fn repeats(bank: &Bank, client: &Client, first: &(Transfer, Outcome)) -> a
         bail!("the first transfer is answered {again:?} when it is sent again");
     };
     ensure!(before.timestamp_us == now.timestamp_us, "it was committed twice: {again:?}");
-    let alice = client.read_row(&*bank.namespace, "accounts", "alice").await?;
+    let alice = client.read_row(&bank.namespace, "accounts", "alice").await?;
     ensure!(alice.integer("balance") == Some(700), "alice paid twice: {alice:?}");
     say::line("it is answered with its first outcome, and alice has paid once: she holds 700");
     Ok(())

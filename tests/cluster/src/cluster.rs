@@ -12,6 +12,7 @@ use handfast_stack::{Jit, Launch, Process, Stack, StackSpec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::apart::{self, Way};
 use crate::part::{Member, Part};
 
 /// How long a server may take to serve, on a busy machine.
@@ -82,6 +83,8 @@ pub struct Cluster {
     // Before the stack: on drop the servers end first.
     members: Vec<(Member, Process)>,
     stack: Stack,
+    /// Whether each server has a network namespace of its own.
+    apart: bool,
 }
 
 impl Cluster {
@@ -94,6 +97,28 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// As [`Self::start`], with each server in a network namespace of its own, so that it can be cut off; only
+    /// within [`apart::play`].
+    pub fn start_apart(spec: &ClusterSpec) -> anyhow::Result<Self> {
+        spec.check()?;
+        apart::prepare()?;
+        let stack = StackSpec { network: Some(apart::NETWORK), ..spec.stack() };
+        let mut cluster = Self::on(Stack::start(&stack)?, spec);
+        cluster.apart = true;
+        cluster.up_members()?;
+        Ok(cluster)
+    }
+
+    /// Cuts a server off from some of what it needs.
+    pub fn cut(&self, member: Member, way: Way) -> anyhow::Result<()> {
+        apart::cut(self.process(member)?.id().context("it does not run")?, way)
+    }
+
+    /// Mends what [`Self::cut`] did.
+    pub fn mend(&self, member: Member, way: Way) -> anyhow::Result<()> {
+        apart::mend(self.process(member)?.id().context("it does not run")?, way)
+    }
+
     /// The servers of a stack that runs, whether they run or not.
     pub(crate) fn on(stack: Stack, spec: &ClusterSpec) -> Self {
         let all = (0..spec.participants).map(Member::Participant);
@@ -103,7 +128,7 @@ impl Cluster {
             Process::find(member.to_string(), folder, stack.lifetime())
         };
         let members = all.map(|member| (member, process(member))).collect();
-        Self { members, stack }
+        Self { members, stack, apart: false }
     }
 
     /// Starts the servers that do not run and waits until all serve. The names of what was started.
@@ -140,8 +165,19 @@ impl Cluster {
             flag("--peer", other.peers(&self.stack).to_string());
         }
         flag("--namespace", self.definition_path().display().to_string());
-        let program = handfast_e2e::binary()?;
-        self.process(member)?.start(&Launch { program, args, user: None })
+        let mut program = handfast_e2e::binary()?;
+        if self.apart {
+            let own = std::mem::replace(&mut args, apart::enter());
+            args.push(program.display().to_string());
+            args.extend(own);
+            program = "unshare".into();
+        }
+        let process = self.process(member)?;
+        process.start(&Launch { program, args, user: None })?;
+        if self.apart {
+            apart::connect(process.id().context("it ended at once")?, member.host(&self.stack))?;
+        }
+        Ok(())
     }
 
     /// The file with the namespace that every cluster serves.

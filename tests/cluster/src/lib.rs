@@ -14,8 +14,10 @@
 //! # }
 //! ```
 
+pub mod apart;
 mod cluster;
 mod kept;
+pub mod load;
 mod part;
 
 pub use cluster::{Cluster, ClusterSpec, PartState};

@@ -1,6 +1,7 @@
 //! PostgreSQL, as the machine has it installed.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,9 @@ pub(crate) fn prepare(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
     let mut initdb = as_user(&binary("initdb")?, user.as_ref())?;
     initdb.args(args).arg(format!("--username={NAME}")).arg("-D").arg(&making);
     run(initdb.arg("--pwfile").arg(&password), folder, user.as_ref())?;
+    // Clients may have addresses of their own in the stack's network.
+    let access = fs::File::options().append(true).open(making.join("pg_hba.conf"));
+    writeln!(access?, "host all all samenet scram-sha-256")?;
     // Nobody is there yet to ask for another database over the network.
     let mut single = as_user(&binary("postgres")?, user.as_ref())?;
     single.args(["--single", "-D"]).arg(&making).args([

@@ -1,0 +1,147 @@
+//! Servers in network namespaces of their own, so that one can be cut off from some others and not from all.
+//!
+//! ```text
+//!   the test's own network namespace                    one for each server of Handfast
+//!   bridge 10.77.0.0/24: engines, the test's clients ── veth pair ── eth0: gateway-1
+//!                                                   └── veth pair ── eth0: participant-1 …
+//! ```
+//!
+//! All of it is within a namespace that ends with the test, so nothing of the machine's own network changes.
+//! A cut is a routing rule in the namespace of the server that is cut off: what it sends to a port, or from
+//! one, goes nowhere.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use handfast_stack::{CASSANDRA, KAFKA, Network};
+
+/// The network within: nothing outside can be meant by it.
+pub(crate) const NETWORK: Network = Network([10, 77, 0]);
+const BRIDGE: &str = "handfast0";
+/// Set in the process that has a network namespace of its own.
+const MARK: &str = "HANDFAST_TEST_APART";
+/// Says that tests in network namespaces are to be left out.
+const LEFT_OUT: &str = "HANDFAST_NO_NETNS";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a server can be cut off from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The brokers.
+    Kafka,
+    /// The nodes.
+    Cassandra,
+    /// The other servers of Handfast.
+    Peers,
+}
+
+impl Way {
+    const fn port(self) -> u16 {
+        match self {
+            Self::Kafka => 9_092,
+            Self::Cassandra => 9_042,
+            Self::Peers => 7_430,
+        }
+    }
+}
+
+/// Plays a test in a network namespace of its own: starts this executable again in one, for that test alone.
+///
+/// # Panics
+/// If the test fails there; if this is not root, unless `HANDFAST_NO_NETNS` says to leave it out.
+pub fn play(test: &str, scenes: impl FnOnce()) {
+    if std::env::var_os(MARK).is_some() {
+        return scenes();
+    }
+    if !rustix::process::geteuid().is_root() {
+        assert!(
+            std::env::var_os(LEFT_OUT).is_some(),
+            "{test} needs root for network namespaces; ./check --no-netns leaves it out"
+        );
+        println!("NOT RUN: {test}, because it needs root for network namespaces");
+        return;
+    }
+    // There is no way out of that network to fetch anything.
+    for engine in [KAFKA, CASSANDRA] {
+        engine.fetch().expect("the engines are fetched");
+    }
+    let this = std::env::current_exe().expect("this executable");
+    let mut again = Command::new("unshare");
+    again.arg("--net").arg("--").arg(this).args(["--exact", test, "--nocapture"]);
+    let status = again.env(MARK, "1").status().expect("unshare is part of util-linux");
+    assert!(status.success(), "{test} failed in its network: {status}");
+}
+
+/// Makes the bridge, with the engines' addresses on it.
+pub(crate) fn prepare() -> anyhow::Result<()> {
+    ensure!(std::env::var_os(MARK).is_some(), "servers apart are only for tests that `play`");
+    ip(&["link", "set", "lo", "up"])?;
+    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    ip(&["link", "set", BRIDGE, "up"])?;
+    let [a, b, c] = NETWORK.0;
+    for host in [1, 2, 3, 254] {
+        ip(&["addr", "add", &format!("{a}.{b}.{c}.{host}/24"), "dev", BRIDGE])?;
+    }
+    Ok(())
+}
+
+/// The words before a server's own command line: it waits for its address, then becomes the server.
+pub(crate) fn enter() -> Vec<String> {
+    const WAIT: &str = "until ip -4 addr show dev eth0 2>/dev/null | grep -q inet; do sleep 0.02; done; \
+                        exec \"$0\" \"$@\"";
+    ["--net", "--", "sh", "-c", WAIT].map(str::to_owned).into()
+}
+
+/// Gives a server that has just been started its address.
+pub(crate) fn connect(pid: i32, address: IpAddr) -> anyhow::Result<()> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net"));
+    let (ours, end) = (namespace("self")?, Instant::now() + PATIENCE);
+    while namespace(&pid.to_string())? == ours {
+        ensure!(Instant::now() < end, "the process {pid} gets no network of its own");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let IpAddr::V4(v4) = address else { anyhow::bail!("{address} is not of IPv4") };
+    let outer = format!("hf{}", v4.octets()[3]);
+    let process = pid.to_string();
+    ip(&["link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &process])?;
+    ip(&["link", "set", &outer, "master", BRIDGE])?;
+    ip(&["link", "set", &outer, "up"])?;
+    within(pid, &["link", "set", "lo", "up"])?;
+    within(pid, &["link", "set", "eth0", "up"])?;
+    within(pid, &["addr", "add", &format!("{address}/24"), "dev", "eth0"])
+}
+
+/// What goes a way no longer arrives.
+pub(crate) fn cut(pid: i32, way: Way) -> anyhow::Result<()> {
+    for side in ["dport", "sport"] {
+        let port = way.port().to_string();
+        within(pid, &["rule", "add", "pref", "10", "ipproto", "tcp", side, &port, "blackhole"])?;
+    }
+    Ok(())
+}
+
+/// It arrives again.
+pub(crate) fn mend(pid: i32, way: Way) -> anyhow::Result<()> {
+    for side in ["dport", "sport"] {
+        let port = way.port().to_string();
+        within(pid, &["rule", "del", "pref", "10", "ipproto", "tcp", side, &port, "blackhole"])?;
+    }
+    Ok(())
+}
+
+fn ip(args: &[&str]) -> anyhow::Result<()> {
+    run(Command::new("ip").args(args))
+}
+
+fn within(pid: i32, args: &[&str]) -> anyhow::Result<()> {
+    run(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", "ip"]).args(args))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let done = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{command:?}: {said}");
+    Ok(())
+}

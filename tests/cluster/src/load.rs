@@ -1,0 +1,306 @@
+//! Clients that go on whatever happens, what they were told, and whether the tables agree with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use handfast_client::{
+    Client, Level, Options, Outcome, RetryPolicy, SubmitError, Transaction, Uuid, Value, column,
+};
+use tokio::task::JoinSet;
+
+/// The tables that the clients write.
+pub const DEFINITION: &str = r#"name = "faults"
+shards = 8
+
+[[table]]
+cql = "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)"
+
+[[table]]
+cql = "CREATE TABLE transfers (account text, id uuid, amount bigint, PRIMARY KEY (account, id))"
+
+[[table]]
+cql = "CREATE TABLE counters (id text PRIMARY KEY, n bigint)"
+
+[[table]]
+cql = "CREATE TABLE orders (id bigint PRIMARY KEY, lines bigint)"
+
+[[table]]
+cql = "CREATE TABLE lines (product text, order_id bigint, amount bigint, PRIMARY KEY (product, order_id))"
+"#;
+/// The namespace's name, and its keyspace's.
+pub const NAMESPACE: &str = "faults";
+const ACCOUNTS: usize = 24;
+const OPENING_BALANCE: i64 = 1_000;
+const PRODUCTS: usize = 16;
+/// Lines of one order.
+const LINES: usize = 4;
+/// How long a client waits for one answer before it calls the outcome unknown.
+const WAIT: Duration = Duration::from_secs(10);
+/// Pause of each client between two transactions: the machine is small, and faults need some of it.
+const THINK: Duration = Duration::from_millis(5);
+
+fn account(number: usize) -> String {
+    format!("account-{number:02}")
+}
+
+/// What a transaction was to do.
+#[derive(Clone, Debug)]
+enum Work {
+    Transfer { from: String, row: Uuid },
+    Count,
+    Order { id: i64, products: Vec<String> },
+}
+
+/// A transaction and what its client was told at last.
+#[derive(Clone, Debug)]
+struct Sent {
+    transaction: Transaction,
+    work: Work,
+    /// `None` if it is in doubt, or if it was said that nothing was done: that is held to, too.
+    outcome: Option<Outcome>,
+}
+
+impl Sent {
+    fn committed(&self) -> bool {
+        self.outcome.as_ref().is_some_and(Outcome::is_committed)
+    }
+}
+
+/// How the clients have fared so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fared {
+    /// Answers: committed or aborted.
+    pub answered: usize,
+    /// Outcomes that were left unknown.
+    pub unknown: usize,
+    /// Calls that failed although they were tried again for half a minute.
+    pub failed: usize,
+    /// The longest that a client has waited for an answer, milliseconds.
+    pub longest_ms: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    sent: Mutex<Vec<Sent>>,
+    stop: AtomicBool,
+    answered: AtomicUsize,
+    unknown: AtomicUsize,
+    failed: AtomicUsize,
+    longest_ms: AtomicUsize,
+    next_order: AtomicI64,
+}
+
+impl Shared {
+    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Clients at work.
+pub struct Load {
+    shared: Arc<Shared>,
+    clients: JoinSet<anyhow::Result<()>>,
+}
+
+impl Load {
+    /// Opens the accounts and lets clients loose: a third transfers, a third counts on one row, a third
+    /// writes orders over several tables and partitions.
+    pub async fn start(endpoints: &[String], clients: usize) -> anyhow::Result<Self> {
+        let client = patient(endpoints).await?;
+        let mut opening = Transaction::new(NAMESPACE).put("counters", "hot", ("n", 0_i64));
+        for number in 0..ACCOUNTS {
+            opening = opening.insert("accounts", account(number), ("balance", OPENING_BALANCE));
+        }
+        let opened = client.submit(&opening).await?;
+        ensure!(opened.is_committed(), "the accounts were not opened: {opened:?}");
+        let shared = Arc::new(Shared::default());
+        let mut set = JoinSet::new();
+        for number in 0..clients {
+            // Each begins with another endpoint.
+            let mut endpoints = endpoints.to_vec();
+            let first = number % endpoints.len();
+            endpoints.rotate_left(first);
+            let client = patient(&endpoints).await?;
+            set.spawn(work(client, Arc::clone(&shared), number));
+        }
+        Ok(Self { shared, clients: set })
+    }
+
+    /// How they have fared so far.
+    pub fn fared(&self) -> Fared {
+        let of = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        Fared {
+            answered: of(&self.shared.answered),
+            unknown: of(&self.shared.unknown),
+            failed: of(&self.shared.failed),
+            longest_ms: of(&self.shared.longest_ms) as u64,
+        }
+    }
+
+    /// As [`Self::fared`]; the longest wait begins anew.
+    pub fn lap(&self) -> Fared {
+        let fared = self.fared();
+        self.shared.longest_ms.store(0, Ordering::Relaxed);
+        fared
+    }
+
+    /// Ends the load, resolves what is in doubt, and waits until all of it is in the tables.
+    pub async fn end(mut self, endpoints: &[String]) -> anyhow::Result<Ended> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended??;
+        }
+        let mut sent = std::mem::take(&mut *self.shared.sent());
+        let client = patient(endpoints).await?;
+        let mut resolved = 0;
+        for it in &mut sent {
+            if it.outcome.is_none() {
+                let outcome = client.fence(&it.transaction.locator()).await?;
+                resolved += 1;
+                let unknown = matches!(outcome, Outcome::Unknown(_));
+                ensure!(!unknown, "{} is still unknown", it.transaction.id());
+                it.outcome = Some(outcome);
+            }
+        }
+        for it in sent.iter().filter(|it| it.committed()) {
+            let locator = it.transaction.locator();
+            let applied = client.wait_for(&locator, Level::Applied, APPLY_WAIT).await?;
+            ensure!(applied.is_committed(), "{locator} was told to be committed: {applied:?}");
+        }
+        Ok(Ended { sent, resolved })
+    }
+}
+
+/// How long one transaction may take to be applied once all is well.
+const APPLY_WAIT: Duration = Duration::from_secs(60);
+
+async fn patient(endpoints: &[String]) -> anyhow::Result<Client> {
+    let options = Options { wait: WAIT, retry: RetryPolicy::default(), ..Options::default() };
+    Ok(Client::connect_with(endpoints.to_vec(), options).await?)
+}
+
+async fn work(client: Client, shared: Arc<Shared>, number: usize) -> anyhow::Result<()> {
+    while !shared.stop.load(Ordering::Relaxed) {
+        let (transaction, work) = match number % 3 {
+            0 => transfer(),
+            1 => (Transaction::new(NAMESPACE).add("counters", "hot", ("n", 1_i64)), Work::Count),
+            _ => order(shared.next_order.fetch_add(1, Ordering::Relaxed)),
+        };
+        let begun = Instant::now();
+        let answer = client.submit(&transaction).await;
+        let took = usize::try_from(begun.elapsed().as_millis()).unwrap_or(usize::MAX);
+        shared.longest_ms.fetch_max(took, Ordering::Relaxed);
+        let (count, outcome) = match answer {
+            Ok(Outcome::Unknown(_)) => (&shared.unknown, None),
+            Ok(outcome) => (&shared.answered, Some(outcome)),
+            Err(SubmitError::Unavailable { message } | SubmitError::Refused { message, .. }) => {
+                eprintln!("a call failed: {message}");
+                (&shared.failed, None)
+            }
+            Err(error) => return Err(error).context("no fault explains this"),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        shared.sent().push(Sent { transaction, work, outcome });
+        tokio::time::sleep(THINK).await;
+    }
+    Ok(())
+}
+
+fn transfer() -> (Transaction, Work) {
+    let from = rand::random_range(0..ACCOUNTS);
+    let to = account((from + rand::random_range(1..ACCOUNTS)) % ACCOUNTS);
+    let (from, row, amount) = (account(from), Uuid::now_v7(), rand::random_range(1..=50_i64));
+    let transaction = Transaction::new(NAMESPACE)
+        .require("accounts", from.as_str(), column("balance").at_least(amount))
+        .add("accounts", from.as_str(), ("balance", -amount))
+        .add("accounts", to.as_str(), ("balance", amount))
+        .insert("transfers", (from.as_str(), row), ("amount", amount));
+    (transaction, Work::Transfer { from, row })
+}
+
+fn order(id: i64) -> (Transaction, Work) {
+    let first = rand::random_range(0..PRODUCTS);
+    let products: Vec<String> =
+        (0..LINES).map(|line| format!("product-{:02}", (first + line) % PRODUCTS)).collect();
+    let lines = i64::try_from(LINES).expect("a few");
+    let mut transaction = Transaction::new(NAMESPACE).insert("orders", id, ("lines", lines));
+    for product in &products {
+        let key = (product.as_str(), id);
+        transaction = transaction.insert("lines", key, ("amount", Value::from(id)));
+    }
+    (transaction, Work::Order { id, products })
+}
+
+/// Everything that the clients did, each with its one outcome.
+pub struct Ended {
+    sent: Vec<Sent>,
+    /// Outcomes that were unknown, and had to be asked for.
+    pub resolved: usize,
+}
+
+/// What an ordinary CQL reader finds.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Balance by account.
+    pub accounts: BTreeMap<String, i64>,
+    /// Account and id of each transfer.
+    pub transfers: BTreeSet<(String, Uuid)>,
+    /// The hot counter.
+    pub counter: i64,
+    /// Ids of orders.
+    pub orders: BTreeSet<i64>,
+    /// Product and order of each line.
+    pub lines: BTreeSet<(String, i64)>,
+}
+
+impl Ended {
+    /// How many committed.
+    pub fn committed(&self) -> usize {
+        self.sent.iter().filter(|it| it.committed()).count()
+    }
+
+    /// How many were aborted.
+    pub fn aborted(&self) -> usize {
+        self.sent.len() - self.committed()
+    }
+
+    /// Holds the tables to every answer that was given.
+    pub fn check(&self, found: &Found) -> anyhow::Result<()> {
+        let total: i64 = found.accounts.values().sum();
+        let expected = OPENING_BALANCE * i64::try_from(ACCOUNTS).expect("a few");
+        ensure!(total == expected, "the accounts hold {total} together, not {expected}");
+        let (mut transfers, mut orders, mut lines) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut counted = 0;
+        for it in self.sent.iter().filter(|it| it.committed()) {
+            match &it.work {
+                Work::Transfer { from, row } => drop(transfers.insert((from.clone(), *row))),
+                Work::Count => counted += 1,
+                Work::Order { id, products } => {
+                    orders.insert(*id);
+                    lines.extend(products.iter().map(|product| (product.clone(), *id)));
+                }
+            }
+        }
+        ensure!(found.counter == counted, "{counted} were counted, not {}", found.counter);
+        same("transfers", &found.transfers, &transfers)?;
+        same("orders", &found.orders, &orders)?;
+        same("lines", &found.lines, &lines)
+    }
+}
+
+fn same<T: Ord + std::fmt::Debug>(
+    what: &str,
+    found: &BTreeSet<T>,
+    told: &BTreeSet<T>,
+) -> anyhow::Result<()> {
+    let lost: Vec<&T> = told.difference(found).take(5).collect();
+    let strange: Vec<&T> = found.difference(told).take(5).collect();
+    if lost.is_empty() && strange.is_empty() {
+        return Ok(());
+    }
+    bail!("{what}: told to be committed and not there: {lost:?}; there and not told: {strange:?}")
+}

@@ -1,0 +1,181 @@
+//! A cluster under load, faults, and what must hold afterwards.
+
+#![allow(dead_code, reason = "each test of this folder plays some of the scenes")]
+
+use std::time::{Duration, Instant};
+
+use handfast_cassandra_tests::Cql;
+use handfast_client::{Transaction, Uuid};
+use handfast_cluster::load::{DEFINITION, Found, Load, NAMESPACE};
+use handfast_cluster::{Cluster, Member, Part};
+use tokio::runtime::Runtime;
+
+const CLIENTS: usize = 9;
+/// In which every shard must serve again.
+const SERVES_AGAIN: Duration = Duration::from_secs(60);
+/// How long the load runs undisturbed between two faults.
+const CALM: Duration = Duration::from_secs(2);
+
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    tokio: Runtime,
+    load: Load,
+}
+
+pub(crate) fn participant(index: usize) -> Part {
+    Part::Member(Member::Participant(index))
+}
+
+impl Scene {
+    pub(crate) fn on(cluster: Cluster) -> Self {
+        let tokio = Runtime::new().expect("a runtime");
+        let load = tokio.block_on(async {
+            let client = cluster.client().await?;
+            client.admin().create_namespace(&cluster.definition(DEFINITION)).await?;
+            Load::start(&cluster.endpoints(), CLIENTS).await
+        });
+        let load = load.expect("clients at work");
+        let scene = Self { cluster, tokio, load };
+        scene.serves_again("at the start", Instant::now());
+        scene
+    }
+
+    /// Waits until every shard has committed something new, and says how long that took.
+    fn serves_again(&self, after: &str, since: Instant) {
+        let done = self.tokio.block_on(async {
+            tokio::time::timeout(SERVES_AGAIN, async {
+                loop {
+                    if self.touch_every_shard().await.is_ok() {
+                        return;
+                    }
+                }
+            })
+            .await
+        });
+        let fared = self.load.lap();
+        println!(
+            "{after}: every shard serves again after {} ms; {} answers, {} unknown, {} failed; the longest \
+             wait was {} ms",
+            since.elapsed().as_millis(),
+            fared.answered,
+            fared.unknown,
+            fared.failed,
+            fared.longest_ms,
+        );
+        done.unwrap_or_else(|_| panic!("{after}: not every shard serves after {SERVES_AGAIN:?}"));
+    }
+
+    /// One transaction for each of many partitions, so that each shard is surely among them.
+    async fn touch_every_shard(&self) -> anyhow::Result<()> {
+        let client = self.cluster.client().await?;
+        let tries = (0..64).map(|number| {
+            let client = client.clone();
+            let key = format!("touched-{number}");
+            let transaction = Transaction::new(NAMESPACE).put("counters", key, ("n", 1_i64));
+            async move { client.submit(&transaction).await }
+        });
+        let mut set: tokio::task::JoinSet<_> = tries.collect();
+        while let Some(outcome) = set.join_next().await {
+            anyhow::ensure!(outcome??.is_committed(), "unknown");
+        }
+        Ok(())
+    }
+
+    /// Plays a fault, has it mended, and waits until all serve again.
+    pub(crate) fn fault(&self, what: &str, play: impl FnOnce(&Cluster)) {
+        std::thread::sleep(CALM);
+        let begun = Instant::now();
+        play(&self.cluster);
+        self.serves_again(what, begun);
+    }
+
+    pub(crate) fn kill_and_restart(&self, part: Part) {
+        self.fault(&format!("{part} killed"), |cluster| {
+            cluster.kill(part).expect("killed");
+            self.serves_again(&format!("{part} gone"), Instant::now());
+            cluster.restart(part).expect("it starts again");
+        });
+    }
+
+    /// Plays a fault that no client may notice: no call fails, no outcome is unknown.
+    pub(crate) fn unnoticed(&self, what: &str, play: impl FnOnce(&Cluster)) {
+        let before = self.load.lap();
+        self.fault(what, play);
+        let after = self.load.fared();
+        assert_eq!(
+            (after.unknown, after.failed),
+            (before.unknown, before.failed),
+            "{what} was noticed"
+        );
+    }
+
+    /// Ends the load and holds the tables to what the clients were told.
+    pub(crate) fn end(self) {
+        let Self { cluster, tokio, load } = self;
+        let endpoints = cluster.endpoints();
+        let ended = tokio.block_on(load.end(&endpoints)).expect("one outcome each, applied");
+        let found = read_tables(&cluster);
+        println!(
+            "{} committed, {} aborted, of which {} had to be asked for",
+            ended.committed(),
+            ended.aborted(),
+            ended.resolved
+        );
+        assert!(ended.committed() > 500, "too little was done to mean anything");
+        ended.check(&found).expect("the tables agree with every answer");
+        no_lock_is_left(&cluster, &tokio);
+        for member in cluster.members().collect::<Vec<_>>() {
+            let log = cluster.log(Part::Member(member)).expect("a log");
+            assert!(!log.contains("panicked"), "{member} panicked:\n{log}");
+            cluster.stop(Part::Member(member)).expect("it stops in order");
+        }
+    }
+}
+
+/// Every lock and every open transaction ends, once nobody begins anything.
+fn no_lock_is_left(cluster: &Cluster, tokio: &Runtime) {
+    let end = Instant::now() + Duration::from_secs(30);
+    let names =
+        ["handfast_prepared_transactions", "handfast_locked_keys", "handfast_open_transactions"];
+    loop {
+        let left: Vec<String> = cluster
+            .participants()
+            .flat_map(|member| names.map(|name| (member, name)))
+            .filter_map(|(member, name)| {
+                let value = cluster.metric(member, name).expect("metrics").unwrap_or_default();
+                (value != 0.0).then(|| format!("{member}: {name} {value}"))
+            })
+            .collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < end, "left behind: {left:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let unresolved = tokio.block_on(async {
+        let client = cluster.client().await?;
+        anyhow::Ok(client.admin().list_unresolved(NAMESPACE, 0, 10).await?)
+    });
+    let unresolved = unresolved.expect("an answer");
+    assert!(unresolved.is_empty(), "{unresolved:?}");
+}
+
+/// As any reader of the tables sees them.
+fn read_tables(cluster: &Cluster) -> Found {
+    let cql = Cql::connect(&cluster.stack().cassandra_nodes());
+    let counter = cql.rows::<(i64,)>("SELECT n FROM faults.counters WHERE id = 'hot'");
+    Found {
+        accounts: cql.rows("SELECT id, balance FROM faults.accounts").into_iter().collect(),
+        transfers: cql
+            .rows::<(String, Uuid)>("SELECT account, id FROM faults.transfers")
+            .into_iter()
+            .collect(),
+        counter: counter.first().expect("the counter's row").0,
+        orders: cql
+            .rows::<(i64,)>("SELECT id FROM faults.orders")
+            .into_iter()
+            .map(|(id,)| id)
+            .collect(),
+        lines: cql.rows("SELECT product, order_id FROM faults.lines").into_iter().collect(),
+    }
+}
