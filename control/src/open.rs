@@ -24,6 +24,9 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = 
 /// The same for PostgreSQL: none of our statements takes long, unless a lock is not let go.
 const POSTGRES_SESSION: &str = "SET statement_timeout = 5000; SET application_name = 'handfast'";
 
+/// Bringing a database up to date may wait longer: for another server that is doing so.
+const POSTGRES_MIGRATION: &str = "SET statement_timeout = 60000; SET application_name = 'handfast'";
+
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -70,9 +73,9 @@ async fn open(kind: Kind, url: &str, shown: String) -> Result<ControlPlane, Open
     let options: AnyConnectOptions =
         url.parse().map_err(|_| OpenError::BadAddress { address: shown.clone() })?;
     let options = options.disable_statement_logging();
-    let session = match kind {
-        Kind::Sqlite => SQLITE_SESSION,
-        Kind::Postgres => POSTGRES_SESSION,
+    let (session, migration) = match kind {
+        Kind::Sqlite => (SQLITE_SESSION, SQLITE_SESSION),
+        Kind::Postgres => (POSTGRES_SESSION, POSTGRES_MIGRATION),
     };
     // One by itself first: a pool hides why it got none behind its own timeout.
     let first = async {
@@ -85,18 +88,23 @@ async fn open(kind: Kind, url: &str, shown: String) -> Result<ControlPlane, Open
         Ok(Err(source)) => return Err(OpenError::from_database(&shown, source)),
         Err(_) => return Err(OpenError::TimedOut { address: shown, patience: PATIENCE }),
     }
-    let pool = AnyPoolOptions::new()
-        .max_connections(MAX_CONNECTIONS)
+    let migrating = pool(options.clone(), 1, migration);
+    let done = bring_up_to_date(&migrating, &shown).await;
+    migrating.close().await;
+    done?;
+    let pool = pool(options, MAX_CONNECTIONS, session);
+    Ok(ControlPlane { pool, address: shown.into() })
+}
+
+/// Connections to which `session` is said first.
+fn pool(options: AnyConnectOptions, connections: u32, session: &'static str) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(session).await.map(|_| ()) })
         })
-        .connect_lazy_with(options);
-    if let Err(error) = bring_up_to_date(&pool, &shown).await {
-        pool.close().await;
-        return Err(error);
-    }
-    Ok(ControlPlane { pool, address: shown.into() })
+        .connect_lazy_with(options)
 }
 
 async fn bring_up_to_date(pool: &AnyPool, shown: &str) -> Result<(), OpenError> {
