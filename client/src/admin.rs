@@ -1,10 +1,15 @@
 //! Administration.
 
+use std::time::Duration;
+
 use handfast_proto::v1;
 use tonic::{Code, Response, Status};
 
 use crate::client::Client;
 use crate::failure::{Failure, Meaning};
+
+/// A change may have to create tables in a cluster, and topics: that takes its time.
+const CHANGE_WAIT: Duration = Duration::from_secs(120);
 
 /// Why an administrator's call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +75,30 @@ impl Admin {
             tonic::Request<T>,
         ) -> F,
     ) -> Result<R, AdminError> {
-        let request = Client::request(self.client.options.wait, message);
+        self.call_within(self.client.options.wait, message, call).await
+    }
+
+    async fn call_within<T, R, F: Future<Output = Result<Response<R>, Status>>>(
+        &self,
+        wait: Duration,
+        message: T,
+        call: impl FnOnce(
+            handfast_proto::v1::handfast_admin_client::HandfastAdminClient<
+                tonic::transport::Channel,
+            >,
+            tonic::Request<T>,
+        ) -> F,
+    ) -> Result<R, AdminError> {
+        let request = Client::request(wait, message);
         Ok(call(self.client.servers.admin(), request).await?.into_inner())
     }
 
     /// Creates a namespace from its TOML definition. It serves when this answers.
     pub async fn create_namespace(&self, definition: &str) -> Result<v1::Namespace, AdminError> {
         let message = v1::CreateNamespaceRequest { definition: definition.to_owned() };
-        let created = self.call(message, async |mut admin, it| admin.create_namespace(it).await);
+        let created = self.call_within(CHANGE_WAIT, message, async |mut admin, it| {
+            admin.create_namespace(it).await
+        });
         namespace(created.await?.namespace)
     }
 
@@ -114,7 +135,9 @@ impl Admin {
     ) -> Result<v1::Namespace, AdminError> {
         let definition = definition.to_owned();
         let message = v1::ChangeNamespaceRequest { definition, expected_version };
-        let changed = self.call(message, async |mut admin, it| admin.change_namespace(it).await);
+        let changed = self.call_within(CHANGE_WAIT, message, async |mut admin, it| {
+            admin.change_namespace(it).await
+        });
         namespace(changed.await?.namespace)
     }
 
