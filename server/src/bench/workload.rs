@@ -2,8 +2,8 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use wal_core::build::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use wal_core::ShardId;
+use wal_core::build::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use wal_core::token::Token;
 use wal_core::txn::CompareOp;
 use wal_core::value::Value;

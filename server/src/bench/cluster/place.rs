@@ -64,9 +64,8 @@ impl Target {
         section(&mut file, "log", "topic", None);
         section(&mut file, "store", "create_tables", Some(true.into()));
         let made = tables.iter().map(|table| {
-            let cql = format!(
-                "CREATE TABLE {table} (id bigint PRIMARY KEY, balance bigint, value blob)"
-            );
+            let cql =
+                format!("CREATE TABLE {table} (id bigint PRIMARY KEY, balance bigint, value blob)");
             Value::Table(Table::from_iter([("cql".to_owned(), Value::from(cql))]))
         });
         file.insert("table".to_owned(), Value::Array(made.collect()));
@@ -239,7 +238,8 @@ impl Place {
         {
             eprintln!("the plain tables are still there: {error}");
         }
-        let deleted = tokio::task::spawn_blocking(|| Arc::into_inner(topic).map(PlainTopic::delete));
+        let deleted =
+            tokio::task::spawn_blocking(|| Arc::into_inner(topic).map(PlainTopic::delete));
         if let Ok(Some(Err(error))) = deleted.await {
             eprintln!("the plain topic is still there: {error}");
         }

@@ -40,11 +40,9 @@ impl What {
     pub(super) const fn by(self) -> &'static str {
         match self {
             Self::Append(_) => "kafka",
-            Self::Write(_)
-            | Self::Read(_)
-            | Self::Logged(_)
-            | Self::LwtSpread
-            | Self::LwtHot => "cassandra",
+            Self::Write(_) | Self::Read(_) | Self::Logged(_) | Self::LwtSpread | Self::LwtHot => {
+                "cassandra"
+            }
             Self::Handfast(_) => "handfast",
         }
     }

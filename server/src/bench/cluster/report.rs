@@ -180,7 +180,8 @@ impl Report {
     /// The ratios, for people.
     pub(super) fn ratio_lines(&self) -> (&'static [&'static str], Vec<Value>) {
         const COLUMNS: [&str; 9] = [
-            "workload", "clients", "figure", "measured", "against", "baseline", "ratio", "reach", "reached",
+            "workload", "clients", "figure", "measured", "against", "baseline", "ratio", "reach",
+            "reached",
         ];
         let line = |ratios: &Ratios| {
             let mut line = serde_json::to_value(ratios).unwrap_or_default();
@@ -209,7 +210,8 @@ mod tests {
         for (round, [transfer, append, read]) in
             [[30, 10, 10], [90, 10, 20], [20, 10, 10]].into_iter().enumerate()
         {
-            for (line, p50_us) in [(ratio.of, transfer), (ratio.to[0], append), (ratio.to[1], read)] {
+            for (line, p50_us) in [(ratio.of, transfer), (ratio.to[0], append), (ratio.to[1], read)]
+            {
                 let figures =
                     Tally::default().measured("", "", 1, std::time::Duration::from_secs(1));
                 rounds.push(Round {
