@@ -3,6 +3,7 @@
 //! Closed loops: so many requests in flight, a new one for each answer. Every run checks afterwards that
 //! the balances add up.
 
+mod cluster;
 mod disk;
 mod postgres;
 mod process;
@@ -13,19 +14,28 @@ mod workload;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::{Global, duration};
 use crate::exit::Failure;
 use crate::output;
 use report::{Measured, Report, Surroundings};
 
+/// What else can be measured.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum BenchVerb {
+    /// Measure a running cluster, and plain Kafka and plain Cassandra beside it
+    Cluster(cluster::ClusterBenchArgs),
+}
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// One row
     Write,
-    /// Two rows of two tables on two partitions, conditional
+    /// Two rows of two tables on two partitions, without a condition
+    Blind2,
+    /// The same with a condition
     Transfer,
     /// Increments of one row
     Hot,
@@ -47,11 +57,15 @@ pub(crate) enum Transport {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   handfast bench
+  handfast bench cluster bank.toml --endpoint http://10.0.0.5:7420
   handfast bench --workload transfer --transport stream --in-flight 256 --duration 30s -o json")]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchVerb>,
     /// What to measure; may be repeated [default: all]
     #[arg(long, value_enum)]
     pub(crate) workload: Vec<Workload>,
@@ -82,11 +96,13 @@ pub(crate) struct BenchArgs {
 }
 
 impl Workload {
-    const ALL: [Self; 5] = [Self::Write, Self::Transfer, Self::Hot, Self::Blind10, Self::Read2];
+    const ALL: [Self; 6] =
+        [Self::Write, Self::Blind2, Self::Transfer, Self::Hot, Self::Blind10, Self::Read2];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
+            Self::Blind2 => "blind2",
             Self::Transfer => "transfer",
             Self::Hot => "hot",
             Self::Blind10 => "blind10",
@@ -100,7 +116,7 @@ impl Workload {
         match self {
             Self::Transfer => Some(after == before),
             Self::Hot => Some((committed..=committed + unknown).contains(&(after - before))),
-            Self::Write | Self::Blind10 | Self::Read2 => None,
+            Self::Write | Self::Blind2 | Self::Blind10 | Self::Read2 => None,
         }
     }
 }
@@ -119,6 +135,9 @@ impl Transport {
 
 /// Runs the benchmark.
 pub(crate) async fn command(global: &Global, args: BenchArgs) -> Result<(), Failure> {
+    if let Some(BenchVerb::Cluster(args)) = args.what {
+        return cluster::command(global, args).await;
+    }
     let temporary = tempfile::tempdir().map_err(Failure::error)?;
     let folder = args.data.clone().unwrap_or_else(|| temporary.path().to_owned());
     let report = measure(&folder, &args).await?;

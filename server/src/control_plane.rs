@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use control::{Change, ControlError as PlaneError, ControlPlane, Described, Follower, Snapshot};
 use coordinator::service::{Control, ControlError, Definition};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
 
@@ -26,8 +26,11 @@ pub(crate) struct Namespaces {
     follower: Follower,
     serve: Arc<dyn Serve>,
     /// Which version of each is served. One change at a time, so that it is what was stored last.
-    served: Mutex<BTreeMap<String, u32>>,
+    served: Arc<Mutex<Versions>>,
 }
+
+/// The version of each namespace that is served.
+type Versions = BTreeMap<String, u32>;
 
 impl Namespaces {
     /// Serves every namespace that there is, and from then on what is created and changed.
@@ -37,7 +40,7 @@ impl Namespaces {
     ) -> anyhow::Result<Arc<Self>> {
         let mut changes = follower.watch();
         let first = Arc::clone(&changes.borrow_and_update());
-        let namespaces = Arc::new(Self { follower, serve, served: Mutex::default() });
+        let namespaces = Arc::new(Self { follower, serve, served: Arc::default() });
         for placed in &first.namespaces {
             let namespace = Arc::new(placed.described.namespace.clone());
             let name = namespace.name().to_owned();
@@ -69,13 +72,15 @@ impl Namespaces {
 
     /// Serves this version of a namespace, unless it or a later one is served already.
     async fn serve(&self, namespace: &Arc<Namespace>) -> Result<(), String> {
-        self.serve_locked(&mut *self.served.lock().await, namespace).await
+        self.serve_locked(Arc::clone(&self.served).lock_owned().await, namespace).await
     }
 
-    /// What it does may block, and runs where that is allowed.
+    /// What it does may block, and runs where that is allowed. It runs to its end, with the lock, whether
+    /// or not the caller waits so long: were it forgotten half-way that a namespace is being opened, it
+    /// would be opened twice, and its two halves depose each other for ever.
     async fn serve_locked(
         &self,
-        served: &mut BTreeMap<String, u32>,
+        mut served: OwnedMutexGuard<Versions>,
         namespace: &Arc<Namespace>,
     ) -> Result<(), String> {
         let (name, version) = (namespace.name().to_owned(), namespace.version());
@@ -84,16 +89,18 @@ impl Namespaces {
             return Ok(());
         }
         let (serve, namespace) = (Arc::clone(&self.serve), Arc::clone(namespace));
-        let work = move || match before {
-            None => serve.open(namespace),
-            Some(_) => serve.change(namespace),
+        let work = move || {
+            match before {
+                None => serve.open(namespace)?,
+                Some(_) => serve.change(namespace)?,
+            }
+            served.insert(name, version);
+            Ok(())
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done?,
-            Err(error) => return Err(format!("it was cut off: {error}")),
+            Ok(done) => done,
+            Err(error) => Err(format!("it was cut off: {error}")),
         }
-        served.insert(name, version);
-        Ok(())
     }
 
     /// The database, for a call that changes something.
@@ -157,7 +164,7 @@ fn named(file: &str) -> String {
 #[tonic::async_trait]
 impl Control for Namespaces {
     async fn create(&self, file: &str) -> Result<Definition, ControlError> {
-        let mut served = self.served.lock().await;
+        let served = Arc::clone(&self.served).lock_owned().await;
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
         let created = match self.plane() {
             Ok(plane) => plane.create(file, &change).await.map_err(|e| error(e, &named(file))),
@@ -172,7 +179,7 @@ impl Control for Namespaces {
             }
             other => definition(other?),
         };
-        self.serve_locked(&mut served, &created.namespace).await.map_err(stored_only)?;
+        self.serve_locked(served, &created.namespace).await.map_err(stored_only)?;
         Ok(created)
     }
 
@@ -208,12 +215,57 @@ impl Control for Namespaces {
     }
 
     async fn change(&self, file: &str, expected_version: u32) -> Result<Definition, ControlError> {
-        let mut served = self.served.lock().await;
+        let served = Arc::clone(&self.served).lock_owned().await;
         let expected_version = Some(expected_version);
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version };
         let changed = self.plane()?.change(file, &change).await;
         let changed = definition(changed.map_err(|e| error(e, &named(file)))?);
-        self.serve_locked(&mut served, &changed.namespace).await.map_err(stored_only)?;
+        self.serve_locked(served, &changed.namespace).await.map_err(stored_only)?;
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use control::{FollowOptions, POLL};
+
+    use super::*;
+
+    /// Takes its time to open.
+    #[derive(Default)]
+    struct Slow {
+        opened: AtomicUsize,
+    }
+
+    impl Serve for Slow {
+        fn open(&self, _: Arc<Namespace>) -> Result<(), String> {
+            std::thread::sleep(Duration::from_millis(300));
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        fn change(&self, _: Arc<Namespace>) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_is_opened_once_even_if_its_creator_does_not_wait() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = format!("sqlite:{}", folder.path().join("control.db").display());
+        let follower = Follower::start(FollowOptions { address, copy: None, poll: POLL }).await;
+        let slow = Arc::new(Slow::default());
+        let namespaces = Namespaces::start(follower.expect("a file"), slow.clone()).await;
+        let namespaces = namespaces.expect("there is nothing to serve yet");
+        let file = "name = \"n\"\n[[table]]\ncql = \"CREATE TABLE t (id int PRIMARY KEY)\"\n";
+        let created =
+            tokio::time::timeout(Duration::from_millis(150), namespaces.create(file)).await;
+        assert!(created.is_err(), "it took 300 ms");
+        let described = namespaces.describe("n").await.expect("it was stored");
+        namespaces.serve(&described.namespace).await.expect("it is served");
+        assert_eq!(slow.opened.load(Ordering::SeqCst), 1);
     }
 }

@@ -13,6 +13,10 @@ const MAX_APPENDS: usize = 2;
 /// Bytes of one append, unless a single shard's batch is larger: what is more waits for the next.
 const APPEND_BYTES: usize = 8 << 20;
 
+/// How long records that nobody waits for are kept for company, where an append costs a request to several
+/// brokers. A tick may come later still.
+const WAIT_US: u64 = 5_000;
+
 /// A batch on its way: whose, its epoch, its first and last sequence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -73,6 +77,13 @@ impl Core {
         let mut ready = Vec::new();
         for seat in self.shards.values_mut() {
             if seat.dirty && seat.appends < MAX_APPENDS {
+                if seat.engine.can_wait() {
+                    let since = *seat.waits_since.get_or_insert(now.mono_us);
+                    if now.mono_us < since + WAIT_US {
+                        continue;
+                    }
+                }
+                seat.waits_since = None;
                 seat.dirty = false;
                 if let Some(batch) = seat.engine.take_batch(now) {
                     seat.appends += 1;

@@ -31,12 +31,14 @@ pub(super) struct Seat {
     pub(super) dirty: bool,
     /// Its appends that are not durable yet, where each shard appends by itself.
     pub(super) appends: usize,
+    /// Since when it has written only what may wait, microseconds.
+    pub(super) waits_since: Option<u64>,
     /// Bytes of the whole log when its newest checkpoint began.
     pub(super) checkpoint_at: u64,
 }
 
 impl Seat {
     pub(super) const fn new(uid: u64, engine: ShardEngine, phase: Phase) -> Self {
-        Self { uid, engine, phase, dirty: true, appends: 0, checkpoint_at: 0 }
+        Self { uid, engine, phase, dirty: true, appends: 0, waits_since: None, checkpoint_at: 0 }
     }
 }

@@ -57,6 +57,11 @@ impl Chain {
         self.ends.push(u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB"));
     }
 
+    /// Whether there is something to take.
+    pub(super) const fn has_untaken(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     /// Bytes that were not yet taken.
     pub(super) fn untaken_bytes(&self) -> usize {
         self.buffer.len()

@@ -171,6 +171,7 @@ impl<R: Rules> ShardEngine<R> {
         }
         let body = Body::Epoch { log: self.config.log, owner, address, wall_us: now.wall_us };
         let previous = self.acceptor.hash;
+        self.is_urgent = true;
         self.chain.write_epoch(self.acceptor.epoch.next(), previous, &body);
         self.role = Role::Standing { owner };
     }

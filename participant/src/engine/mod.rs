@@ -107,6 +107,8 @@ pub struct ShardEngine<R: Rules = Strict> {
     chain: Chain,
     /// The record that is being taken in: receipts name it, also after a replay.
     learning: Sequence,
+    /// Somebody waits for a record that was not yet taken.
+    is_urgent: bool,
     durable: Sequence,
     outbox: Outbox,
     lease: Lease,
@@ -151,6 +153,7 @@ impl<R: Rules> ShardEngine<R> {
             acceptor: Acceptor::default(),
             resigned: true,
             learning: Sequence(0),
+            is_urgent: false,
             durable: Sequence(0),
             outbox: Outbox::default(),
             lease: Lease::default(),
@@ -207,8 +210,16 @@ impl<R: Rules> ShardEngine<R> {
             return None;
         }
         let batch = self.chain.take()?;
+        self.is_urgent = false;
         self.lease.sent(self.chain.tail(), now);
         Some(batch)
+    }
+
+    /// Whether what there is to take may as well go out with what comes next: nobody waits for it, and
+    /// a restart would find it out by itself. So it is with the `Commit` of a transaction that its client
+    /// was told of: that is lazy.
+    pub fn can_wait(&self) -> bool {
+        self.chain.has_untaken() && !self.is_urgent && !self.applier.has_waiters()
     }
 
     /// How many outcomes this shard may remember; a process shares its memory among its shards.
@@ -274,6 +285,7 @@ impl<R: Rules> ShardEngine<R> {
 
     /// Writes a record and takes it in, as a replay would.
     fn write(&mut self, now: Now, body: Body, out: &mut Vec<ShardCommand>) {
+        self.is_urgent |= !matches!(body, Body::Commit { .. } | Body::Finished { .. });
         let seq = self.chain.write(&body);
         self.learning = seq;
         self.stats.records += 1;
@@ -301,6 +313,8 @@ impl<R: Rules> ShardEngine<R> {
     fn hold(&mut self, needs_lease: bool, command: ShardCommand) {
         let wait = self.rules.holds(Rule::AnswersWaitForDurability);
         let after = if wait { self.chain.tail() } else { Sequence(0) };
+        let is_reply = matches!(command, ShardCommand::Reply { .. });
+        self.is_urgent |= is_reply && self.chain.has_untaken();
         self.outbox.hold(after, needs_lease, command);
     }
 

@@ -149,7 +149,7 @@ async fn drive(
     Ok(tally)
 }
 
-fn ended(outcome: Result<Outcome, SubmitError>) -> anyhow::Result<Ended> {
+pub(super) fn ended(outcome: Result<Outcome, SubmitError>) -> anyhow::Result<Ended> {
     Ok(match outcome {
         Ok(Outcome::Committed(_)) => Ended::Committed,
         Ok(Outcome::Aborted(_)) => Ended::Aborted,
@@ -161,9 +161,18 @@ fn ended(outcome: Result<Outcome, SubmitError>) -> anyhow::Result<Ended> {
 
 /// The client library's form of a batch of the benchmark.
 fn transaction(batch: &Batch) -> Transaction {
-    let mut transaction = Transaction::new(NAMESPACE);
+    transaction_of(NAMESPACE, batch, |table| table)
+}
+
+/// The same for another namespace, whose tables have other names.
+pub(super) fn transaction_of<'a>(
+    namespace: &str,
+    batch: &'a Batch,
+    named: impl Fn(&'a str) -> &'a str,
+) -> Transaction {
+    let mut transaction = Transaction::new(namespace);
     for mutation in &batch.mutations {
-        let (table, key) = (mutation.table.as_str(), id(&mutation.key));
+        let (table, key) = (named(&mutation.table), id(&mutation.key));
         transaction = match &mutation.write {
             Write::Put(columns) => match value(columns) {
                 Value::Blob(bytes) => transaction.put(table, key, ("value", bytes.clone())),
@@ -181,7 +190,7 @@ fn transaction(batch: &Batch) -> Transaction {
     for condition in &batch.conditions {
         if let Check::Compare { value: Some(amount), .. } = &condition.check {
             let enough = column("balance").at_least(integer(amount));
-            transaction = transaction.require(condition.table.as_str(), id(&condition.key), enough);
+            transaction = transaction.require(named(&condition.table), id(&condition.key), enough);
         }
     }
     transaction

@@ -2,7 +2,9 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use wal_core::ShardId;
 use wal_core::build::{Batch, Check, Columns, Mutation, RowCondition, Write};
+use wal_core::token::Token;
 use wal_core::txn::CompareOp;
 use wal_core::value::Value;
 
@@ -45,13 +47,21 @@ pub(super) struct Source {
     random: SmallRng,
     rows: i64,
     value: bytes::Bytes,
+    /// Of so many shards, two rows are on two.
+    apart: Option<u16>,
 }
 
 impl Source {
     pub(super) fn new(workload: Workload, rows: u64, value_bytes: usize, seed: u64) -> Self {
         let rows = i64::try_from(rows / 2).unwrap_or(i64::MAX).max(10);
         let random = SmallRng::seed_from_u64(seed);
-        Self { workload, random, rows, value: bytes::Bytes::from(vec![7; value_bytes]) }
+        let value = bytes::Bytes::from(vec![7; value_bytes]);
+        Self { workload, random, rows, value, apart: None }
+    }
+
+    /// Draws two rows from two shards of so many, never from one.
+    pub(super) fn apart(self, shards: u16) -> Self {
+        Self { apart: Some(shards), ..self }
     }
 
     pub(super) fn next(&mut self) -> Request {
@@ -65,15 +75,22 @@ impl Source {
                 Request::Submit(batch(rows.into_iter().map(|row| self.put(row)).collect()))
             }
             Workload::Hot => Request::Submit(batch(vec![add((TABLES[0], 0), 1)])),
+            Workload::Blind2 => {
+                let rows = self.two_rows();
+                Request::Submit(batch(rows.into_iter().map(|row| self.put(row)).collect()))
+            }
             Workload::Transfer => Request::Submit(self.transfer()),
-            Workload::Read2 => Request::Read([(TABLES[0], self.id()), (TABLES[1], self.id())]),
+            Workload::Read2 => Request::Read(self.two_rows()),
         }
     }
 
     fn transfer(&mut self) -> Batch {
         let amount = self.random.random_range(1..=10);
-        let (from, to) = if self.random.random() { (0, 1) } else { (1, 0) };
-        let (from, to) = ((TABLES[from], self.id()), (TABLES[to], self.id()));
+        let mut rows = self.two_rows();
+        if self.random.random() {
+            rows.swap(0, 1);
+        }
+        let [from, to] = rows;
         let enough = Check::Compare {
             column: "balance".to_owned(),
             op: CompareOp::Ge,
@@ -89,8 +106,19 @@ impl Source {
         }
     }
 
-    fn id(&mut self) -> i64 {
+    pub(super) fn id(&mut self) -> i64 {
         self.random.random_range(0..self.rows)
+    }
+
+    /// Two rows of the two tables, on two shards where that is asked for and there are two.
+    pub(super) fn two_rows(&mut self) -> [(&'static str, i64); 2] {
+        loop {
+            let (left, right) = (self.id(), self.id());
+            let apart = |shards| shard(left, shards) != shard(right, shards);
+            if self.apart.is_none_or(|shards| shards < 2 || apart(shards)) {
+                return [(TABLES[0], left), (TABLES[1], right)];
+            }
+        }
     }
 
     fn row(&mut self) -> (&'static str, i64) {
@@ -98,7 +126,7 @@ impl Source {
     }
 
     /// Ten different rows on ten partitions.
-    fn ten_rows(&mut self) -> Vec<(&'static str, i64)> {
+    pub(super) fn ten_rows(&mut self) -> Vec<(&'static str, i64)> {
         let first = self.id();
         let table = TABLES[self.random.random_range(0..TABLES.len())];
         (0..10).map(|n| (table, (first + n * (self.rows / 10).max(1)) % self.rows)).collect()
@@ -128,10 +156,26 @@ pub(super) fn preparation(rows: u64) -> impl Iterator<Item = Batch> {
     })
 }
 
+/// One transaction that writes a value to each of these rows of the first table.
+pub(super) fn values_of(ids: impl Iterator<Item = i64>) -> Batch {
+    let value = || Some(Value::Blob(bytes::Bytes::from_static(b"applied")));
+    let put = |id| Mutation {
+        table: TABLES[0].to_owned(),
+        key: key(id),
+        write: Write::Put(vec![("value".to_owned(), value())]),
+    };
+    batch(ids.map(put).collect())
+}
+
 /// Every row, for the sum.
 pub(super) fn all_rows(rows: u64) -> Vec<(&'static str, i64)> {
     let each = (rows / 2).max(10) as i64;
     TABLES.iter().flat_map(|table| (0..each).map(|id| (*table, id))).collect()
+}
+
+/// The shard of a row, of so many.
+pub(super) fn shard(id: i64, shards: u16) -> ShardId {
+    Token::of(&id.to_be_bytes()).shard(shards)
 }
 
 pub(super) fn key(id: i64) -> Columns {

@@ -273,6 +273,7 @@ async fn every_verb_has_help_every_shell_its_completions_and_the_version_is_prin
         &["namespace", "change"],
         &["status"],
         &["bench"],
+        &["bench", "cluster"],
         &["completions"],
         &["version"],
     ];

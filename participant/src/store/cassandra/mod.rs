@@ -24,6 +24,7 @@
 //! it: if the table or column is really gone, the write is refused for good, and only it; the
 //! others of its batch go out by themselves. Everything else is for now.
 
+mod baseline;
 mod cluster;
 mod failure;
 mod plan;
@@ -44,6 +45,7 @@ use wal_core::namespace::{Namespace, StoreKind};
 use wal_core::schema::Table;
 use wal_core::{Row, RowKey, RowMutation, TableId};
 
+pub use baseline::{PlainRow, PlainTables};
 pub use cluster::{Cluster, ClusterOptions, Credentials};
 pub use failure::OpenError;
 pub use registry::Registry;

@@ -30,6 +30,7 @@
 //! appends that name the same shard complete in order, so one append for several shards waits for the
 //! slowest: submit each shard's batches in an append of its own.
 
+mod baseline;
 mod calls;
 mod client;
 mod core;
@@ -42,6 +43,7 @@ mod reader;
 mod term;
 mod topic;
 
+pub use baseline::{PlainDone, PlainTopic};
 pub use hints::{FileHints, HintStore, MemoryHints};
 pub use options::{
     DEFAULT_APPEND_TIMEOUT, DEFAULT_QUEUE_BYTES, DEFAULT_READ_TIMEOUT, Identity, KafkaOptions,
