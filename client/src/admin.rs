@@ -159,4 +159,36 @@ impl Admin {
         let found = self.call(message, async |mut admin, it| admin.list_unresolved(it).await);
         Ok(found.await?.transactions)
     }
+
+    /// Rows whose committed writes the tables refuse for good, of the shards that the asked server leads.
+    pub async fn list_parked(
+        &self,
+        namespace: &str,
+        limit: u32,
+    ) -> Result<v1::ListParkedResponse, AdminError> {
+        let message = v1::ListParkedRequest { namespace: namespace.to_owned(), limit };
+        self.call(message, async |mut admin, it| admin.list_parked(it).await).await
+    }
+
+    /// Tries parked rows again at once.
+    pub async fn retry_parked(
+        &self,
+        namespace: &str,
+        choice: v1::ParkedChoice,
+    ) -> Result<v1::RetryParkedResponse, AdminError> {
+        let choice = Some(choice);
+        let message = v1::RetryParkedRequest { namespace: namespace.to_owned(), choice };
+        self.call(message, async |mut admin, it| admin.retry_parked(it).await).await
+    }
+
+    /// Gives up what is parked of rows, for good. Doing it again does no harm.
+    pub async fn discard_parked(
+        &self,
+        namespace: &str,
+        choice: v1::ParkedChoice,
+    ) -> Result<v1::DiscardParkedResponse, AdminError> {
+        let choice = Some(choice);
+        let message = v1::DiscardParkedRequest { namespace: namespace.to_owned(), choice };
+        self.call(message, async |mut admin, it| admin.discard_parked(it).await).await
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coordinator::api::{Answer, CallAnswer};
+use participant::engine::ParkedChoice;
 use serde_json::json;
 use wal_core::TxnId;
 use world::{ACCOUNTS, World, account_name, all_shards, new_id};
@@ -148,4 +149,74 @@ fn a_server_that_is_drained_hands_over_and_nobody_waits_for_its_silence() {
         world.wait_for_shares(&[0, all_shards()]);
         go_on(50);
     });
+}
+
+/// Accounts whose rows are parked, by what all living servers say.
+fn parked(world: &World) -> Vec<usize> {
+    let handles = (0..world.nodes.len()).filter_map(|index| world.handle(index));
+    let lists = handles.filter_map(|handle| handle.parked(100));
+    let rows: Vec<_> = lists.flat_map(|list| list.rows).collect();
+    let is_parked = |account: &usize| rows.iter().any(|(_, row)| row.key == world.key(*account).1);
+    (0..ACCOUNTS).filter(is_parked).collect()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn rows_that_the_tables_refuse_are_parked_and_outlive_their_leader() {
+    let world = World::new(2);
+    world.wait_for_shares(&[4, 4]);
+    world.open_accounts();
+    wait_until("the accounts are in the tables", || world.store.rows().len() == ACCOUNTS);
+    world.store.refuse([0, 1].map(|account| world.key(account).1));
+    let puts: Vec<_> = (0..ACCOUNTS)
+        .map(|account| {
+            let key = json!({"id": account_name(account)});
+            json!({"put": {"table": "accounts", "key": key, "columns": {"balance": 5}}})
+        })
+        .collect();
+    let id = new_id();
+    let call = world.transaction(id, &json!({"mutations": puts}));
+    world.call(0, call);
+    assert!(world.resolve(0, id), "nothing stands in its way");
+    // Two rows are parked, whoever leads them; all others are applied, of their shards too.
+    wait_until("two rows are parked", || parked(&world) == [0, 1]);
+    wait_until("the others are applied", || (2..ACCOUNTS).all(|other| world.stored(other) == 5));
+    assert_eq!([world.stored(0), world.stored(1)], [100, 100]);
+    assert_eq!(world.balances(1, &[0, 1, 2]), [5, 5, 5], "they are committed");
+    for index in 0..2 {
+        let list = world.handle(index).and_then(|handle| handle.parked(0)).expect("a list");
+        let led = world.shares()[index];
+        assert_eq!((list.rows.len(), list.elsewhere.len()), (0, all_shards() - led));
+        assert!(list.elsewhere.iter().all(|(_, leader)| leader.is_some()));
+    }
+
+    world.kill(0);
+    world.wait_for_shares(&[0, 8]);
+    wait_until("they are parked by the next leader", || parked(&world) == [0, 1]);
+    let survivor = world.handle(1).expect("it lives");
+    let discarded = ParkedChoice::Rows([world.key(0).1].into());
+    let done = survivor.discard_parked(discarded).expect("it is durable");
+    assert_eq!((done.rows, done.elsewhere.len()), (1, 0));
+    assert_eq!(parked(&world), [1]);
+    assert_eq!(world.balances(1, &[0, 1]), [100, 5], "what the tables hold, and what is parked");
+    world.store.refuse([]);
+    let done = survivor.retry_parked(ParkedChoice::All).expect("it is tried");
+    assert_eq!(done.rows, 1);
+    wait_until("it is applied", || parked(&world).is_empty());
+    assert_eq!([world.stored(0), world.stored(1)], [100, 5]);
+
+    // What was discarded stays so, for those who read the log anew.
+    world.start(0);
+    world.wait_for_shares(&[4, 4]);
+    world.kill(1);
+    world.wait_for_shares(&[0, 8]);
+    assert_eq!(world.balances(0, &[0, 1, 2]), [100, 5, 5]);
+    assert_eq!([world.stored(0), world.stored(1)], [100, 5]);
 }

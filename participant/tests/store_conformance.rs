@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use participant::store::TableStore;
 use participant::store::conformance::{self, Subject};
 use participant::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use participant::store::memory::{Faults, MemoryStore};
 use tempfile::TempDir;
+use wal_core::{Row, RowKey, RowMutation, TableId, Timestamp};
 
 /// Memory, with a new seed for every store.
 struct Memory {
@@ -16,8 +18,24 @@ struct Memory {
 impl Subject for Memory {
     fn fresh(&mut self) -> Box<dyn TableStore> {
         self.faults.seed += 1;
-        Box::new(MemoryStore::with_faults(self.faults))
+        let store = MemoryStore::with_faults(self.faults);
+        store.refuse([refused(1).key]);
+        Box::new(store)
     }
+
+    fn refused(&self) -> Option<RowMutation> {
+        Some(refused(1))
+    }
+}
+
+/// A row with so many bytes of clustering.
+fn refused(bytes: usize) -> RowMutation {
+    let key = RowKey {
+        table: TableId(1),
+        partition: Bytes::from_static(b"refused"),
+        clustering: vec![0; bytes].into(),
+    };
+    RowMutation { key, delta: Row { marker_at: Some(Timestamp(9)), ..Row::default() } }
 }
 
 struct Embedded {
@@ -45,6 +63,10 @@ impl Subject for Embedded {
     fn fresh(&mut self) -> Box<dyn TableStore> {
         self.count += 1;
         self.open()
+    }
+
+    fn refused(&self) -> Option<RowMutation> {
+        Some(refused(65_530))
     }
 
     fn reopen(&mut self, store: Box<dyn TableStore>) -> Option<Box<dyn TableStore>> {

@@ -253,7 +253,8 @@ fn a_key_too_long_for_the_store_is_refused_for_good() {
     store.apply(&[long.clone()]).expect("just fits");
     long.key.clustering = vec![0; 65_530].into();
     let error = store.apply(&[put(1, 9), long.clone()]).expect_err("too long");
-    assert!(matches!(error, StoreError::Refused { index: 1, .. }), "{error}");
+    let StoreError::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!(refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [1]);
     assert_eq!(row(&store, 1), put(1, 7).delta, "nothing of a refused apply is done");
     assert_eq!(store.read(&[long.key]).expect("reads"), [Row::default()]);
 }

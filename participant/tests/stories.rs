@@ -23,7 +23,8 @@
 //! `+5 -5 =5 insert=5 null delete note=BYTES` and the conditions `exists`, `absent`, `>= 5`, `= null`.
 //!
 //! Inputs beside requests: `tick`, `wait N ms` (and a tick), `durable`, `append fails`, `rows ioN [as then]`,
-//! `read fails ioN`, `flushed ioN`, `flush fails ioN`, `synced ioN`, `drain`, `checkpoint soon`, `restart
+//! `read fails ioN`, `flushed ioN`, `flush fails ioN`, `flush refuses ioN: ROW, ROW` (for good), `retry parked`,
+//! `discard parked all|orders|ROW` (asked by client 1), `synced ioN`, `drain`, `checkpoint soon`, `restart
 //! [from hint]`, and its steps `crash [after the append]`, `replay [without hint]`, `stand`, `durable`,
 //! `read on`; `rival stands`, `rival resigns`, `lose record N` (its position, from 1).
 //!

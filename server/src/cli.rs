@@ -94,6 +94,9 @@ pub(crate) enum Command {
     /// Look at transactions
     #[command(subcommand)]
     Txn(Txn),
+    /// List rows that the tables refuse for good, try them again, or give them up
+    #[command(subcommand)]
+    Parked(Parked),
     /// Create, validate, list, describe and change namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
@@ -332,6 +335,76 @@ pub(crate) struct TxnListArgs {
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Parked {
+    /// List them, with what the tables say of each
+    #[command(after_help = "\
+Examples:
+  handfast parked list --namespace bank
+  handfast parked list --namespace bank -o jsonl")]
+    List(ParkedListArgs),
+    /// Try them again at once, not only every 30 s; answers before the tables have: list them to see
+    #[command(after_help = "\
+Examples:
+  handfast parked retry --namespace bank --all
+  handfast parked retry --namespace bank --table accounts
+  handfast parked retry --namespace bank accounts alice")]
+    Retry(ParkedRetryArgs),
+    /// Give up what is parked of rows, for good: it will never reach the tables
+    #[command(after_help = "\
+What is given up cannot be brought back: keep the output of `handfast parked list -o jsonl`.
+
+Examples:
+  handfast parked discard --namespace bank accounts alice
+  handfast parked discard --namespace bank --table accounts")]
+    Discard(ParkedRowsArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ParkedListArgs {
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ParkedRowsArgs {
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// The table, then the values of the row's key
+    #[arg(value_name = "TABLE KEY…", required_unless_present_any = ["row", "table"])]
+    pub(crate) target: Vec<String>,
+    /// A row as JSON, {"table": …, "key": {…}}; may be repeated
+    #[arg(long, value_name = "JSON", conflicts_with = "table")]
+    pub(crate) row: Vec<String>,
+    /// All parked rows of this table
+    #[arg(long, conflicts_with = "target")]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ParkedRetryArgs {
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// The table, then the values of the row's key
+    #[arg(value_name = "TABLE KEY…", required_unless_present_any = ["row", "table", "all"])]
+    pub(crate) target: Vec<String>,
+    /// A row as JSON, {"table": …, "key": {…}}; may be repeated
+    #[arg(long, value_name = "JSON", conflicts_with = "table")]
+    pub(crate) row: Vec<String>,
+    /// All parked rows of this table
+    #[arg(long, conflicts_with = "target")]
+    pub(crate) table: Option<String>,
+    /// All parked rows of the namespace
+    #[arg(long, conflicts_with_all = ["target", "row", "table"])]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -121,6 +121,14 @@ impl Row {
         }
     }
 
+    /// Takes out everything that was written between these times, both included.
+    pub fn remove_written(&mut self, from: Timestamp, until: Timestamp) {
+        let written = |at: &Timestamp| (from..=until).contains(at);
+        self.deleted_at = self.deleted_at.filter(|at| !written(at));
+        self.marker_at = self.marker_at.filter(|at| !written(at));
+        self.cells.retain(|cell| !written(&cell.timestamp));
+    }
+
     /// Whether a CQL `SELECT` would return the row.
     pub fn exists(&self) -> bool {
         self.marker_at.is_some() || self.cells.iter().any(|cell| cell.value.is_some())
@@ -153,6 +161,12 @@ impl Row {
     pub fn get(&self, column: ColumnId) -> Option<&Bytes> {
         let index = self.cells.binary_search_by_key(&column, |c| c.column).ok()?;
         self.cells[index].value.as_ref()
+    }
+
+    /// The oldest write time in the row.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let cells = self.cells.iter().map(|cell| cell.timestamp);
+        cells.chain(self.marker_at).chain(self.deleted_at).min()
     }
 
     /// The newest write time in the row.
@@ -267,6 +281,28 @@ mod tests {
         assert!(read.exists() && read.is_decided());
         read.merge(&Row { deleted_at: Some(Timestamp(16)), ..Row::default() });
         assert!(!read.exists());
+    }
+
+    #[test]
+    fn what_was_written_between_two_times_can_be_taken_out() {
+        let cell = |column, at| Cell {
+            column: ColumnId(column),
+            timestamp: Timestamp(at),
+            value: Some(Bytes::new()),
+        };
+        let mut row = Row {
+            deleted_at: Some(Timestamp(8)),
+            marker_at: Some(Timestamp(17)),
+            cells: vec![cell(1, 17), cell(2, 25), cell(3, 33)],
+            ..Row::default()
+        };
+        assert_eq!((row.oldest(), row.newest()), (Some(Timestamp(8)), Some(Timestamp(33))));
+        row.remove_written(Timestamp(16), Timestamp(25));
+        let left =
+            Row { deleted_at: Some(Timestamp(8)), cells: vec![cell(3, 33)], ..Row::default() };
+        assert_eq!(row, left);
+        row.remove_written(Timestamp(8), Timestamp(33));
+        assert!(row.is_empty() && row.oldest().is_none());
     }
 
     #[test]

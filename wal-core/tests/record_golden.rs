@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wal_core::record::{Body, CommitSingle, Header, Prepare, decode, encode_into};
+use wal_core::record::{Body, CommitSingle, Discarded, Header, Prepare, decode, encode_into};
 use wal_core::{
     AbortReason, Attempt, CellOp, ColumnId, CompareOp, Condition, ConditionKind, Epoch,
     Fingerprint, FoundValue, Millis, Nonce, RowKey, RowOp, RowVersion, Sequence, ShardId, TableId,
@@ -140,6 +140,9 @@ fn records() -> Vec<(&'static str, Body)> {
         ("barrier", Body::Barrier),
     ];
     all.extend(closes());
+    let discarded =
+        |name, from| Discarded { key: key(name), from: Timestamp(from), until: timestamp };
+    all.push(("discard", Body::Discard { rows: vec![discarded("k", 8), discarded("l", 16)] }));
     all
 }
 

@@ -219,7 +219,7 @@ impl Core {
         }
     }
 
-    fn is_led_here(&self, shard: ShardId) -> bool {
+    pub(super) fn is_led_here(&self, shard: ShardId) -> bool {
         self.shards.get(&shard).is_some_and(|seat| seat.phase == Phase::Leading)
     }
 

@@ -15,6 +15,7 @@ use wal_core::{Epoch, Now, ShardId};
 use super::candidates::Among;
 use super::handle::{Answers, Input, NamespaceSnapshot, Reply, Shared, Stopped};
 use super::metrics::Metrics;
+use super::parked::Parking;
 use super::peers::{Cluster, PeerReply};
 use super::seat::{Phase, Seat, SeatId};
 use super::storage::Storage;
@@ -69,6 +70,7 @@ pub(super) struct Core {
     max_remembered: usize,
     drain: Option<Sender<()>>,
     pub(super) metrics: Metrics,
+    pub(super) parking: Parking,
     stop: bool,
 }
 
@@ -107,6 +109,7 @@ impl Core {
                 .unwrap_or(usize::MAX),
             drain: None,
             metrics: Metrics::new(parts.namespace.name()),
+            parking: Parking::default(),
             stop: false,
             parts,
         };
@@ -174,6 +177,16 @@ impl Core {
                     if ok { ShardEvent::Flushed { io } } else { ShardEvent::FlushFailed { io } };
                 self.step_seat(now, seat, event);
             }
+            Input::Refused { seat, io, rows } => {
+                self.step_seat(now, seat, ShardEvent::FlushRefused { io, rows });
+            }
+            Input::ListParked { limit, to } => {
+                let _ = to.send(self.list_parked(limit)); // who asked may have left
+            }
+            Input::RetryParked { which, to } => {
+                let _ = to.send(self.retry_parked(now, &which)); // who asked may have left
+            }
+            Input::DiscardParked { which, to } => self.discard_parked(now, &which, to),
             Input::Synced { seat, io, ok: true } => {
                 self.step_seat(now, seat, ShardEvent::Synced { io });
             }
@@ -259,6 +272,10 @@ impl Core {
                 }
                 ShardCommand::ReadRows { io, keys } => self.storage.read(seat, io, keys),
                 ShardCommand::Flush { io, mutations } => self.storage.flush(seat, io, mutations),
+                ShardCommand::Parked { table, rows, why } => {
+                    self.tell_parked(now, table, rows, &why);
+                }
+                ShardCommand::Discarded { token, rows } => self.discarded(shard, token, rows),
                 ShardCommand::SyncStore { io } => {
                     if let Some(seat) = self.shards.get_mut(&shard) {
                         seat.checkpoint_at = self.appended_bytes;
@@ -312,6 +329,7 @@ impl Core {
     fn tick(&mut self, now: Now) {
         self.next_tick_us = now.mono_us + TICK_US;
         self.share_memory();
+        self.give_up_discards(now);
         let shards: Vec<_> = self.shards.keys().copied().collect();
         for shard in shards {
             if let Some(seat) = self.shards.get_mut(&shard)

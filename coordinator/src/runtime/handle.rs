@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use participant::engine::{EngineSchema, ShardStatus, Unresolved};
+use participant::engine::{EngineSchema, ParkedChoice, ShardStatus, Unresolved};
 use wal_core::log::{Appended, IntentLog, LogError};
 use wal_core::{Epoch, Position, Row, ShardId};
 
 use super::append::Sent;
 use super::core::Core;
+use super::parked::{DISCARD_PATIENCE, ParkedDone, ParkedList};
 use super::peers::FromPeer;
 use super::reader::Chunk;
 use super::recover::{self, StartError};
@@ -71,6 +72,12 @@ pub(super) enum Input {
         io: IoId,
         ok: bool,
     },
+    /// The store refuses rows of a flush for good: their places in it, with the reasons.
+    Refused {
+        seat: SeatId,
+        io: IoId,
+        rows: Vec<(usize, String)>,
+    },
     Synced {
         seat: SeatId,
         io: IoId,
@@ -88,6 +95,18 @@ pub(super) enum Input {
     },
     Peer(FromPeer),
     Schema(Arc<EngineSchema>),
+    ListParked {
+        limit: usize,
+        to: Sender<ParkedList>,
+    },
+    RetryParked {
+        which: ParkedChoice,
+        to: Sender<ParkedDone>,
+    },
+    DiscardParked {
+        which: ParkedChoice,
+        to: Sender<ParkedDone>,
+    },
     Look {
         limit: usize,
         to: Sender<NamespaceSnapshot>,
@@ -270,6 +289,28 @@ impl Handle {
         let (to, answer) = bounded(1);
         self.shared.input.send(Input::Look { limit, to }).ok()?;
         answer.recv().ok()
+    }
+
+    /// The parked rows of the shards that this process leads, at most `limit`. Blocks.
+    pub fn parked(&self, limit: usize) -> Option<ParkedList> {
+        let (to, answer) = bounded(1);
+        self.shared.input.send(Input::ListParked { limit, to }).ok()?;
+        answer.recv().ok()
+    }
+
+    /// Tries parked rows of the shards that this process leads again, at once. Blocks.
+    pub fn retry_parked(&self, which: ParkedChoice) -> Option<ParkedDone> {
+        let (to, answer) = bounded(1);
+        self.shared.input.send(Input::RetryParked { which, to }).ok()?;
+        answer.recv().ok()
+    }
+
+    /// Gives up parked rows of the shards that this process leads, for good. Blocks until that is
+    /// durable; `None` if it is not known to be: list them to find out, or do it again.
+    pub fn discard_parked(&self, which: ParkedChoice) -> Option<ParkedDone> {
+        let (to, answer) = bounded(1);
+        self.shared.input.send(Input::DiscardParked { which, to }).ok()?;
+        answer.recv_timeout(DISCARD_PATIENCE).ok()
     }
 
     /// Why it serves no more, if so.

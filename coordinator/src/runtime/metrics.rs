@@ -53,7 +53,7 @@ impl Metrics {
         let oldest = snapshot.shards.iter().filter_map(|shard| shard.oldest_unresolved_us).max();
         let window = snapshot.shards.iter().filter_map(|shard| shard.oldest).min();
         let window_ms = window.map_or(0, |id| now.millis().0.saturating_sub(id.time().0));
-        let gauges: [(&'static str, f64); 15] = [
+        let gauges: [(&'static str, f64); 16] = [
             ("handfast_in_flight_calls", snapshot.in_flight as f64),
             ("handfast_log_bytes", snapshot.log_bytes as f64),
             ("handfast_lock_waiters", sum(|s| s.waiting as u64)),
@@ -64,6 +64,7 @@ impl Metrics {
             ("handfast_oldest_unresolved_microseconds", oldest.unwrap_or(0) as f64),
             ("handfast_held_answers", sum(|s| s.held_answers as u64)),
             ("handfast_overlay_bytes", sum(|s| s.overlay_bytes as u64)),
+            ("handfast_parked_rows", sum(|s| s.parked_rows as u64)),
             ("handfast_cache_bytes", sum(|s| s.row_bytes as u64)),
             ("handfast_remembered_ids", sum(|s| s.remembered as u64)),
             ("handfast_id_window_milliseconds", window_ms as f64),

@@ -21,6 +21,7 @@ mod core;
 mod handle;
 mod metrics;
 mod outgoing;
+mod parked;
 mod peers;
 mod reader;
 mod recover;
@@ -39,6 +40,7 @@ use wal_core::schema::Ownership;
 
 pub use clock::SystemClock;
 pub use handle::{Answers, Busy, Handle, NamespaceSnapshot, Reply, Running, Stopped};
+pub use parked::{ParkedDone, ParkedList};
 pub use peers::{Cluster, FromPeer, PeerReply, PeerRequest, Transport};
 pub use recover::StartError;
 

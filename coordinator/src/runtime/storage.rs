@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use participant::engine::IoId;
-use participant::store::{StoreError, TableStore};
+use participant::store::{Refusal, StoreError, TableStore};
 use wal_core::log::IntentLog;
 use wal_core::{Position, RowKey, RowMutation, ShardId};
 
@@ -169,6 +169,28 @@ struct Writer {
     core: Sender<Input>,
 }
 
+/// Places in a flush's mutations, each with the reason.
+type Refusals = Vec<(usize, String)>;
+
+/// Flushes of which rows are refused, and the others. What is refused is counted through all of them.
+fn divide(flushes: Vec<Flush>, refused: Vec<Refusal>) -> (Vec<(Flush, Refusals)>, Vec<Flush>) {
+    let mut by_flush: Vec<Refusals> = flushes.iter().map(|_| Vec::new()).collect();
+    for Refusal { index, why } in refused {
+        let mut before = 0;
+        for (flush, rows) in flushes.iter().zip(&mut by_flush) {
+            if let Some(index) = index.checked_sub(before)
+                && index < flush.mutations.len()
+            {
+                rows.push((index, why.clone()));
+            }
+            before += flush.mutations.len();
+        }
+    }
+    let (told, left): (Vec<_>, Vec<_>) =
+        flushes.into_iter().zip(by_flush).partition(|(_, rows)| !rows.is_empty());
+    (told, left.into_iter().map(|(flush, _)| flush).collect())
+}
+
 /// How often the log is looked at, whether some of it may go.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
@@ -228,17 +250,38 @@ impl Writer {
     }
 
     fn flush(&mut self, mut flushes: Vec<Flush>) {
-        let result = match &flushes[..] {
-            [only] => self.store.apply(&only.mutations),
-            all => {
-                let rows: Vec<_> = all.iter().flat_map(|f| f.mutations.iter().cloned()).collect();
-                self.store.apply(&rows)
+        while !flushes.is_empty() {
+            let result = match &flushes[..] {
+                [only] => self.store.apply(&only.mutations),
+                all => {
+                    let rows: Vec<_> =
+                        all.iter().flat_map(|f| f.mutations.iter().cloned()).collect();
+                    self.store.apply(&rows)
+                }
+            };
+            match result {
+                // Shards of which nothing is refused need not wait for those of which something is.
+                Err(StoreError::Refused(refused)) if !refused.is_empty() => {
+                    flushes = self.refuse(flushes, refused);
+                }
+                result => {
+                    self.apply_failures.note(&result, "applying rows failed; trying again");
+                    let ok = result.is_ok();
+                    for Flush { seat, io, .. } in flushes.drain(..) {
+                        let _ = self.core.send(Input::Flushed { seat, io, ok }); // it may be gone
+                    }
+                }
             }
-        };
-        self.apply_failures.note(&result, "applying rows failed; trying again");
-        for Flush { seat, io, .. } in flushes.drain(..) {
-            let _ = self.core.send(Input::Flushed { seat, io, ok: result.is_ok() }); // it may be gone
         }
+    }
+
+    /// Tells each flush which of its rows are refused; returns those of which none is.
+    fn refuse(&self, flushes: Vec<Flush>, refused: Vec<Refusal>) -> Vec<Flush> {
+        let (told, left) = divide(flushes, refused);
+        for (Flush { seat, io, .. }, rows) in told {
+            let _ = self.core.send(Input::Refused { seat, io, rows }); // it may be gone
+        }
+        left
     }
 
     fn sync(&mut self, syncs: Vec<(SeatId, IoId)>) {
@@ -259,5 +302,44 @@ impl Writer {
             // A lost hint costs a restart time, and loses nothing.
             Err(error) => tracing::warn!(%shard, %error, "recording a checkpoint failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wal_core::{Row, TableId};
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_told_to_the_flush_that_it_is_of() {
+        let mutation = |name: u8| RowMutation {
+            key: RowKey {
+                table: TableId(0),
+                partition: Bytes::copy_from_slice(&[name]),
+                clustering: Bytes::new(),
+            },
+            delta: Row::default(),
+        };
+        let flush = |io: u64, rows: u8| Flush {
+            seat: SeatId { shard: ShardId(io as u16), uid: 0 },
+            io: IoId(io),
+            mutations: (0..rows).map(mutation).collect(),
+        };
+        let refused = |index: usize| Refusal { index, why: index.to_string() };
+        let flushes = vec![flush(1, 2), flush(2, 3), flush(3, 1), flush(4, 4)];
+        let (told, left) = divide(flushes, [0, 1, 5, 7, 9].map(refused).into());
+        let told: Vec<_> = told.into_iter().map(|(flush, rows)| (flush.io.0, rows)).collect();
+        let rows = |rows: &[(usize, &str)]| -> Refusals {
+            rows.iter().map(|(index, why)| (*index, (*why).to_owned())).collect()
+        };
+        let expected = [
+            (1, rows(&[(0, "0"), (1, "1")])),
+            (3, rows(&[(0, "5")])),
+            (4, rows(&[(1, "7"), (3, "9")])),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(left.iter().map(|flush| flush.io.0).collect::<Vec<_>>(), [2]);
     }
 }

@@ -112,6 +112,7 @@ fn shard_status(status: ShardStatus, address: &str) -> v1::ShardStatus {
         overlay_bytes: status.overlay_bytes as u64,
         remembered: status.remembered as u64,
         floor_ms: status.floor.0,
+        parked_rows: status.parked_rows as u64,
     }
 }
 
@@ -198,5 +199,29 @@ impl HandfastAdmin for AdminService {
     ) -> Result<Response<v1::ListUnresolvedResponse>, Status> {
         let unresolved = self.unresolved(request.into_inner()).await;
         Ok(Response::new(unresolved.map_err(|error| self.fail(error))?))
+    }
+
+    async fn list_parked(
+        &self,
+        request: Request<v1::ListParkedRequest>,
+    ) -> Result<Response<v1::ListParkedResponse>, Status> {
+        let parked = self.parked(request.into_inner()).await;
+        Ok(Response::new(parked.map_err(|error| self.fail(error))?))
+    }
+
+    async fn retry_parked(
+        &self,
+        request: Request<v1::RetryParkedRequest>,
+    ) -> Result<Response<v1::RetryParkedResponse>, Status> {
+        let done = self.retry(request.into_inner()).await;
+        Ok(Response::new(done.map_err(|error| self.fail(error))?))
+    }
+
+    async fn discard_parked(
+        &self,
+        request: Request<v1::DiscardParkedRequest>,
+    ) -> Result<Response<v1::DiscardParkedResponse>, Status> {
+        let done = self.discard(request.into_inner()).await;
+        Ok(Response::new(done.map_err(|error| self.fail(error))?))
     }
 }

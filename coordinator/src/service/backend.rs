@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use participant::engine::ParkedChoice;
 use wal_core::namespace::Namespace;
 use wal_core::record::Record;
 use wal_core::{Position, ShardId, TxnId};
 
 use crate::api::Call;
-use crate::runtime::{Answers, NamespaceSnapshot};
+use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 
 /// A call was not taken: nothing of it was logged, and no answer will come.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +79,23 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Every record about a transaction that is left in any shard's log, by shard, in log order. Blocks.
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError>;
+
+    /// Parked rows of the shards that this process leads, at most `limit`. Blocks.
+    fn parked(&self, namespace: &Namespace, limit: usize) -> Result<ParkedList, BackendError>;
+
+    /// Tries parked rows of the shards that this process leads again, at once. Blocks.
+    fn retry_parked(
+        &self,
+        namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError>;
+
+    /// Gives up parked rows of the shards that this process leads, durably. Blocks.
+    fn discard_parked(
+        &self,
+        namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError>;
 
     /// How the namespace is, with its `limit` oldest unresolved transactions. Blocks.
     fn look(&self, namespace: &Namespace, limit: usize) -> Result<NamespaceSnapshot, BackendError>;

@@ -109,6 +109,7 @@ fn told(body: &Body) -> Option<Told<'_>> {
         | Body::Finished { .. }
         | Body::Floor { .. }
         | Body::Checkpoint { .. }
+        | Body::Discard { .. }
         | Body::Resign
         | Body::Barrier => return None,
     })

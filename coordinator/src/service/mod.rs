@@ -21,6 +21,7 @@ mod explain;
 mod metrics;
 mod names;
 mod outcome;
+mod parked;
 pub mod peers;
 mod router;
 mod shared;

@@ -17,7 +17,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use wal_core::log::memory::MemoryLog;
 use wal_core::namespace::Namespace;
-use wal_core::{Nonce, TxnId};
+use wal_core::{Nonce, Row, RowKey, ShardId, TxnId};
 
 const DEFINITION: &str = r#"
 name = "bank"
@@ -51,7 +51,7 @@ impl Drop for Node {
 pub(crate) struct World {
     pub(crate) namespace: Arc<Namespace>,
     log: MemoryLog,
-    store: Arc<MemoryStore>,
+    pub(crate) store: Arc<MemoryStore>,
     addresses: Vec<SocketAddr>,
     pub(crate) nodes: Vec<Mutex<Option<Node>>>,
 }
@@ -165,26 +165,34 @@ impl World {
 
     /// Everything in all accounts, read as one through `index`.
     pub(crate) fn total(&self, index: usize) -> i64 {
-        let key = |account: usize| {
-            let name = json!({"table": "accounts", "key": {"id": account_name(account)}});
-            let (table, key) =
-                wal_core::json::parse_key(&self.namespace, &name).expect("the name of a row");
-            wal_core::build::build_key(&self.namespace, &table, &key).expect("a key")
-        };
-        let keys: Vec<_> = (0..ACCOUNTS).map(key).collect();
+        self.balances(index, &(0..ACCOUNTS).collect::<Vec<_>>()).into_iter().sum()
+    }
+
+    pub(crate) fn key(&self, account: usize) -> (ShardId, RowKey) {
+        let name = json!({"table": "accounts", "key": {"id": account_name(account)}});
+        let (table, key) =
+            wal_core::json::parse_key(&self.namespace, &name).expect("the name of a row");
+        wal_core::build::build_key(&self.namespace, &table, &key).expect("a key")
+    }
+
+    /// What is in some accounts, read as one through `index`.
+    pub(crate) fn balances(&self, index: usize, accounts: &[usize]) -> Vec<i64> {
+        let keys: Vec<_> = accounts.iter().map(|account| self.key(*account)).collect();
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let call = Call::Read { keys: keys.clone() };
             if let Some(CallAnswer::Read(ReadAnswer::Rows(rows))) = self.call(index, call) {
-                let balance = |row: &wal_core::Row| {
-                    let value = row.get(wal_core::ColumnId(1)).cloned();
-                    let bytes = value.expect("the account was opened");
-                    i64::from_be_bytes(bytes.as_ref().try_into().expect("a bigint"))
-                };
-                return rows.iter().map(balance).sum();
+                return rows.iter().map(balance).collect();
             }
             assert!(Instant::now() < end, "the accounts cannot be read");
         }
+    }
+
+    /// What the tables hold of an account.
+    pub(crate) fn stored(&self, account: usize) -> i64 {
+        let (_, key) = self.key(account);
+        let rows = self.store.rows();
+        balance(&rows.iter().find(|(of, _)| *of == key).expect("it was opened").1)
     }
 
     /// The one outcome of a transaction, whatever it takes: it is fenced.
@@ -217,6 +225,12 @@ impl World {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+fn balance(row: &Row) -> i64 {
+    let value = row.get(wal_core::ColumnId(1)).cloned();
+    let bytes = value.expect("the account was opened");
+    i64::from_be_bytes(bytes.as_ref().try_into().expect("a bigint"))
 }
 
 struct Sink(crossbeam_channel::Sender<CallAnswer>);

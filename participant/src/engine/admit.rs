@@ -245,13 +245,14 @@ impl<R: Rules> ShardEngine<R> {
     /// Whether there is no room for another transaction: the reason, in a word for the client.
     /// What is remembered already takes no further room: to refuse an attempt of it would only keep it,
     /// and for ever if everything remembered is open.
-    pub(super) fn is_full(&self, now: Now, id: TxnId) -> bool {
+    pub(super) fn is_full(&self, now: Now, id: TxnId, part: &[RowOp]) -> bool {
         let remembered = self.ledger.get(id).is_some();
         let limits = &self.config.limits;
         self.waiting.len() >= limits.max_waiting
             || self.ledger.prepared.len() >= limits.max_prepared
             || self.chain.untaken_bytes() >= MAX_UNTAKEN_BYTES
             || self.applier.bytes() >= limits.max_overlay_bytes
+            || self.is_full_of_parked(part)
             || (!remembered && self.ledger.memories.len() >= self.max_remembered.saturating_mul(2))
             || self.last_timestamp.0 > now.wall_us + limits.max_drift_us / 2
     }

@@ -128,7 +128,7 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     fn encode_checkpoint(&mut self) -> Vec<u8> {
-        let mut rows = self.applier.end_sync();
+        let mut rows = self.applier.end_sync(self.rules.holds(Rule::CheckpointHoldsParked));
         if !self.rules.holds(Rule::CheckpointHoldsUnapplied) {
             rows.clear();
         }
@@ -148,9 +148,7 @@ impl<R: Rules> ShardEngine<R> {
             write_memory(&mut out, memory);
         }
         out.varint(rows.len() as u64);
-        for (key, delta) in rows {
-            out.piece(&RowMutation { key, delta });
-        }
+        rows.iter().for_each(|row| out.piece(row));
         buffer
     }
 
@@ -196,7 +194,8 @@ impl<R: Rules> ShardEngine<R> {
             let RowMutation { key, delta } = input.piece().map_err(wrong)?;
             let owned = self.schema.is_owned(key.table);
             self.rows.write(&key, &delta, Sequence(0), owned);
-            self.applier.push(Sequence(0), [RowMutation { key, delta }].into_iter().collect());
+            let rows = [RowMutation { key, delta }].into_iter().collect();
+            self.applier.push(Sequence(0), None, rows);
         }
         input.finish().map_err(wrong)
     }

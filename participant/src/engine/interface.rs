@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wal_core::log::ShardBatch;
 use wal_core::{
-    Attempt, Epoch, Millis, Nonce, Position, Row, RowKey, RowMutation, Sequence, ShardId,
+    Attempt, Epoch, Millis, Nonce, Position, Row, RowKey, RowMutation, Sequence, ShardId, TableId,
     Transaction, TxnId,
 };
 
+use super::applier::ParkedChoice;
 use crate::message::{Origin, ShardReply, ShardRequest};
 
 /// How a shard proves that it still leads.
@@ -132,6 +133,26 @@ pub enum ShardEvent {
         /// Which flush.
         io: IoId,
     },
+    /// The table store refuses rows of the flush for good; what was beside them may have been applied.
+    /// The engine parks them, and sends the rest as another flush.
+    FlushRefused {
+        /// Which flush.
+        io: IoId,
+        /// Places in the flush's mutations, each with the reason.
+        rows: Vec<(usize, String)>,
+    },
+    /// Try parked rows again at once, not only when their time has come.
+    RetryParked {
+        /// Which.
+        which: ParkedChoice,
+    },
+    /// Give parked rows up for good. Answered by [`ShardCommand::Discarded`] if this engine leads.
+    DiscardParked {
+        /// Names the answer.
+        token: u64,
+        /// Which.
+        which: ParkedChoice,
+    },
     /// Everything flushed before the [`ShardCommand::SyncStore`] survives the loss of power.
     Synced {
         /// Which sync.
@@ -174,6 +195,22 @@ pub enum ShardCommand {
         io: IoId,
         /// What to merge, each row at most once.
         mutations: Arc<[RowMutation]>,
+    },
+    /// Rows were parked, for an operator to know.
+    Parked {
+        /// Of which table.
+        table: TableId,
+        /// How many.
+        rows: usize,
+        /// What the store says of the first.
+        why: String,
+    },
+    /// The chosen parked rows were given up, durably.
+    Discarded {
+        /// As in the event.
+        token: u64,
+        /// How many there were.
+        rows: usize,
     },
     /// Make what was flushed durable.
     SyncStore {

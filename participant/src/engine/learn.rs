@@ -46,6 +46,7 @@ impl<R: Rules> ShardEngine<R> {
             Body::Checkpoint { chunk, last, payload } => {
                 self.learn_checkpoint(now, chunk, last, payload)?;
             }
+            Body::Discard { rows } => self.learn_discard(seq, &rows),
             Body::Resign | Body::Barrier => {}
         }
         Ok(())
@@ -205,7 +206,7 @@ impl<R: Rules> ShardEngine<R> {
             let owned = self.schema.is_owned(mutation.key.table);
             self.rows.write(&mutation.key, &mutation.delta, seq, owned);
         }
-        self.applier.push(seq, mutations);
+        self.applier.push(seq, Some(timestamp), mutations);
     }
 
     fn free(&mut self, id: TxnId, held: Option<&Prepared>) {

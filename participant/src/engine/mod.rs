@@ -38,6 +38,7 @@ mod on_ask;
 mod on_decision;
 mod on_hold;
 mod on_io;
+mod on_parked;
 mod on_prepare;
 mod on_read;
 mod on_resolve;
@@ -56,6 +57,7 @@ use wal_core::log::ShardBatch;
 use wal_core::record::{Acceptor, Body};
 use wal_core::{Nonce, Now, RowKey, Sequence, Timestamp};
 
+pub use applier::{ParkedChoice, ParkedRow};
 pub use interface::*;
 pub use rules::{Rule, Rules, Strict, Without};
 pub use schema::{EngineSchema, TableTypes};
@@ -120,6 +122,8 @@ pub struct ShardEngine<R: Rules = Strict> {
     /// Waiters that may be able to go on, looked at before the step ends.
     wake: Vec<Age>,
     applier: Applier,
+    /// Parked rows to discard once the store is not being asked about them: for whom, and which.
+    discards: Vec<(u64, ParkedChoice)>,
     checkpointer: Checkpointer,
     last_timestamp: Timestamp,
     reads: BTreeMap<IoId, Vec<RowKey>>,
@@ -164,6 +168,7 @@ impl<R: Rules> ShardEngine<R> {
             holds: Holds::default(),
             wake: Vec::new(),
             applier: Applier::default(),
+            discards: Vec::new(),
             checkpointer: Checkpointer::default(),
             last_timestamp: Timestamp::default(),
             reads: BTreeMap::new(),
@@ -195,8 +200,13 @@ impl<R: Rules> ShardEngine<R> {
             ShardEvent::Request { origin, request } => self.on_request(now, origin, request, out),
             ShardEvent::RowsRead { io, rows } => self.on_rows_read(io, rows),
             ShardEvent::ReadFailed { io } => self.on_read_failed(io),
-            ShardEvent::Flushed { io } => self.on_flushed(io),
-            ShardEvent::FlushFailed { io } => self.on_flush_failed(io),
+            ShardEvent::Flushed { io } => self.on_flushed(now, io, out),
+            ShardEvent::FlushFailed { io } => self.on_flush_failed(now, io, out),
+            ShardEvent::FlushRefused { io, rows } => self.on_flush_refused(now, io, rows, out),
+            ShardEvent::RetryParked { which } => self.on_retry_parked(&which),
+            ShardEvent::DiscardParked { token, which } => {
+                self.on_discard_parked(now, token, which, out);
+            }
             ShardEvent::Synced { io } => self.on_synced(now, io, out),
             ShardEvent::Tick => self.on_tick(now, out),
             ShardEvent::Drain => self.on_drain(out),
@@ -230,6 +240,8 @@ impl<R: Rules> ShardEngine<R> {
     /// The tables of a newer version of the namespace.
     pub fn set_schema(&mut self, schema: Arc<EngineSchema>) {
         self.schema = schema;
+        // What the store refused for want of a column may be welcome now.
+        self.applier.retry_parked(&ParkedChoice::All);
     }
 
     /// Writes a checkpoint soon, however little was logged since the last.

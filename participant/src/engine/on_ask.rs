@@ -4,8 +4,9 @@ use wal_core::record::Body;
 use wal_core::{AbortReason, Now, TxnId};
 
 use super::admit::Asked;
+use super::applier::Waiter;
 use super::{Rules, ShardCommand, ShardEngine};
-use crate::message::{Known, NoReason, Origin, ShardReply, Vote};
+use crate::message::{Known, NoReason, Origin, Outcome, ShardReply, Vote};
 
 impl<R: Rules> ShardEngine<R> {
     pub(super) fn on_ask(&mut self, origin: Origin, id: TxnId, wait: bool) {
@@ -102,7 +103,8 @@ impl<R: Rules> ShardEngine<R> {
         self.settle(id);
     }
 
-    /// Answers once everything that is committed by now is visible in the table store.
+    /// Answers once everything that is committed by now is visible in the table store, except what is
+    /// parked of other transactions.
     pub(super) fn on_await_applied(&mut self, origin: Origin, id: TxnId) {
         // Who asks knows that it is committed; this shard may not have heard it yet.
         if let Some(entry) = self.ledger.entry_mut(id).filter(|entry| entry.prepared.is_some()) {
@@ -111,9 +113,12 @@ impl<R: Rules> ShardEngine<R> {
             }
             return;
         }
-        if self.applier.is_idle() {
-            return self.reply_proved(origin, ShardReply::Applied { id });
+        let at = match self.ledger.outcome(id) {
+            Some(Outcome::Committed { timestamp, .. }) => Some(timestamp),
+            Some(Outcome::Closed(_)) | None => None,
+        };
+        if !self.applier.wait(Waiter { origin, id, at }) {
+            self.reply_proved(origin, ShardReply::Applied { id });
         }
-        self.applier.wait(origin, id);
     }
 }

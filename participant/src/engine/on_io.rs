@@ -1,9 +1,9 @@
 //! The table store answers: rows read, writes flushed, everything synced.
 
-use wal_core::{Now, Row};
+use wal_core::{Now, Row, TxnId};
 
 use super::{IoId, Rule, Rules, ShardCommand, ShardEngine};
-use crate::message::ShardReply;
+use crate::message::{Origin, ShardReply};
 
 /// A flush waits this long for company, unless somebody waits for it or it is large.
 const FLUSH_EVERY_US: u64 = 4_000;
@@ -27,6 +27,13 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn flush_if_due(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
+        if self.applier.flush.is_none() && self.applier.parked.len() > 0 {
+            let io = IoId(self.last_io + 1);
+            if self.applier.try_parked(self.durable, now.mono_us, io) {
+                self.last_io = io.0;
+                self.send_flush(out);
+            }
+        }
         if !self.applier.can_flush(self.durable) {
             return;
         }
@@ -35,34 +42,46 @@ impl<R: Rules> ShardEngine<R> {
         if due || large || self.applier.has_waiters() {
             let io = self.next_io();
             let max_rows = self.config.limits.max_flush_rows;
-            self.applier.fold(io, self.durable, max_rows, now.mono_us);
-            let flush = self.applier.flush.as_ref().expect("folded above");
-            self.stats.flushed_rows += flush.mutations.len() as u64;
-            out.push(ShardCommand::Flush { io, mutations: flush.mutations.clone() });
+            let in_order = self.rules.holds(Rule::ParkedRowsKeepOrder);
+            let mut told = Vec::new();
+            if self.applier.fold(io, self.durable, max_rows, now.mono_us, in_order, &mut told) {
+                self.send_flush(out);
+            }
+            self.tell_applied(told);
             if !self.rules.holds(Rule::OverlayKeptUntilApplied) {
-                self.on_flushed(io);
+                self.on_flushed(now, io, out);
             }
         }
     }
 
-    pub(super) fn on_flushed(&mut self, io: IoId) {
+    fn send_flush(&mut self, out: &mut Vec<ShardCommand>) {
+        let flush = self.applier.flush.as_ref().expect("it was just made");
+        self.stats.flushed_rows += flush.mutations.len() as u64;
+        out.push(ShardCommand::Flush { io: flush.io, mutations: flush.mutations.clone() });
+    }
+
+    pub(super) fn on_flushed(&mut self, now: Now, io: IoId, out: &mut Vec<ShardCommand>) {
         let mut told = Vec::new();
-        let Some(flush) = self.applier.flushed(io, &mut told) else { return };
-        for (mutation, pins) in flush.mutations.iter().zip(&flush.pins) {
-            let owned = self.schema.is_owned(mutation.key.table);
-            self.rows.unpin(&mutation.key, *pins, owned);
+        for (key, pins) in self.applier.flushed(io, &mut told) {
+            let owned = self.schema.is_owned(key.table);
+            self.rows.unpin(&key, pins, owned);
         }
+        self.tell_applied(told);
+        self.rows.evict(self.config.limits.max_cache_bytes);
+        self.discard_waiting(now, out);
+    }
+
+    pub(super) fn tell_applied(&mut self, told: Vec<(Origin, TxnId)>) {
         for (origin, id) in told {
             self.reply(origin, ShardReply::Applied { id });
         }
-        self.rows.evict(self.config.limits.max_cache_bytes);
     }
 
-    pub(super) fn on_flush_failed(&mut self, io: IoId) {
-        if let Some(flush) = self.applier.flush.as_mut().filter(|flush| flush.io == io) {
+    pub(super) fn on_flush_failed(&mut self, now: Now, io: IoId, out: &mut Vec<ShardCommand>) {
+        if self.applier.flush_failed(io, now.mono_us) {
             self.stats.store_failures += 1;
-            flush.failed = true;
         }
+        self.discard_waiting(now, out);
     }
 
     /// Sends again what failed. Applying again changes nothing.

@@ -108,7 +108,7 @@ impl<R: Rules> ShardEngine<R> {
         if is_home && (attempt.number > 1 || open.is_some()) && !started_here {
             return Some(NoReason::Refused);
         }
-        if self.is_full(now, id) || self.role == Role::Draining {
+        if self.is_full(now, id, &prepare.part) || self.role == Role::Draining {
             return Some(NoReason::Overloaded);
         }
         None

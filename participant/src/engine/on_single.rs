@@ -44,7 +44,7 @@ impl<R: Rules> ShardEngine<R> {
         if let Some(vote) = self.id_out_of_range(now, id, id.time()) {
             return self.reply_proved(origin, ShardReply::Single { id, vote });
         }
-        if self.is_full(now, id) || self.role == Role::Draining {
+        if self.is_full(now, id, &txn.parts[0].1) || self.role == Role::Draining {
             self.stats.refused += 1;
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
             return;
@@ -79,7 +79,7 @@ impl<R: Rules> ShardEngine<R> {
         self.write(now, Body::CommitSingle(Box::new(commit)), out);
         self.tell_single(id, origins);
         if applied {
-            origins.iter().for_each(|origin| self.applier.wait(*origin, id));
+            origins.iter().for_each(|origin| self.on_await_applied(*origin, id));
         }
     }
 

@@ -167,6 +167,24 @@ impl RowTable {
         }
     }
 
+    /// Some of what is in memory of the row was given up: `left` is what the store does not have yet, and
+    /// `pins` come off. What the store has must be read again.
+    pub(super) fn discard(
+        &mut self,
+        key: &RowKey,
+        left: Row,
+        pins: u32,
+        seq: Sequence,
+        owned: bool,
+    ) {
+        self.last_write[slot(key)] = seq;
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        self.bytes = self.bytes + left.size_bytes() - entry.row.size_bytes();
+        entry.complete = owned && left.deleted_at.is_some();
+        entry.row = left;
+        self.unpin(key, pins, owned);
+    }
+
     /// Evicts rows that nothing needs until they take at most `max_bytes`; looks at a bounded number.
     pub(super) fn evict(&mut self, max_bytes: usize) {
         let mut looks = 256;

@@ -71,13 +71,19 @@ pub enum Rule {
     TimestampsIncrease,
     /// A checkpoint carries the rows that the table store may not hold yet.
     CheckpointHoldsUnapplied,
+    /// A checkpoint carries the rows that the table store refuses.
+    CheckpointHoldsParked,
+    /// A write to a parked row does not overtake what is parked of it.
+    ParkedRowsKeepOrder,
+    /// What is discarded is so for every later leader.
+    DiscardIsDurable,
     /// Records of an older epoch behind a newer one are ignored.
     OlderEpochsAreIgnored,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::AnswersWaitForDurability,
         Self::PrepareBoundToEpoch,
         Self::NoIsRemembered,
@@ -111,6 +117,9 @@ impl Rule {
         Self::EveryAttemptIsChecked,
         Self::TimestampsIncrease,
         Self::CheckpointHoldsUnapplied,
+        Self::CheckpointHoldsParked,
+        Self::ParkedRowsKeepOrder,
+        Self::DiscardIsDurable,
         Self::OlderEpochsAreIgnored,
     ];
 }

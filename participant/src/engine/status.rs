@@ -23,6 +23,8 @@ pub struct Counters {
     pub wounds: u64,
     /// Rows flushed to the table store.
     pub flushed_rows: u64,
+    /// Rows parked because the table store refuses them for good.
+    pub parked_rows: u64,
     /// Reads and flushes that the table store failed.
     pub store_failures: u64,
     /// Checkpoints written.
@@ -69,6 +71,10 @@ pub struct ShardStatus {
     pub overlay_bytes: usize,
     /// Commits not acknowledged by the table store.
     pub overlay_commits: usize,
+    /// Rows that the table store refuses for good and that wait to be taken or discarded.
+    pub parked_rows: usize,
+    /// Their bytes, which `overlay_bytes` counts too.
+    pub parked_bytes: usize,
     /// Rows in memory, and their bytes.
     pub rows: usize,
     /// Bytes of rows in memory.
@@ -122,6 +128,8 @@ impl<R: Rules> ShardEngine<R> {
             held_answers: self.outbox.len(),
             overlay_bytes: self.applier.bytes(),
             overlay_commits: self.applier.len(),
+            parked_rows: self.applier.parked.len(),
+            parked_bytes: self.applier.parked.bytes(),
             rows: self.rows.len(),
             row_bytes: self.rows.bytes(),
             checkpoint: self.checkpointer.newest(),

@@ -1,12 +1,12 @@
 //! A table store in memory, for tests and the simulator, that can fail as a real one does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wal_core::{Row, RowKey, RowMutation};
 
 use super::draw::Draw;
-use super::{StoreError, TableStore};
+use super::{Refusal, StoreError, TableStore};
 
 /// Mutations of failed applies that may still surface; beyond it the oldest surfaces at once.
 const MAX_LATE_MUTATIONS: usize = 1024;
@@ -34,6 +34,8 @@ pub struct MemoryStore {
 struct State {
     rows: BTreeMap<RowKey, Row>,
     faults: Faults,
+    /// Rows of which nothing is taken.
+    refused: BTreeSet<RowKey>,
     draw: Draw,
     /// Mutations of failed applies that were not applied yet.
     late: VecDeque<RowMutation>,
@@ -51,6 +53,7 @@ impl MemoryStore {
         let state = State {
             rows: BTreeMap::new(),
             faults,
+            refused: BTreeSet::new(),
             draw: Draw::new(faults.seed),
             late: VecDeque::new(),
         };
@@ -60,6 +63,11 @@ impl MemoryStore {
     /// Changes which calls fail from now on. The draws go on where they are.
     pub fn set_faults(&self, faults: Faults) {
         self.lock().faults = faults;
+    }
+
+    /// From now on refuses these rows for good, and no others.
+    pub fn refuse(&self, rows: impl IntoIterator<Item = RowKey>) {
+        self.lock().refused = rows.into_iter().collect();
     }
 
     /// Every row, in the order of keys.
@@ -99,6 +107,7 @@ impl State {
     fn apply_in_part(&mut self, mutations: &[RowMutation]) {
         for mutation in mutations {
             match self.draw.below(3) {
+                _ if self.refused.contains(&mutation.key) => {}
                 0 => self.merge(mutation),
                 1 => self.late.push_back(mutation.clone()),
                 _ => {}
@@ -133,6 +142,14 @@ impl TableStore for MemoryStore {
         if state.fails(per_mille) {
             state.apply_in_part(mutations);
             return Err(injected("apply rows"));
+        }
+        let is_refused = |(index, mutation): (usize, &RowMutation)| {
+            let why = "rows like this are refused".to_owned();
+            state.refused.contains(&mutation.key).then_some(Refusal { index, why })
+        };
+        let refused: Vec<Refusal> = mutations.iter().enumerate().filter_map(is_refused).collect();
+        if !refused.is_empty() {
+            return Err(StoreError::Refused(refused));
         }
         mutations.iter().for_each(|mutation| state.merge(mutation));
         Ok(())

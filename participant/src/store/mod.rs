@@ -14,8 +14,9 @@
 //!    loss of power (Cassandra: of a minority of replicas, or of all of them if their commit logs are
 //!    not periodic). Until then it survives the crash of the process or is in the log.
 //! 5. **Failure.** A failed apply may have been applied in part or later: it is tried again until it
-//!    succeeds. [`StoreError::Refused`] is for good (a column dropped) and of one mutation, which is not
-//!    applied at all; what was given beside it may have been. All else is transient.
+//!    succeeds. [`StoreError::Refused`] is for good (a column dropped) and names at least one of the
+//!    mutations that the store will not take as they are, if it can all of them: these are not applied at
+//!    all; what was given beside them may have been, and is tried again without them. All else is transient.
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
 #[cfg(feature = "cassandra")]
@@ -39,13 +40,21 @@ pub enum StoreError {
         why: String,
     },
     /// Will never succeed as it is.
-    #[error("table store refuses a write for good: {why}")]
-    Refused {
-        /// Which of the mutations given.
-        index: usize,
-        /// Why.
-        why: String,
-    },
+    #[error("table store refuses {} writes for good, the first because {}", .0.len(), first(.0))]
+    Refused(Vec<Refusal>),
+}
+
+/// A mutation that a table store will never take as it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// Which of the mutations given.
+    pub index: usize,
+    /// Why, and what can be done.
+    pub why: String,
+}
+
+fn first(refused: &[Refusal]) -> &str {
+    refused.first().map_or("of nothing that it names", |refusal| &refusal.why)
 }
 
 /// Where committed rows live. See the module's clauses. Calls block and come from the runtime's threads.

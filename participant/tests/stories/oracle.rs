@@ -55,6 +55,8 @@ impl Oracle {
                 | ShardCommand::Checkpointed { .. }
                 | ShardCommand::Drive { .. }
                 | ShardCommand::Recover { .. }
+                | ShardCommand::Parked { .. }
+                | ShardCommand::Discarded { .. }
                 | ShardCommand::Leading { .. }
                 | ShardCommand::Halt { .. } => {}
             }
@@ -163,7 +165,7 @@ fn refused(world: &World, id: TxnId, attempt: Attempt) -> Result<(), String> {
     }
 }
 
-/// Applied: committed, and every row that it writes here is in the table store. (In a bent story it may
+/// Applied: committed, and every row that it writes here is in the table store, or was discarded. (In a bent story it may
 /// be asked of what was never prepared here: only what is committed is ever asked for, says the protocol.)
 fn applied(world: &World, id: TxnId) -> Result<(), String> {
     let timestamp = match ask(world, id)? {
@@ -175,7 +177,7 @@ fn applied(world: &World, id: TxnId) -> Result<(), String> {
     let part = txn.part(world.disk.config.shard).expect("it has a part here");
     for op in part.iter().filter(|op| !op.is_read_only()) {
         let stored = world.disk.store.get(&op.key).and_then(wal_core::Row::newest);
-        if stored < Some(timestamp.of_delete()) {
+        if stored < Some(timestamp.of_delete()) && !world.is_discarded(&op.key, timestamp) {
             return Err(format!("{id} is told as applied, but the store has not {:?}", op.key));
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use participant::engine::{HaltReason, ShardCommand};
 use participant::message::{Known, NoReason, Outcome, Resolution, ShardReply, Vote};
-use wal_core::record::{Body, Prepare, decode};
+use wal_core::record::{Body, Discarded, Prepare, decode};
 use wal_core::{RowKey, RowMutation, RowOp, TxnId, WriteOp};
 
 use super::names::{
@@ -31,6 +31,10 @@ pub(crate) fn command_text(
                 mutations.iter().map(|RowMutation { key, delta }| row_text(key, delta)).collect();
             format!("flush io{}: {}", io.0, rows.join(", "))
         }
+        ShardCommand::Parked { table, rows, why } => {
+            format!("parked {rows} of table {table}: {why}")
+        }
+        ShardCommand::Discarded { token, rows } => format!("c{token}: {rows} discarded"),
         ShardCommand::SyncStore { io } => format!("sync io{}", io.0),
         ShardCommand::Checkpointed { checkpoint, trim } => {
             format!("checkpointed at p{checkpoint}, trim below p{trim}")
@@ -171,6 +175,13 @@ pub(crate) fn record_text(names: &mut Names, record: &Bytes) -> String {
         Body::Floor { floor } => format!("Floor {}", millis_text(*floor)),
         Body::Checkpoint { chunk, last, .. } => {
             format!("Checkpoint chunk {chunk}{}", if *last { ", the last" } else { "" })
+        }
+        Body::Discard { rows } => {
+            let row = |row: &Discarded| {
+                let [from, until] = [row.from, row.until].map(at_text);
+                format!("{} from {from} until {until}", key_name(&row.key))
+            };
+            format!("Discard {}", rows.iter().map(row).collect::<Vec<_>>().join(", "))
         }
         Body::Resign => "Resign".to_owned(),
         Body::Barrier => "Barrier".to_owned(),

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use participant::engine::{
-    IoId, Leadership, ShardCommand, ShardConfig, ShardEngine, ShardEvent, ShardLimits, Without,
+    IoId, Leadership, ParkedChoice, ShardCommand, ShardConfig, ShardEngine, ShardEvent,
+    ShardLimits, Without,
 };
 use participant::message::{Origin, ShardRequest};
 use wal_core::log::ShardBatch;
 use wal_core::record::{Body, Header, encode_into};
-use wal_core::{Epoch, Nonce, Now, Position, Row, RowKey, RowMutation, Sequence, ShardId};
+use wal_core::{
+    Epoch, Nonce, Now, Position, Row, RowKey, RowMutation, Sequence, ShardId, TableId, Timestamp,
+};
 
-use super::names::{BEGIN_US, Names, number, schema, stored};
+use super::names::{BEGIN_US, Names, key, keys, number, schema, stored};
 use super::outputs::{command_text, record_text};
 use super::requests::{self, Surroundings};
 
@@ -120,6 +123,18 @@ impl World {
             ["read", "fails", io] => self.answer_io(io, Self::read_failed, text),
             ["flushed", io] => self.answer_io(io, Self::flushed, text),
             ["flush", "fails", io] => self.answer_io(io, Self::flush_failed, text),
+            ["flush", "refuses", ..] => self.flush_refused(input, text),
+            ["retry", "parked"] => {
+                self.step(ShardEvent::RetryParked { which: ParkedChoice::All }, text);
+            }
+            ["discard", "parked", name] => {
+                let which = match name {
+                    "all" => ParkedChoice::All,
+                    "orders" => ParkedChoice::Table(TableId(1)),
+                    name => ParkedChoice::Rows([key(name)].into()),
+                };
+                self.step(ShardEvent::DiscardParked { token: 1, which }, text);
+            }
             ["synced", io] => self.answer_io(io, Self::synced, text),
             ["drain"] => self.step(ShardEvent::Drain, text),
             ["checkpoint", "soon"] => self.engine.request_checkpoint(),
@@ -201,6 +216,8 @@ impl World {
             | ShardCommand::Tell { .. }
             | ShardCommand::Drive { .. }
             | ShardCommand::Recover { .. }
+            | ShardCommand::Parked { .. }
+            | ShardCommand::Discarded { .. }
             | ShardCommand::Leading { .. }
             | ShardCommand::Halt { .. } => {}
         }
@@ -316,8 +333,39 @@ impl World {
         matches!(io, Io::Flush(_)).then_some(ShardEvent::FlushFailed { io: id })
     }
 
+    /// `flush refuses ioN: ROW, ROW`: these rows of it; nothing beside them is taken either.
+    fn flush_refused(&mut self, input: &str, text: &mut Vec<String>) {
+        let (head, rows) = input.split_once(": ").expect("`flush refuses ioN: ROW, ROW`");
+        let rows = keys(rows);
+        let named = head.trim_start_matches("flush refuses io");
+        let outstanding: Vec<_> = match self.lenient {
+            true => self.io.keys().copied().collect(),
+            false => vec![IoId(number(named))],
+        };
+        for io in outstanding {
+            let Some(Io::Flush(mutations)) = self.io.get(&io) else { continue };
+            let refused: Vec<_> = (0..mutations.len())
+                .filter(|index| rows.contains(&mutations[*index].key))
+                .map(|index| (index, "its column was dropped".to_owned()))
+                .collect();
+            if !refused.is_empty() {
+                self.io.remove(&io);
+                self.step(ShardEvent::FlushRefused { io, rows: refused }, text);
+            }
+        }
+    }
+
     fn synced(&mut self, id: IoId, io: &Io) -> Option<ShardEvent> {
         matches!(io, Io::Sync).then_some(ShardEvent::Synced { io: id })
+    }
+
+    /// Whether the log says that what a transaction of this time wrote to the row was given up.
+    pub(crate) fn is_discarded(&self, key: &RowKey, at: Timestamp) -> bool {
+        self.disk.log.iter().any(|(_, record)| {
+            let (record, _) = wal_core::record::decode(record.clone()).expect("it can be read");
+            matches!(record.body, Body::Discard { rows }
+                if rows.iter().any(|row| row.key == *key && row.from <= at && at <= row.until))
+        })
     }
 
     /// In a bent story: everything outstanding is answered, until nothing more happens.

@@ -16,14 +16,7 @@ use crate::output;
 pub(crate) async fn run(global: &Global, args: ReadArgs) -> Result<(), Failure> {
     let client = connect(global).await?;
     let namespace = namespace(&client, &args.namespace).await?;
-    let mut rows: Vec<(String, Columns)> = Vec::new();
-    if let [table, key @ ..] = args.target.as_slice() {
-        rows.push((table.clone(), typed_key(&namespace, table, key)?));
-    }
-    for row in &args.row {
-        let json = parse(row).map_err(Failure::usage)?;
-        rows.push(parse_key(&namespace, &json).map_err(Failure::usage)?);
-    }
+    let rows = named_rows(&namespace, &args.target, &args.row)?;
     let mut asked = Vec::with_capacity(rows.len());
     for (table, key) in &rows {
         asked.push((table.clone(), Key::from(wire::row(&namespace, table, key.clone())?.key)));
@@ -41,6 +34,23 @@ pub(crate) async fn run(global: &Global, args: ReadArgs) -> Result<(), Failure> 
         })
     });
     output::many(global, &["table", "key", "exists", "columns", "version"], printed.collect())
+}
+
+/// Rows named on the command line: a table and its key, and rows as JSON.
+pub(super) fn named_rows(
+    namespace: &Namespace,
+    target: &[String],
+    json: &[String],
+) -> Result<Vec<(String, Columns)>, Failure> {
+    let mut rows = Vec::new();
+    if let [table, key @ ..] = target {
+        rows.push((table.clone(), typed_key(namespace, table, key)?));
+    }
+    for row in json {
+        let json = parse(row).map_err(Failure::usage)?;
+        rows.push(parse_key(namespace, &json).map_err(Failure::usage)?);
+    }
+    Ok(rows)
 }
 
 /// A key written as one text for each part.

@@ -15,12 +15,12 @@ use control::{FollowOptions, Follower, POLL};
 use coordinator::api::Call;
 use coordinator::placement::PlacementConfig;
 use coordinator::runtime::{
-    Answers, Busy, Cluster, Handle, NamespaceSnapshot, Parts, Running, Stopped, SystemClock,
-    engine_schema,
+    Answers, Busy, Cluster, Handle, NamespaceSnapshot, ParkedDone, ParkedList, Parts, Running,
+    Stopped, SystemClock, engine_schema,
 };
 use coordinator::service::peers::Peers;
 use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
-use participant::engine::Leadership;
+use participant::engine::{Leadership, ParkedChoice};
 use wal_core::TxnId;
 use wal_core::namespace::{LogKind, Namespace};
 
@@ -272,8 +272,39 @@ impl Backend for Hosted {
             .map_err(|error| BackendError::Broken(error.to_string()))
     }
 
+    fn parked(&self, namespace: &Namespace, limit: usize) -> Result<ParkedList, BackendError> {
+        let list = self.handle(namespace.name()).and_then(|handle| handle.parked(limit));
+        list.ok_or_else(stopped)
+    }
+
+    fn retry_parked(
+        &self,
+        namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError> {
+        let done = self.handle(namespace.name()).and_then(|handle| handle.retry_parked(which));
+        done.ok_or_else(stopped)
+    }
+
+    fn discard_parked(
+        &self,
+        namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError> {
+        let handle = self.handle(namespace.name()).ok_or_else(stopped)?;
+        handle.discard_parked(which).ok_or_else(|| {
+            let why = "the rows may have been discarded or not: the log did not answer in time; list \
+                       the parked rows, and discard what is left again";
+            BackendError::Broken(why.to_owned())
+        })
+    }
+
     fn look(&self, namespace: &Namespace, limit: usize) -> Result<NamespaceSnapshot, BackendError> {
         let snapshot = self.handle(namespace.name()).and_then(|handle| handle.look(limit));
-        snapshot.ok_or_else(|| BackendError::Broken("the namespace has stopped".to_owned()))
+        snapshot.ok_or_else(stopped)
     }
+}
+
+fn stopped() -> BackendError {
+    BackendError::Broken("the namespace has stopped".to_owned())
 }

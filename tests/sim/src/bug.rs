@@ -159,5 +159,6 @@ pub static BUGS: &[Bug] = &[
     extra("a read does not wait for what is undecided", Engine(R::ReadWaitsForUndecided), None),
     extra("a successor does not wait out the lease", Engine(R::SuccessorWaitsForLease), Some(Focus::Deposed)),
     extra("a row leaves the overlay before the tables have it", Engine(R::OverlayKeptUntilApplied), None),
+    extra("a checkpoint forgets the rows that the tables refuse", Engine(R::CheckpointHoldsParked), None),
     extra("a timeout of the log is taken for success", Adapter(A::UnknownIsDurable), None),
 ];

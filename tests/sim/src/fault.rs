@@ -150,6 +150,8 @@ faults! {
     ClientFences = "client-fences", (50_000, 500_000);
     /// A client uses an id again for other content.
     IdReused = "id-reused", (20_000, 100_000);
+    /// The tables refuse a row, or a whole table, for good: until somebody mends it.
+    RowsRefused = "rows-refused", (2_000, 100_000);
 }
 
 const KINDS: usize = Fault::ALL.len();
@@ -168,7 +170,10 @@ impl Faults {
         let density = *rng.pick(&[0, 100_000, 250_000, 400_000, 700_000]);
         let mut on = 0;
         let mut rates = [0; KINDS];
+        // What came later is drawn apart, so that worlds without it stay what they were.
+        let mut apart = Rng::new(rng.clone().next());
         for fault in Fault::ALL {
+            let rng = if *fault == Fault::RowsRefused { &mut apart } else { &mut *rng };
             let drawn = rng.chance(density);
             on |= u64::from(drawn) << *fault as u32;
             let (low, high) = fault.rate();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use coordinator::interface::CommitEvent;
-use participant::engine::{HaltReason, IoId, Rule, ShardCommand, ShardConfig, ShardEvent};
+use participant::engine::{
+    HaltReason, IoId, ParkedChoice, Rule, ShardCommand, ShardConfig, ShardEvent,
+};
 use participant::message::{Origin, Outcome, ShardReply, ShardRequest, Vote};
 use wal_core::{AbortReason, Epoch, Position, Row, RowKey, RowMutation, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +18,7 @@ use crate::names;
 use crate::plan::Flavour;
 use crate::process::{Phase, Seat};
 use crate::producer::Producer;
+use crate::store::Refused;
 use crate::world::{World, trace};
 
 /// Records that a candidate is fed at a time.
@@ -189,6 +192,7 @@ impl World {
             ShardCommand::Recover { id, attempt, participants } => {
                 self.tell_commit_engine(slot, CommitEvent::Recover { id, attempt, participants });
             }
+            ShardCommand::Parked { .. } | ShardCommand::Discarded { .. } => {}
             ShardCommand::Leading { epoch } => return self.on_leading(id, epoch),
             ShardCommand::Halt { why } => return self.on_halt(id, why),
         }
@@ -302,6 +306,13 @@ impl World {
             there += self.rng.range(10_000..500_000);
         }
         let back = there + 1 + self.rng.below(self.space.plan.store_us);
+        if self.fires(Fault::RowsRefused) {
+            self.refuse_some(&mutations);
+        }
+        let refused = self.space.store.refused(&mutations);
+        if !refused.is_empty() {
+            return self.refuse_flush(seat, io, &mutations, refused, (there, back));
+        }
         let cut = self.cuts.contains(&Cut::Store { slot: seat.slot });
         if cut || self.fires(Fault::FlushFailed) {
             // Some of it may have been applied before it failed.
@@ -328,6 +339,60 @@ impl World {
             self.schedule(second, Event::Apply { mutations, from: cut, to: all });
             self.schedule(back, Event::Flushed { seat, io, fine: true });
         }
+    }
+
+    /// The tables refuse a row of these, or its whole table, for a while.
+    fn refuse_some(&mut self, mutations: &[RowMutation]) {
+        let key = &mutations[self.rng.index(mutations.len())].key;
+        let what = match self.rng.chance(250_000) {
+            true => Refused::Table(key.table),
+            false => Refused::Row(key.clone()),
+        };
+        trace!(self, "the tables refuse {what:?}");
+        self.space.store.refuse(what.clone());
+        let until = self.rng.scale(50_000, 60_000_000);
+        let retry = self.rng.coin();
+        self.schedule(until, Event::TakenAgain { what, retry });
+    }
+
+    /// A flush with rows that are refused: some or all of them are named, and what is beside them is
+    /// applied, or some of it, or nothing.
+    fn refuse_flush(
+        &mut self,
+        seat: SeatId,
+        io: IoId,
+        mutations: &[RowMutation],
+        mut refused: Vec<usize>,
+        (there, back): (u64, u64),
+    ) {
+        let beside = (0..mutations.len()).filter(|index| !refused.contains(index));
+        let beside: Vec<usize> = beside.collect();
+        let some = self.rng.index(beside.len() + 1);
+        let applied: Arc<[RowMutation]> =
+            beside[..some].iter().map(|index| mutations[*index].clone()).collect();
+        self.schedule(there, Event::Apply { mutations: applied, from: 0, to: some });
+        if self.rng.chance(100_000) {
+            refused.truncate(1);
+        }
+        self.schedule(back, Event::FlushRefused { seat, io, rows: refused });
+    }
+
+    /// The tables take something again.
+    pub(crate) fn on_taken_again(&mut self, what: &Refused, retry: bool) -> Result<(), Failure> {
+        trace!(self, "the tables take {what:?} again");
+        self.space.store.take_again(what);
+        if !retry {
+            return Ok(());
+        }
+        for slot in 0..self.space.plan.slots {
+            if self.machines[slot].paused_until > self.now_us {
+                continue;
+            }
+            for seat in self.leading_seats(slot) {
+                self.step_shard(seat, ShardEvent::RetryParked { which: ParkedChoice::All })?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn on_apply(&mut self, mutations: &[RowMutation]) {

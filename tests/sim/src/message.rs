@@ -9,6 +9,7 @@ use wal_core::log::ShardBatch;
 use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
 
 use crate::fault::Fault;
+use crate::store::Refused;
 
 /// What travels.
 #[derive(Clone, Debug)]
@@ -82,6 +83,10 @@ pub(crate) enum Event {
     Apply { mutations: Arc<[RowMutation]>, from: usize, to: usize },
     /// A flush's answer comes back.
     Flushed { seat: SeatId, io: IoId, fine: bool },
+    /// It says which rows are refused for good.
+    FlushRefused { seat: SeatId, io: IoId, rows: Vec<usize> },
+    /// The tables take again what they refused; perhaps somebody has it tried at once.
+    TakenAgain { what: Refused, retry: bool },
     /// A sync's answer comes back.
     Synced { seat: SeatId, io: IoId, mark: usize },
     /// A node learns who should lead a shard.
@@ -127,6 +132,7 @@ impl Event {
             | Self::AppendTimeout { seat, .. }
             | Self::RowsRead { seat, .. }
             | Self::Flushed { seat, .. }
+            | Self::FlushRefused { seat, .. }
             | Self::Synced { seat, .. } => Some(seat.slot),
             Self::Answer { .. }
             | Self::Client { .. }
@@ -138,6 +144,7 @@ impl Event {
             | Self::ReadRows { .. }
             | Self::Apply { .. }
             | Self::Strike { .. }
+            | Self::TakenAgain { .. }
             | Self::Start { .. }
             | Self::End { .. }
             | Self::Mend { .. }
@@ -180,6 +187,8 @@ impl Event {
             Self::Hint { .. } => 29,
             Self::Reroute { .. } => 30,
             Self::Trim { .. } => 31,
+            Self::FlushRefused { .. } => 32,
+            Self::TakenAgain { .. } => 33,
         }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) const fn event(event: &ShardEvent) -> &'static str {
         ShardEvent::ReadFailed { .. } => "event ReadFailed",
         ShardEvent::Flushed { .. } => "event Flushed",
         ShardEvent::FlushFailed { .. } => "event FlushFailed",
+        ShardEvent::FlushRefused { .. } => "event FlushRefused",
+        // Nobody discards here: what is discarded was committed, and no serial order explains its absence.
+        ShardEvent::RetryParked { .. } | ShardEvent::DiscardParked { .. } => "event RetryParked",
         ShardEvent::Synced { .. } => "event Synced",
         ShardEvent::Tick => "event Tick",
         ShardEvent::Drain => "event Drain",
@@ -63,6 +66,7 @@ pub(crate) const fn command(command: &ShardCommand) -> &'static str {
         ShardCommand::Recover { .. } => "command Recover",
         ShardCommand::Leading { .. } => "command Leading",
         ShardCommand::Halt { .. } => "command Halt",
+        ShardCommand::Parked { .. } | ShardCommand::Discarded { .. } => "command Parked",
     }
 }
 
@@ -202,6 +206,8 @@ pub(crate) const ALL: &[&str] = &[
     "event ReadFailed",
     "event Flushed",
     "event FlushFailed",
+    "event FlushRefused",
+    "event RetryParked",
     "event Synced",
     "event Tick",
     "event Drain",
@@ -222,6 +228,7 @@ pub(crate) const ALL: &[&str] = &[
     "command Recover",
     "command Leading",
     "command Halt",
+    "command Parked",
     "request Single",
     "request Prepare",
     "request Commit",

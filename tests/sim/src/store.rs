@@ -1,15 +1,25 @@
 //! The table store: rows that merge, writes that fail and show up later all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wal_core::{Row, RowKey, RowMutation};
+use wal_core::{Row, RowKey, RowMutation, TableId};
 
 use crate::rng::Rng;
+
+/// What the tables refuse until somebody mends it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refused {
+    /// One row.
+    Row(RowKey),
+    /// A whole table.
+    Table(TableId),
+}
 
 /// All tables' rows.
 #[derive(Default)]
 pub(crate) struct Store {
     rows: BTreeMap<RowKey, Row>,
+    refused: BTreeSet<Refused>,
     /// What failed writes left on some replica: a read may see it or not.
     half_seen: Vec<RowMutation>,
     /// Embedded: what survives the loss of power.
@@ -29,6 +39,31 @@ impl Store {
             }
         }
         row
+    }
+
+    /// Refuses from now on.
+    pub(crate) fn refuse(&mut self, what: Refused) {
+        self.refused.insert(what);
+    }
+
+    pub(crate) fn take_again(&mut self, what: &Refused) {
+        self.refused.remove(what);
+    }
+
+    pub(crate) fn take_all_again(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Places of the mutations that are refused.
+    pub(crate) fn refused(&self, mutations: &[RowMutation]) -> Vec<usize> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let is_refused = |key: &RowKey| {
+            self.refused.contains(&Refused::Table(key.table))
+                || self.refused.contains(&Refused::Row(key.clone()))
+        };
+        (0..mutations.len()).filter(|index| is_refused(&mutations[*index].key)).collect()
     }
 
     /// What every reader sees of a row.

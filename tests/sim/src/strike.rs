@@ -84,7 +84,8 @@ impl World {
             | Fault::ClientRetries
             | Fault::ClientDoubles
             | Fault::ClientFences
-            | Fault::IdReused => false,
+            | Fault::IdReused
+            | Fault::RowsRefused => false,
         };
         if struck {
             trace!(self, "FAULT {} at n{slot}", fault.name());
@@ -264,6 +265,7 @@ impl World {
         }
         self.in_each(|world| {
             world.space.store.repair();
+            world.space.store.take_all_again();
             for shard in world.shards() {
                 world.space.broker.shard(shard).unavailable_until = 0;
                 let leader = world.member(shard.0 as usize);

@@ -137,6 +137,7 @@ impl Truth {
             | Body::Finished { .. }
             | Body::Floor { .. }
             | Body::Checkpoint { .. }
+            | Body::Discard { .. }
             | Body::Resign
             | Body::Barrier => Ok(()),
             Body::Intent { transaction, .. } => {
@@ -430,5 +431,6 @@ pub(crate) const fn name_of(body: &Body) -> &'static str {
         Body::Checkpoint { .. } => "Checkpoint",
         Body::Resign => "Resign",
         Body::Barrier => "Barrier",
+        Body::Discard { .. } => "Discard",
     }
 }

@@ -350,6 +350,11 @@ impl World {
             }
             Event::ReadRows { seat, io, keys } => self.on_read_rows(seat, io, &keys),
             Event::RowsRead { .. } | Event::Flushed { .. } if self.is_cancelled() => Ok(()),
+            Event::FlushRefused { seat, io, rows } => {
+                let rows = rows.into_iter().map(|row| (row, "refused".to_owned())).collect();
+                self.step_shard(seat, ShardEvent::FlushRefused { io, rows })
+            }
+            Event::TakenAgain { what, retry } => self.on_taken_again(&what, retry),
             Event::RowsRead { seat, io, rows } => {
                 let event = match rows {
                     Some(rows) => ShardEvent::RowsRead { io, rows },

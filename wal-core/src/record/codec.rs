@@ -25,6 +25,7 @@
 //! | 11 | `Checkpoint` | chunk, last, payload |
 //! | 12 | `Resign` | |
 //! | 13 | `Barrier` | |
+//! | 14 | `Discard` | rows, each: key, oldest and newest time |
 //!
 //! A number is never used again for something else. Golden bytes of every kind are kept in
 //! `wal-core/tests/golden`.
@@ -142,6 +143,7 @@ const fn kind(body: &Body) -> u8 {
         Body::Checkpoint { .. } => 11,
         Body::Resign => 12,
         Body::Barrier => 13,
+        Body::Discard { .. } => 14,
     }
 }
 
@@ -187,6 +189,7 @@ fn write_body(body: &Body, out: &mut Writer<'_>) {
             out.piece(last);
             out.bytes(payload);
         }
+        Body::Discard { rows } => out.list(rows),
         Body::Resign | Body::Barrier => {}
     }
 }
@@ -243,6 +246,7 @@ fn read_body(kind: u8, input: &mut Reader) -> Result<Body, DecodeError> {
         },
         12 => Body::Resign,
         13 => Body::Barrier,
+        14 => Body::Discard { rows: input.list()? },
         _ => return Err(input.damaged("an unknown kind of record")),
     })
 }

@@ -22,6 +22,7 @@ pub use pieces::{Piece, Reader, Writer};
 use std::sync::Arc;
 
 use crate::id::{Attempt, Epoch, Fingerprint, Nonce, Sequence, ShardId, TxnId};
+use crate::row::RowKey;
 use crate::time::{Millis, Timestamp};
 use crate::txn::{AbortReason, Part, Transaction};
 
@@ -89,6 +90,18 @@ pub struct CommitSingle {
     pub part: Arc<Part>,
     /// What the part's adds came to.
     pub adds: AddResults,
+}
+
+/// Some of what was committed to a row, which an administrator has given up because the table store will
+/// not take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// The row.
+    pub key: RowKey,
+    /// The oldest write time that is given up.
+    pub from: Timestamp,
+    /// The newest: what is written later stays.
+    pub until: Timestamp,
 }
 
 /// What a record says. The numbers are pinned in the codec.
@@ -169,6 +182,11 @@ pub enum Body {
         /// The encoded part of the state.
         payload: bytes::Bytes,
     },
+    /// These writes, which the table store refuses, will never be applied.
+    Discard {
+        /// Which.
+        rows: Vec<Discarded>,
+    },
     /// The leader is gone and answers nothing more: no lease need be waited for.
     Resign,
     /// Says only that its writer still leads.
@@ -190,6 +208,7 @@ impl Body {
             | Self::Finished { .. }
             | Self::Floor { .. }
             | Self::Checkpoint { .. }
+            | Self::Discard { .. }
             | Self::Resign
             | Self::Barrier => None,
         }

@@ -1,5 +1,6 @@
 //! The encodings of ids, rows and transactions: see [`super::pieces`].
 
+use super::Discarded;
 use super::codec::DecodeError;
 use super::pieces::{Piece, Reader, Writer};
 use crate::id::{
@@ -119,6 +120,20 @@ impl Piece for RowMutation {
 
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self { key: input.piece()?, delta: input.piece()? })
+    }
+}
+
+/// Key, oldest and newest time.
+impl Piece for Discarded {
+    fn write(&self, out: &mut Writer<'_>) {
+        out.piece(&self.key);
+        out.piece(&self.from);
+        out.piece(&self.until);
+    }
+
+    fn read(input: &mut Reader) -> Result<Self, DecodeError> {
+        let key = input.piece()?;
+        Ok(Self { key, from: input.piece()?, until: input.piece()? })
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use wal_core::record::{Body, CommitSingle, Header, Prepare};
+use wal_core::record::{Body, CommitSingle, Discarded, Header, Prepare};
 use wal_core::txn::Part;
 use wal_core::{
     AbortReason, Attempt, Cell, CellOp, ColumnId, CompareOp, Condition, ConditionKind, Epoch,
@@ -209,6 +209,16 @@ pub fn body() -> impl Strategy<Value = Body> {
         }),
         Just(Body::Resign),
         Just(Body::Barrier),
+        vec((key(), any::<i64>(), any::<i64>()), 0..4).prop_map(|rows| Body::Discard {
+            rows: rows
+                .into_iter()
+                .map(|(key, from, until)| Discarded {
+                    key,
+                    from: Timestamp(from),
+                    until: Timestamp(until)
+                })
+                .collect(),
+        }),
     ]
 }
 

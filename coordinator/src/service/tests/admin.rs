@@ -77,6 +77,46 @@ async fn shards_and_unresolved_transactions_are_shown() {
 }
 
 #[tokio::test]
+async fn parked_rows_are_listed_tried_again_and_discarded() {
+    let server = Server::start(FakeBackend::new(commits)).await;
+    let mut admin = server.admin();
+    let bank = || "bank".to_owned();
+    let list = v1::ListParkedRequest { namespace: bank(), limit: 0 };
+    let list = admin.list_parked(list).await.expect("a list").into_inner();
+    let [row] = list.rows.as_slice() else { panic!("one") };
+    let key = row.row.clone().expect("always there");
+    assert_eq!((key.table.as_str(), key.key.len(), row.shard, list.total), ("accounts", 1, 4, 2));
+    assert_eq!((row.commits, row.tries, row.deleted), (2, 3, false));
+    assert_eq!((row.first_timestamp_us, row.last_timestamp_us), (800, 808));
+    assert_eq!(row.reason, "the column balance was dropped");
+    assert_eq!(row.columns[0].name, "balance");
+    let elsewhere: Vec<_> =
+        list.elsewhere.iter().map(|other| (other.shard, other.leader.as_str())).collect();
+    assert_eq!(elsewhere, [(5, "there"), (6, "")]);
+
+    let rows = || v1::ParkedChoice { rows: vec![key.clone()], ..Default::default() };
+    let table = || v1::ParkedChoice { table: "accounts".into(), ..Default::default() };
+    let all = || v1::ParkedChoice { all: true, ..Default::default() };
+    for (choice, count) in [(rows(), 1), (table(), 100), (all(), 1_000)] {
+        let request = v1::RetryParkedRequest { namespace: bank(), choice: Some(choice) };
+        let done = admin.retry_parked(request).await.expect("tried").into_inner();
+        assert_eq!((done.rows, done.elsewhere.len()), (count, 1));
+    }
+    for (choice, count) in [(rows(), 1), (table(), 100)] {
+        let request = v1::DiscardParkedRequest { namespace: bank(), choice: Some(choice) };
+        let done = admin.discard_parked(request).await.expect("discarded").into_inner();
+        assert_eq!((done.rows, done.elsewhere.len()), (count, 1));
+    }
+    let unknown = v1::ParkedChoice { table: "nowhere".into(), ..Default::default() };
+    let both = v1::ParkedChoice { all: true, ..table() };
+    for choice in [None, Some(all()), Some(unknown), Some(both)] {
+        let request = v1::DiscardParkedRequest { namespace: bank(), choice };
+        let status = admin.discard_parked(request).await.expect_err("a wrong choice");
+        expect(&status, Code::InvalidArgument, "INVALID_REQUEST");
+    }
+}
+
+#[tokio::test]
 async fn health_says_not_serving_and_calls_are_refused_once_draining_begins() {
     let server = Server::start(FakeBackend::new(commits)).await;
     let mut health = HealthClient::new(server.channel.clone());

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_admin_client::HandfastAdminClient;
 use handfast_proto::v1::handfast_client::HandfastClient;
-use participant::engine::Unresolved;
+use participant::engine::{ParkedChoice, ParkedRow, Unresolved};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -15,11 +16,12 @@ use tonic_types::{ErrorDetails, StatusExt};
 use wal_core::namespace::Namespace;
 use wal_core::record::{Body, CommitSingle, Header, Record};
 use wal_core::{
-    Epoch, Fingerprint, Millis, Position, Sequence, ShardId, Timestamp, Transaction, TxnId,
+    Cell, Epoch, Fingerprint, Millis, Position, Row, Sequence, ShardId, Timestamp, Transaction,
+    TxnId,
 };
 
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
-use crate::runtime::{Answers, NamespaceSnapshot};
+use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 use crate::service::{
     Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Refused,
     ServiceLimits, connections, router,
@@ -129,6 +131,49 @@ impl Backend for FakeBackend {
         let header = Header { epoch: Epoch(2), seq: Sequence(5), previous: 0 };
         let record = Record { header, body };
         Ok(vec![LoggedRecord { shard: ShardId(3), position: Position(77), accepted: true, record }])
+    }
+
+    fn parked(&self, namespace: &Namespace, limit: usize) -> Result<ParkedList, BackendError> {
+        let table = namespace.table_named("accounts").expect("it is declared");
+        let balance = table.find_column("balance").expect("it is declared").id;
+        let value = Some(Bytes::copy_from_slice(&5_i64.to_be_bytes()));
+        let cell = Cell { column: balance, timestamp: Timestamp(801), value };
+        let row = ParkedRow {
+            key: table.row_key(&[&"alice".into()], &[]).expect("a key"),
+            delta: Row { cells: vec![cell], ..Row::default() },
+            first: Timestamp(800),
+            last: Timestamp(808),
+            commits: 2,
+            why: "the column balance was dropped".into(),
+            tries: 3,
+        };
+        Ok(ParkedList {
+            rows: vec![(ShardId(4), row); limit.min(1)],
+            total: 2,
+            elsewhere: vec![(ShardId(5), Some("there".into())), (ShardId(6), None)],
+        })
+    }
+
+    /// As many rows as were named, 100 of a table, 1,000 of all.
+    fn retry_parked(
+        &self,
+        _namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError> {
+        let rows = match which {
+            ParkedChoice::Rows(rows) => rows.len(),
+            ParkedChoice::Table(_) => 100,
+            ParkedChoice::All => 1_000,
+        };
+        Ok(ParkedDone { rows, elsewhere: vec![(ShardId(6), None)] })
+    }
+
+    fn discard_parked(
+        &self,
+        namespace: &Namespace,
+        which: ParkedChoice,
+    ) -> Result<ParkedDone, BackendError> {
+        self.retry_parked(namespace, which)
     }
 
     fn look(

@@ -14,6 +14,7 @@ use coordinator::runtime::{SystemClock, engine_schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use participant::engine::{EngineSchema, IoId, ShardEvent};
 use participant::message::{Origin, ShardReply, ShardRequest};
+use participant::store::StoreError;
 use serde_json::{Map, Value, json};
 use wal_core::log::{Appended, IntentLog};
 use wal_core::namespace::Namespace;
@@ -192,6 +193,10 @@ impl Core {
                     Stored::Rows(Ok(rows)) => ShardEvent::RowsRead { io, rows },
                     Stored::Rows(Err(_)) => ShardEvent::ReadFailed { io },
                     Stored::Flushed(Ok(())) => ShardEvent::Flushed { io },
+                    Stored::Flushed(Err(StoreError::Refused(refused))) => {
+                        let rows = refused.into_iter().map(|it| (it.index, it.why)).collect();
+                        ShardEvent::FlushRefused { io, rows }
+                    }
                     Stored::Flushed(Err(_)) => ShardEvent::FlushFailed { io },
                 };
                 self.step_shard(now, seat, event);

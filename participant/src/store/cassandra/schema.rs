@@ -324,42 +324,59 @@ fn role(kind: ColumnKind) -> (&'static str, i32) {
     }
 }
 
-/// What of a table a write needs and the cluster does not have any more, if anything. Asks only when all
-/// nodes agree on a schema, so that a node that is behind is not taken for the truth.
+/// What of a table the cluster does not have any more.
+#[derive(Debug, Default)]
+pub(super) struct Drift {
+    /// Why no write to it can be taken.
+    table: Option<String>,
+    /// Why no write of these columns can be.
+    columns: Vec<(ColumnId, String)>,
+}
+
+impl Drift {
+    /// Why a write of these columns will not be taken, if it will not.
+    pub(super) fn of(&self, mut columns: impl Iterator<Item = ColumnId>) -> Option<&str> {
+        let column = || {
+            let gone = |id| self.columns.iter().find(|(gone, _)| *gone == id);
+            columns.find_map(gone).map(|(_, why)| why)
+        };
+        self.table.as_ref().or_else(column).map(String::as_str)
+    }
+}
+
+/// What of a table the cluster does not have any more. Asks only when all nodes agree on a schema, so that
+/// a node that is behind is not taken for the truth.
 pub(super) async fn drift(
     cluster: &Cluster,
     table: &ClusterTable,
-    columns: impl Iterator<Item = ColumnId>,
-) -> Result<Option<String>, ExecutionError> {
+) -> Result<Drift, ExecutionError> {
     let session = cluster.session();
     session.await_schema_agreement().await?;
     let there = columns_of(session, &table.keyspace, table.table.name()).await?;
     let name = &table.name;
+    let mut drift = Drift::default();
     if there.is_empty() {
-        return Ok(Some(format!(
-            "the table {name} was dropped; create it again, or discard the write"
-        )));
+        drift.table =
+            Some(format!("the table {name} was dropped; create it again, or discard the write"));
+        return Ok(drift);
     }
-    for column in columns.filter_map(|id| table.table.column(id)) {
+    for column in table.table.columns() {
         let quoted = quoted(&column.name);
-        match there.get(&column.name) {
-            Some(found) if found.ty == column.ty.name() => {}
-            Some(found) => {
-                return Ok(Some(format!(
-                    "the column {quoted} of {name} is {} now, no more {}; discard the write",
-                    found.ty, column.ty
-                )));
-            }
-            None => {
-                return Ok(Some(format!(
-                    "the column {quoted} of {name} was dropped; add it again with ALTER TABLE {name} ADD \
-                     {quoted} {}, or discard the write",
-                    column.ty
-                )));
-            }
-        }
+        let why = match there.get(&column.name) {
+            Some(found) if found.ty == column.ty.name() => continue,
+            Some(found) => format!(
+                "the column {quoted} of {name} is {} now, no more {}; discard the write",
+                found.ty, column.ty
+            ),
+            None => format!(
+                "the column {quoted} of {name} was dropped; add it again with ALTER TABLE {name} ADD \
+                 {quoted} {}, or discard the write",
+                column.ty
+            ),
+        };
+        drift.columns.push((column.id, why));
     }
-    Ok(None)
+    Ok(drift)
 }
 
 /// The columns that a table still has, of those that are not in its key; `None` if it was dropped.

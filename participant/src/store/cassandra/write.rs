@@ -1,23 +1,27 @@
 //! Writes: from mutations to batches, and what their failure means.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{self, StreamExt};
+use rustc_hash::FxBuildHasher;
 use scylla::errors::ExecutionError;
 use scylla::frame::response::result::TableSpec;
 use scylla::routing::Token as RingToken;
 use scylla::statement::batch::{Batch as DriverBatch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use wal_core::token::Token;
-use wal_core::{RowKey, RowMutation};
+use wal_core::{RowKey, RowMutation, TableId};
 
 use super::failure::{is_invalid, is_stale, transient};
 use super::plan::{Batch, ReplicaSet, plan};
+use super::schema::Drift;
 use super::statements::steps;
 use super::values::Bound;
 use super::{CassandraStore, add, schema};
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError};
 
 const ACTION: &str = "apply rows";
 
@@ -30,7 +34,7 @@ pub(super) const MAX_APPLY_AGE: Duration = Duration::from_secs(60 * 60);
 #[derive(Default)]
 struct Outcome {
     /// Mutations that will never be taken, and why.
-    refused: Vec<(usize, String)>,
+    refused: Vec<Refusal>,
     /// Why the rest is not known to be applied, if it is not.
     failed: Option<StoreError>,
 }
@@ -42,6 +46,9 @@ struct Call<'a> {
     begun_by_the_clock: SystemTime,
     /// Whether a batch failed for now: the whole is tried again, so no further one is begun.
     failed: AtomicBool,
+    /// How tables differ from the namespace, of those that were looked at during this call: so a thousand
+    /// writes to a table that was dropped cost one look.
+    drifts: Mutex<HashMap<TableId, Arc<Drift>, FxBuildHasher>>,
 }
 
 impl Call<'_> {
@@ -49,6 +56,30 @@ impl Call<'_> {
     fn is_too_old(&self) -> bool {
         let by_the_clock = self.begun_by_the_clock.elapsed().unwrap_or_default();
         self.begun.elapsed().max(by_the_clock) > MAX_APPLY_AGE
+    }
+
+    // A panic between two inserts leaves a map that is fit for use.
+    fn lock(&self) -> MutexGuard<'_, HashMap<TableId, Arc<Drift>, FxBuildHasher>> {
+        self.drifts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drift(&self, table: TableId) -> Option<Arc<Drift>> {
+        self.lock().get(&table).cloned()
+    }
+
+    /// What of a batch needs nothing that is known to be gone; the rest is refused.
+    fn without_drifted(&self, batch: &[usize], outcome: &mut Outcome) -> Vec<usize> {
+        let mut left = Vec::with_capacity(batch.len());
+        for index in batch {
+            let RowMutation { key, delta } = &self.mutations[*index];
+            let columns = delta.cells.iter().map(|cell| cell.column);
+            let drift = self.drift(key.table);
+            match drift.as_ref().and_then(|drift| drift.of(columns)) {
+                Some(why) => outcome.refused.push(Refusal { index: *index, why: why.to_owned() }),
+                None => left.push(*index),
+            }
+        }
+        left
     }
 }
 
@@ -62,6 +93,7 @@ impl CassandraStore {
             begun: Instant::now(),
             begun_by_the_clock: SystemTime::now(),
             failed: AtomicBool::new(false),
+            drifts: Mutex::default(),
         };
         let batches = self.plan(mutations);
         let mut outcomes = stream::iter(batches)
@@ -72,11 +104,12 @@ impl CassandraStore {
             whole.refused.extend(outcome.refused);
             whole.failed = whole.failed.or(outcome.failed);
         }
-        // A refusal first: whoever takes that mutation out need not wait until the cluster is well.
-        match (whole.refused.into_iter().min(), whole.failed) {
-            (Some((index, why)), _) => Err(StoreError::Refused { index, why }),
-            (None, Some(failed)) => Err(failed),
-            (None, None) => Ok(()),
+        // Refusals first: whoever takes those mutations out need not wait until the cluster is well.
+        whole.refused.sort_unstable();
+        match (whole.refused.is_empty(), whole.failed) {
+            (false, _) => Err(StoreError::Refused(whole.refused)),
+            (true, Some(failed)) => Err(failed),
+            (true, None) => Ok(()),
         }
     }
 
@@ -114,30 +147,75 @@ impl CassandraStore {
         outcome
     }
 
-    /// Sends a batch; one that the server finds wrong is sent again mutation by mutation.
+    /// Sends a batch. Of one that the server finds wrong, what needs tables or columns that are gone is
+    /// refused; if nothing does, it is sent again mutation by mutation.
     async fn send(&self, call: &Call<'_>, batch: &[usize]) -> Outcome {
         let mut outcome = Outcome::default();
-        match self.send_once(call, batch).await {
+        let left = call.without_drifted(batch, &mut outcome);
+        if left.is_empty() {
+            return outcome;
+        }
+        let mut answer = self.send_once(call, &left).await;
+        if let Err(Trouble::Invalid(_)) = &answer {
+            if let Err(failed) = self.look_at_tables(call, &left).await {
+                outcome.failed = Some(failed);
+                return outcome;
+            }
+            let rest = call.without_drifted(&left, &mut outcome);
+            if rest.len() < left.len() {
+                answer = match rest.is_empty() {
+                    true => Ok(()),
+                    false => self.send_once(call, &rest).await,
+                };
+            }
+            self.sent(call, &rest, answer, &mut outcome).await;
+        } else {
+            self.sent(call, &left, answer, &mut outcome).await;
+        }
+        outcome
+    }
+
+    /// Makes of the answer to a batch what became of it.
+    async fn sent(
+        &self,
+        call: &Call<'_>,
+        batch: &[usize],
+        answer: Result<(), Trouble>,
+        outcome: &mut Outcome,
+    ) {
+        match answer {
             Ok(()) => {}
             Err(Trouble::Now(error)) => outcome.failed = Some(error),
             Err(Trouble::Refused(index, why)) if batch.len() == 1 => {
-                outcome.refused.push((index, why));
+                outcome.refused.push(Refusal { index, why });
             }
             Err(Trouble::Refused(..) | Trouble::Invalid(_)) if batch.len() > 1 => {
                 for index in batch {
                     let single = Box::pin(self.send(call, std::slice::from_ref(index))).await;
                     outcome.refused.extend(single.refused);
-                    outcome.failed = outcome.failed.or(single.failed);
+                    outcome.failed = outcome.failed.take().or(single.failed);
                 }
             }
-            Err(Trouble::Refused(index, why)) => outcome.refused.push((index, why)),
+            Err(Trouble::Refused(index, why)) => outcome.refused.push(Refusal { index, why }),
             Err(Trouble::Invalid(error)) => match self.explain(call, batch[0], &error).await {
-                Ok(Some(why)) => outcome.refused.push((batch[0], why)),
-                Ok(None) => outcome.failed = Some(transient(ACTION, &error)),
+                Ok(why) => outcome.refused.push(Refusal { index: batch[0], why }),
                 Err(failed) => outcome.failed = Some(failed),
             },
         }
-        outcome
+    }
+
+    /// Reads how the tables of these mutations are now, each at most once in a call.
+    async fn look_at_tables(&self, call: &Call<'_>, batch: &[usize]) -> Result<(), StoreError> {
+        for index in batch {
+            let id = call.mutations[*index].key.table;
+            let Some(table) = self.tables.get(&id).filter(|_| call.drift(id).is_none()) else {
+                continue;
+            };
+            let drift = schema::drift(&self.cluster, table).await;
+            let drift = drift.map_err(|error| transient("read the schema", &error))?;
+            call.lock().insert(id, Arc::new(drift));
+        }
+        Ok(())
     }
 
     async fn send_once(&self, call: &Call<'_>, batch: &[usize]) -> Result<(), Trouble> {
@@ -218,29 +296,22 @@ impl CassandraStore {
         Ok(bound)
     }
 
-    /// Why a mutation that the server finds wrong will never be taken, or `None` if the table is as it
-    /// should be: then a node has not heard of it yet.
+    /// Why a mutation will never be taken that the server finds wrong although its table has all that it
+    /// needs.
     async fn explain(
         &self,
         call: &Call<'_>,
         index: usize,
         error: &ExecutionError,
-    ) -> Result<Option<String>, StoreError> {
-        let RowMutation { key, delta } = &call.mutations[index];
-        let table = &self.tables[&key.table];
-        let columns = delta.cells.iter().map(|cell| cell.column);
-        let drift = schema::drift(&self.cluster, table, columns).await;
-        if let Some(drift) = drift.map_err(|error| transient("read the schema", &error))? {
-            return Ok(Some(drift));
-        }
+    ) -> Result<String, StoreError> {
         // The schema is right and every node has it: if it is still wrong, it is the write itself.
         match self.send_once(call, &[index]).await {
             Ok(()) => Err(StoreError::Transient {
                 action: ACTION,
                 why: "a node had not heard of the table's columns yet".to_owned(),
             }),
-            Err(Trouble::Invalid(_)) => Ok(Some(error.to_string())),
-            Err(Trouble::Refused(_, why)) => Ok(Some(why)),
+            Err(Trouble::Invalid(_)) => Ok(error.to_string()),
+            Err(Trouble::Refused(_, why)) => Ok(why),
             Err(Trouble::Now(error)) => Err(error),
         }
     }

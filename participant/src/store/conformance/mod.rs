@@ -50,6 +50,11 @@ pub trait Subject {
         Row::clone
     }
 
+    /// A mutation that the store refuses for good, if there is one that it always does.
+    fn refused(&self) -> Option<RowMutation> {
+        None
+    }
+
     /// Closes a store and opens it again, or `None` if it keeps nothing over that.
     fn reopen(&mut self, store: Box<dyn TableStore>) -> Option<Box<dyn TableStore>> {
         drop(store);
@@ -74,6 +79,10 @@ pub fn run(subject: &mut dyn Subject) {
     reads_answer_every_key_in_order(&fresh());
     awkward_keys_are_kept_apart(&fresh());
     large_and_empty_values_are_kept(&fresh());
+    let fresh = Tested { store: subject.fresh(), view };
+    if let Some(refused) = subject.refused() {
+        a_refusal_names_what_is_refused_and_nothing_else(&fresh, &refused);
+    }
     what_was_synced_survives(subject);
 }
 
@@ -89,7 +98,7 @@ fn until_done<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
         match call() {
             Ok(answer) => return answer,
             Err(StoreError::Transient { .. }) => {}
-            Err(refused @ StoreError::Refused { .. }) => panic!("clause 5: {refused}"),
+            Err(refused @ StoreError::Refused(_)) => panic!("clause 5: {refused}"),
         }
     }
     panic!("clause 5: still fails after {MAX_TRIES} tries");
@@ -320,6 +329,32 @@ fn large_and_empty_values_are_kept(store: &Tested) {
         expected.apply(&[mutation]);
         expected.check(store, "clause 3: values");
     }
+}
+
+/// Clause 5: what is not named is taken once the named are left out.
+fn a_refusal_names_what_is_refused_and_nothing_else(store: &Tested, refused: &RowMutation) {
+    let good = |n: u8| RowMutation { key: key(1, b"good", &[n]), delta: put(1, 1, &[n]) };
+    let mut batch: Vec<RowMutation> =
+        (0..8).flat_map(|n| [good(n), refused.clone()]).take(15).collect();
+    let mut expected = Expected::default();
+    expected.apply(&(0..8).map(good).collect::<Vec<_>>());
+    for _ in 0..MAX_TRIES {
+        match store.store.apply(&batch) {
+            Ok(()) => break,
+            Err(StoreError::Transient { .. }) => {}
+            Err(StoreError::Refused(named)) => {
+                assert!(!named.is_empty(), "clause 5: a refusal names something");
+                let named: Vec<usize> = named.iter().map(|refusal| refusal.index).collect();
+                for index in &named {
+                    assert_eq!(batch[*index], *refused, "clause 5: only what is refused is named");
+                }
+                let left = batch.iter().enumerate().filter(|(index, _)| !named.contains(index));
+                batch = left.map(|(_, mutation)| mutation.clone()).collect();
+            }
+        }
+    }
+    assert_eq!(batch.len(), 8, "clause 5: all that is refused is named, the rest is taken");
+    expected.check(store, "clause 5: what was beside a refused mutation");
 }
 
 /// Clause 4, as far as closing a store can show it (a loss of power needs more than this suite).

@@ -37,7 +37,7 @@ use self::folder::Folder;
 use self::open::Engine;
 use self::purge::PurgeBefore;
 use self::recent::Recent;
-use super::{StoreError, TableStore};
+use super::{Refusal, StoreError, TableStore};
 
 /// A log filter for the library below, which tells every file that it opens: that is debugging, not news.
 pub const QUIET_LOGS: &str = "fjall=warn,lsm_tree=warn";
@@ -181,10 +181,20 @@ impl TableStore for EmbeddedStore {
     }
 
     fn apply(&self, mutations: &[RowMutation]) -> Result<(), StoreError> {
-        if let Some(index) = mutations.iter().position(|m| key_bytes(&m.key) > MAX_KEY_BYTES) {
-            let got = key_bytes(&mutations[index].key);
-            let why = format!("the row's key takes {got} bytes, more than {MAX_KEY_BYTES}");
-            return Err(StoreError::Refused { index, why });
+        let refused: Vec<Refusal> = mutations
+            .iter()
+            .map(|mutation| key_bytes(&mutation.key))
+            .enumerate()
+            .filter(|(_, bytes)| *bytes > MAX_KEY_BYTES)
+            .map(|(index, bytes)| Refusal {
+                index,
+                why: format!(
+                    "the row's key takes {bytes} bytes, more than {MAX_KEY_BYTES}; discard the write"
+                ),
+            })
+            .collect();
+        if !refused.is_empty() {
+            return Err(StoreError::Refused(refused));
         }
         let mut order: Vec<u32> = (0..mutations.len() as u32).collect();
         let key = |index: u32| &mutations[index as usize].key;

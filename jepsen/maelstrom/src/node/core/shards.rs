@@ -46,6 +46,10 @@ impl Core {
                     self.local.push_back(Local::Commit(CommitEvent::Route { shard, epoch }));
                     self.next_beat_us = 0; // tell the others at once
                 }
+                ShardCommand::Parked { table, rows, why } => {
+                    eprintln!("shard {shard}: {rows} rows of table {table} are parked: {why}");
+                }
+                ShardCommand::Discarded { .. } => {} // nobody here asks for it
                 ShardCommand::Halt { why } => self.on_halt(now, shard, why),
             }
         }
