@@ -48,7 +48,9 @@ impl PlainTables {
     ) -> Result<Self, OpenError> {
         let cluster = Cluster::connect(options)?;
         let tables = cluster.block_on(async {
-            create_keyspace(&cluster, keyspace).await?;
+            if cluster.session().get_cluster_state().get_keyspace(keyspace).is_none() {
+                cluster.create_keyspace(keyspace).await?;
+            }
             let [left, right] = names;
             let left = Table::create(&cluster, keyspace, left).await?;
             Ok([left, Table::create(&cluster, keyspace, right).await?])
@@ -167,7 +169,7 @@ impl Table {
         let text = format!(
             "CREATE TABLE IF NOT EXISTS {name} (id bigint PRIMARY KEY, balance bigint, value blob)"
         );
-        let done = session.query_unpaged(text.as_str(), ()).await;
+        let done = cluster.define(&text).await;
         done.map_err(|error| OpenError::of(format!("create the table {name}"), &error))?;
         let prepare = async |text: String, is_idempotent| {
             let prepared = session.prepare(text.as_str()).await;
@@ -196,24 +198,6 @@ fn nodes(cluster: &Cluster) -> usize {
     let state = cluster.session().get_cluster_state();
     let here = Some(cluster.datacenter());
     state.get_nodes_info().iter().filter(|node| node.datacenter.as_deref() == here).count()
-}
-
-async fn create_keyspace(cluster: &Cluster, name: &str) -> Result<(), OpenError> {
-    const REPLICAS: usize = 3;
-    let session = cluster.session();
-    if session.get_cluster_state().get_keyspace(name).is_some() {
-        return Ok(());
-    }
-    let text = format!(
-        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': 'NetworkTopologyStrategy', \
-         '{}': {}}}",
-        quoted(name),
-        cluster.datacenter().replace('\'', "''"),
-        nodes(cluster).clamp(1, REPLICAS)
-    );
-    let done = session.query_unpaged(text.as_str(), ()).await;
-    done.map_err(|error| OpenError::of(format!("create the keyspace {name}"), &error))?;
-    Ok(())
 }
 
 fn full(keyspace: &str, table: &str) -> String {
