@@ -102,6 +102,7 @@ fn meaning(code: Code, reason: &str, never_sent: bool) -> Meaning {
     match reason {
         reason::OVERLOADED
         | reason::SHARD_UNAVAILABLE
+        | reason::NAMESPACE_UNSERVED
         | reason::CONTROL_UNAVAILABLE
         | reason::SHUTTING_DOWN
         | reason::READ_TIMED_OUT => return Meaning::NotDone,

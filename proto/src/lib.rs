@@ -38,6 +38,8 @@ pub mod reason {
     pub const ID_TOO_OLD: &str = "ID_TOO_OLD";
     /// There is no such namespace.
     pub const NAMESPACE_NOT_FOUND: &str = "NAMESPACE_NOT_FOUND";
+    /// The namespace is there, and this server cannot serve it yet; nothing was logged.
+    pub const NAMESPACE_UNSERVED: &str = "NAMESPACE_UNSERVED";
     /// The log says nothing of the transaction.
     pub const TRANSACTION_NOT_FOUND: &str = "TRANSACTION_NOT_FOUND";
     /// A queue is full; nothing was logged.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::{Change, ControlError as PlaneError, ControlPlane, Described, Follower, Snapshot};
 use coordinator::service::{Control, ControlError, Definition};
@@ -13,12 +13,25 @@ use wal_core::namespace::Namespace;
 /// Who changes a namespace over the API: callers are not told apart yet.
 const AUTHOR: &str = "api";
 
+/// When a namespace that could not be served is tried again.
+pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// Serves namespaces. Both calls may block; the error says why, in words.
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Serves a namespace that is not served yet.
     fn open(&self, namespace: Arc<Namespace>) -> Result<(), String>;
     /// Serves the next version of one that is.
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String>;
+}
+
+/// What is done at the start with a namespace that cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// The server does not start.
+    Stop,
+    /// The server starts without it, for the others must not suffer, and tries again each time so much
+    /// later.
+    TryAgain(Duration),
 }
 
 /// Namespaces, durable and served. What other servers change is served here too, as soon as it is seen.
@@ -37,37 +50,47 @@ impl Namespaces {
     pub(crate) async fn start(
         follower: Follower,
         serve: Arc<dyn Serve>,
+        unserved: Unserved,
     ) -> anyhow::Result<Arc<Self>> {
         let mut changes = follower.watch();
-        let first = Arc::clone(&changes.borrow_and_update());
+        let mut snapshot = Arc::clone(&changes.borrow_and_update());
         let namespaces = Arc::new(Self { follower, serve, served: Arc::default() });
-        for placed in &first.namespaces {
-            let namespace = Arc::new(placed.described.namespace.clone());
-            let name = namespace.name().to_owned();
-            let served = namespaces.serve(&namespace).await;
-            served.map_err(|why| anyhow::anyhow!("namespace {name:?}: {why}"))?;
-        }
+        let mut failed = namespaces.take_in(&snapshot).await;
+        let pause = match (unserved, failed.first()) {
+            (Unserved::Stop, Some((name, why))) => anyhow::bail!("namespace {name:?}: {why}"),
+            (Unserved::Stop, None) => TRY_AGAIN_AFTER,
+            (Unserved::TryAgain(pause), _) => pause,
+        };
         let weak = Arc::downgrade(&namespaces);
         tokio::spawn(async move {
-            // Ends with the follower, which ends with the namespaces.
-            while changes.changed().await.is_ok() {
-                let snapshot = Arc::clone(&changes.borrow_and_update());
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => {
+                        // Ends with the follower, which ends with the namespaces.
+                        let Ok(()) = changed else { return };
+                        snapshot = Arc::clone(&changes.borrow_and_update());
+                    }
+                    () = tokio::time::sleep(pause), if !failed.is_empty() => {}
+                }
                 let Some(namespaces) = Weak::upgrade(&weak) else { return };
-                namespaces.take_in(&snapshot).await;
+                failed = namespaces.take_in(&snapshot).await;
             }
         });
         Ok(namespaces)
     }
 
-    /// Serves what others have created and changed.
-    async fn take_in(&self, snapshot: &Snapshot) {
+    /// Serves what is not served yet. Returns what cannot be, by name, and why.
+    async fn take_in(&self, snapshot: &Snapshot) -> Vec<(String, String)> {
+        let mut failed = Vec::new();
         for placed in &snapshot.namespaces {
             let namespace = Arc::new(placed.described.namespace.clone());
-            let (name, version) = (namespace.name().to_owned(), namespace.version());
+            let (name, version) = (namespace.name(), namespace.version());
             if let Err(why) = self.serve(&namespace).await {
                 tracing::error!(namespace = name, version, "it cannot be served: {why}");
+                failed.push((name.to_owned(), why));
             }
         }
+        failed
     }
 
     /// Serves this version of a namespace, unless it or a later one is served already.
@@ -119,7 +142,9 @@ impl Namespaces {
 /// Of a change that was stored.
 fn stored_only(why: String) -> ControlError {
     ControlError::Broken(format!(
-        "it is stored, but cannot be served: {why}; restart the server once that is cured"
+        "it is stored, but cannot be served yet: {why}\nonce that is cured it is served by itself: every \
+         server tries again every {} s",
+        TRY_AGAIN_AFTER.as_secs()
     ))
 }
 
@@ -227,8 +252,7 @@ impl Control for Namespaces {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use control::{FollowOptions, POLL};
 
@@ -258,7 +282,8 @@ mod tests {
         let address = format!("sqlite:{}", folder.path().join("control.db").display());
         let follower = Follower::start(FollowOptions { address, copy: None, poll: POLL }).await;
         let slow = Arc::new(Slow::default());
-        let namespaces = Namespaces::start(follower.expect("a file"), slow.clone()).await;
+        let namespaces =
+            Namespaces::start(follower.expect("a file"), slow.clone(), Unserved::Stop).await;
         let namespaces = namespaces.expect("there is nothing to serve yet");
         let file = "name = \"n\"\n[[table]]\ncql = \"CREATE TABLE t (id int PRIMARY KEY)\"\n";
         let created =
@@ -267,5 +292,58 @@ mod tests {
         let described = namespaces.describe("n").await.expect("it was stored");
         namespaces.serve(&described.namespace).await.expect("it is served");
         assert_eq!(slow.opened.load(Ordering::SeqCst), 1);
+    }
+
+    /// Cannot open one of its namespaces at first.
+    #[derive(Default)]
+    struct Picky {
+        cured: AtomicBool,
+        opened: std::sync::Mutex<Vec<String>>,
+    }
+
+    impl Serve for Picky {
+        fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+            if namespace.name() == "bad" && !self.cured.load(Ordering::SeqCst) {
+                return Err("its tables are away".to_owned());
+            }
+            self.opened.lock().expect("no test panics with it").push(namespace.name().to_owned());
+            Ok(())
+        }
+
+        fn change(&self, _: Arc<Namespace>) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_cannot_be_opened_holds_up_no_other_and_is_tried_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = format!("sqlite:{}", folder.path().join("control.db").display());
+        let follow = || {
+            let options = FollowOptions { address: address.clone(), copy: None, poll: POLL };
+            async { Follower::start(options).await.expect("a file") }
+        };
+        let creating = follow().await;
+        let plane = creating.plane().expect("a file is never away");
+        for name in ["bad", "good"] {
+            let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
+            let table = "[[table]]\ncql = \"CREATE TABLE t (id int PRIMARY KEY)\"\n";
+            let created = plane.create(&format!("name = \"{name}\"\n{table}"), &change).await;
+            created.expect("they are new");
+        }
+        let picky = Arc::new(Picky::default());
+        let stopped = Namespaces::start(follow().await, picky.clone(), Unserved::Stop).await;
+        assert!(stopped.is_err_and(|error| error.to_string().contains("its tables are away")));
+
+        let picky = Arc::new(Picky::default());
+        let soon = Unserved::TryAgain(Duration::from_millis(50));
+        let started = Namespaces::start(follow().await, picky.clone(), soon).await;
+        let _namespaces = started.expect("one of them can be served");
+        let opened = || picky.opened.lock().expect("no test panics with it").clone();
+        assert_eq!(opened(), ["good"]);
+        picky.cured.store(true, Ordering::SeqCst);
+        while opened() != ["good", "bad"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

@@ -64,6 +64,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The newest version of a namespace that is served.
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>>;
 
+    /// Why a namespace that was created is not served.
+    fn why_unserved(&self, name: &str) -> Option<String>;
+
     /// Hands calls to the namespace's commit engine, all or none. Each gets exactly one answer, with its
     /// tag, in any order, possibly before this returns. Returns the number of the first call; the
     /// others follow it.

@@ -66,6 +66,14 @@ pub enum ServiceError {
         /// Its name.
         name: String,
     },
+    /// The namespace is there, but this server cannot serve it yet, and goes on trying; nothing was logged.
+    #[error("namespace {name:?} is not served by this server yet, nothing was logged: {why}")]
+    NamespaceUnserved {
+        /// Its name.
+        name: String,
+        /// What stands in the way, and what to do.
+        why: String,
+    },
     /// The logs that are left say nothing of the transaction.
     #[error("no record of transaction {id} is left in the log; ask for its outcome instead")]
     TransactionNotFound {
@@ -181,6 +189,7 @@ impl ServiceError {
             Self::FromFuture { .. } => (Code::InvalidArgument, reason::ID_FROM_FUTURE),
             Self::Overloaded { .. } => (Code::ResourceExhausted, reason::OVERLOADED),
             Self::ShardUnavailable { .. } => (Code::Unavailable, reason::SHARD_UNAVAILABLE),
+            Self::NamespaceUnserved { .. } => (Code::Unavailable, reason::NAMESPACE_UNSERVED),
             Self::ControlUnavailable(_) => (Code::Unavailable, reason::CONTROL_UNAVAILABLE),
             Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
@@ -199,7 +208,7 @@ impl ServiceError {
             Self::ShardUnavailable { .. }
             | Self::ReadTimedOut { .. }
             | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
-            Self::ShuttingDown => Some(RETRY_SHUTDOWN_MS),
+            Self::ShuttingDown | Self::NamespaceUnserved { .. } => Some(RETRY_SHUTDOWN_MS),
             Self::Invalid(_)
             | Self::NamespaceNotFound { .. }
             | Self::TransactionNotFound { .. }
@@ -217,7 +226,9 @@ impl ServiceError {
     /// Facts for programs: the metadata of `ErrorInfo`.
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::NamespaceNotFound { name } | Self::NamespaceExists { name } => {
+            Self::NamespaceNotFound { name }
+            | Self::NamespaceUnserved { name, .. }
+            | Self::NamespaceExists { name } => {
                 vec![("namespace", name.clone())]
             }
             Self::TransactionNotFound { id } | Self::IdReused { id } | Self::FromFuture { id } => {
@@ -286,6 +297,7 @@ impl ServiceError {
             | Self::ShardUnavailable { .. }
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
+            | Self::NamespaceUnserved { .. }
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }

@@ -133,8 +133,12 @@ impl Shared {
         if name.is_empty() {
             return Err(ServiceError::invalid(field, "name the namespace"));
         }
-        self.backend
-            .namespace(name)
-            .ok_or_else(|| ServiceError::NamespaceNotFound { name: name.to_owned() })
+        self.backend.namespace(name).ok_or_else(|| {
+            let name = name.to_owned();
+            match self.backend.why_unserved(&name) {
+                Some(why) => ServiceError::NamespaceUnserved { name, why },
+                None => ServiceError::NamespaceNotFound { name },
+            }
+        })
     }
 }

@@ -7,7 +7,7 @@ mod stores;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -24,7 +24,7 @@ use participant::engine::{Leadership, ParkedChoice};
 use wal_core::TxnId;
 use wal_core::namespace::{LogKind, Namespace};
 
-use crate::control_plane::{Namespaces, Serve};
+use crate::control_plane::{Namespaces, Serve, TRY_AGAIN_AFTER, Unserved};
 use explain::explain;
 use stores::Stores;
 
@@ -95,9 +95,14 @@ impl System {
             address: member.as_ref().map_or(address, |member| member.address.to_string()),
             member,
             namespaces: RwLock::default(),
+            unserved: Mutex::default(),
             running: Mutex::default(),
         });
-        let control = Namespaces::start(follower, hosted.clone()).await?;
+        let unserved = match &hosted.member {
+            Some(_) => Unserved::TryAgain(TRY_AGAIN_AFTER),
+            None => Unserved::Stop,
+        };
+        let control = Namespaces::start(follower, hosted.clone(), unserved).await?;
         Ok(Self { backend: hosted.clone(), control, hosted })
     }
 
@@ -158,6 +163,8 @@ struct Hosted {
     member: Option<Member>,
     /// Never held across anything that blocks.
     namespaces: RwLock<BTreeMap<String, Served>>,
+    /// Those that could not be opened, and why.
+    unserved: Mutex<BTreeMap<String, String>>,
     running: Mutex<Vec<Running>>,
     /// Held until the process ends, however it ends.
     _lock: File,
@@ -167,6 +174,10 @@ impl Hosted {
     fn handle(&self, name: &str) -> Option<Handle> {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         Some(namespaces.get(name)?.handle.clone())
+    }
+
+    fn unserved(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.unserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, namespace: &Arc<Namespace>) -> Result<Running, String> {
@@ -211,11 +222,19 @@ impl Hosted {
 
 impl Serve for Hosted {
     fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
-        let running = self.start(&namespace)?;
+        let name = namespace.name().to_owned();
+        let running = match self.start(&namespace) {
+            Ok(running) => running,
+            Err(why) => {
+                self.unserved().insert(name, why.clone());
+                return Err(why);
+            }
+        };
+        self.unserved().remove(&name);
         let served = Served { handle: running.handle(), namespace: Arc::clone(&namespace) };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        namespaces.insert(namespace.name().to_owned(), served);
+        namespaces.insert(name, served);
         Ok(())
     }
 
@@ -237,6 +256,10 @@ impl Backend for Hosted {
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&namespaces.get(name)?.namespace))
+    }
+
+    fn why_unserved(&self, name: &str) -> Option<String> {
+        self.unserved().get(name).cloned()
     }
 
     fn call(

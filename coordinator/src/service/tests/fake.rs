@@ -84,6 +84,10 @@ impl Backend for FakeBackend {
         (name == self.namespace.name()).then(|| Arc::clone(&self.namespace))
     }
 
+    fn why_unserved(&self, name: &str) -> Option<String> {
+        (name == "unserved").then(|| "the brokers are away".to_owned())
+    }
+
     fn call(
         &self,
         _namespace: &Namespace,

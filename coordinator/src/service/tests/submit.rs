@@ -165,6 +165,10 @@ async fn what_is_wrong_is_refused_with_its_path_before_the_engine_hears_of_it() 
     let status = submit(&server, elsewhere).await.expect_err("no such namespace");
     let details = expect(&status, Code::NotFound, "NAMESPACE_NOT_FOUND");
     assert_eq!(details.resource_info().expect("what was not found").resource_name, "bnak");
+    let unserved = v1::Transaction { namespace: "unserved".into(), ..deposit(1) };
+    let status = submit(&server, unserved).await.expect_err("it cannot be served yet");
+    let details = expect(&status, Code::Unavailable, "NAMESPACE_UNSERVED");
+    assert!(details.retry_info().is_some() && status.message().contains("the brokers are away"));
     let nothing = server.data().submit(v1::SubmitRequest::default()).await;
     expect(&nothing.expect_err("no transaction"), Code::InvalidArgument, "INVALID_REQUEST");
     assert_eq!(server.backend.called(), 0);

@@ -21,6 +21,9 @@ use super::write::MAX_APPLY_AGE;
 
 /// How long a node keeps hints, where it does not say.
 const HINT_WINDOW: Duration = Duration::from_secs(3 * 60 * 60);
+/// How often tables that are not as they should be are looked at, and how long between two looks.
+const LOOKS: usize = 10;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A column of a table in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,19 +125,44 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Checks every table, and creates those that are missing, and their keyspaces, if `create` says so.
+///
+/// Another server may be creating the same tables: a node shows the parts of a new table one after the
+/// other, and two nodes show them at different times. So what looks wrong is looked at again, and only what
+/// looks the same twice is refused.
 pub(super) async fn check(
     cluster: &Cluster,
     tables: &[ClusterTable],
     create: bool,
 ) -> Result<(), OpenError> {
     let session = cluster.session();
-    let _ = session.await_schema_agreement().await; // a node that is down must not stand in the way
     let least_grace = (2 * (hint_window(session).await + MAX_APPLY_AGE)).as_secs();
-    let mut problems = Vec::new();
-    let mut created = false;
-    if create {
-        created = create_keyspaces(cluster, tables).await?;
+    let mut before = Vec::new();
+    for _ in 0..LOOKS {
+        let _ = session.await_schema_agreement().await; // a node that is down must not stand in the way
+        let problems = look(cluster, tables, create, least_grace).await?;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if problems == before {
+            break;
+        }
+        before = problems;
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        refresh(cluster).await?;
     }
+    Err(OpenError::Schema(before))
+}
+
+/// What is wrong with the tables now, once those that are missing have been created if `create` says so.
+async fn look(
+    cluster: &Cluster,
+    tables: &[ClusterTable],
+    create: bool,
+    least_grace: u64,
+) -> Result<Vec<Problem>, OpenError> {
+    let session = cluster.session();
+    let mut problems = Vec::new();
+    let mut created = create && create_keyspaces(cluster, tables).await?;
     for table in tables {
         if let Some(message) = check_keyspace(cluster, &table.keyspace) {
             problems.push(Problem { path: table.keyspace.clone(), message });
@@ -161,14 +189,15 @@ pub(super) async fn check(
         }
     }
     problems.dedup();
-    if !problems.is_empty() {
-        return Err(OpenError::Schema(problems));
-    }
     if created {
-        let refreshed = session.refresh_metadata().await;
-        refreshed.map_err(|error| OpenError::of("read the schema", &error.into()))?;
+        refresh(cluster).await?;
     }
-    Ok(())
+    Ok(problems)
+}
+
+async fn refresh(cluster: &Cluster) -> Result<(), OpenError> {
+    let refreshed = cluster.session().refresh_metadata().await;
+    refreshed.map_err(|error| OpenError::of("read the schema", &error.into()))
 }
 
 /// The table's own declaration, in its keyspace.
@@ -186,8 +215,7 @@ async fn create_keyspaces(cluster: &Cluster, tables: &[ClusterTable]) -> Result<
         cluster.create_keyspace(keyspace).await?;
     }
     if !missing.is_empty() {
-        let refreshed = cluster.session().refresh_metadata().await;
-        refreshed.map_err(|error| OpenError::of("read the schema", &error.into()))?;
+        refresh(cluster).await?;
     }
     Ok(!missing.is_empty())
 }
