@@ -445,6 +445,35 @@ Examples:
         #[arg(long)]
         expected_version: u32,
     },
+    /// Give up a log in Kafka that is lost, and begin a new one; says first what is lost with it
+    Recover(RecoverArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+For a topic that was deleted, deleted and made anew, or cut: servers then say that it is not the log that
+was written. Without --yes this says what is lost, changes nothing, and exits 1. Run it where the brokers,
+the nodes and the control plane's database can be reached; servers need not run, and those that do serve
+the namespace again by themselves.
+
+Examples:
+  handfast namespace recover bank --new-log --control postgres://handfast@db/handfast
+  handfast namespace recover bank --new-log --control postgres://handfast@db/handfast --yes")]
+pub(crate) struct RecoverArgs {
+    /// The namespace
+    pub(crate) name: String,
+    /// Begin a new log (the only recovery so far)
+    #[arg(long, required = true)]
+    pub(crate) new_log: bool,
+    /// Database of the control plane: postgres://user@host/database
+    #[arg(long, env = "HANDFAST_CONTROL", value_name = "URL")]
+    pub(crate) control: String,
+    /// How far clients' clocks may run ahead: ids drawn until then are answered as too old
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) clocks_ahead: Duration,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -6,6 +6,7 @@ pub(crate) mod namespace;
 pub(crate) mod outcome;
 pub(crate) mod parked;
 pub(crate) mod read;
+pub(crate) mod recover;
 mod render;
 pub(crate) mod submit;
 pub(crate) mod txn;

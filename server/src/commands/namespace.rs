@@ -43,6 +43,7 @@ pub(crate) async fn run(global: &Global, verb: NamespaceVerb) -> Result<(), Fail
             let changed = admin.change_namespace(&text, expected_version).await?;
             output::one(global, described(&changed))
         }
+        NamespaceVerb::Recover(args) => super::recover::run(global, args).await,
     }
 }
 

@@ -24,6 +24,10 @@
 //! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
 //! after the last one, new columns after the last one of their table, and never into a key. Dropping
 //! is refused for now.
+//!
+//! The **write version** is another thing: it says which kinds of records may stand in the log, so that servers
+//! of two releases can serve a namespace together. It is the newest for a new namespace, stays when the program
+//! is upgraded, and is raised by an administrator (`write_version = 2`) once no older server is left.
 
 mod change;
 mod kafka;
@@ -39,6 +43,7 @@ use std::sync::Arc;
 use crate::id::TableId;
 use crate::nearest::suggestion;
 use crate::problem::write_lines;
+use crate::record::NEWEST_WRITE_VERSION;
 use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
@@ -56,6 +61,8 @@ pub const MAX_NAME: usize = 63;
 pub struct Namespace {
     name: String,
     version: u32,
+    /// `None` where the file does not say.
+    write_version: Option<u32>,
     shards: u16,
     log: LogSettings,
     store: StoreSettings,
@@ -82,6 +89,18 @@ impl Namespace {
     #[must_use]
     pub fn with_version(self, version: u32) -> Self {
         Self { version, ..self }
+    }
+
+    /// Which kinds of records may be written to its log: those that every server that may lead its shards can
+    /// read. Where nothing else was decided, the newest.
+    pub fn write_version(&self) -> u32 {
+        self.write_version.unwrap_or(NEWEST_WRITE_VERSION)
+    }
+
+    /// The same namespace with this write version, unless its file says one.
+    #[must_use]
+    pub fn or_write_version(self, write_version: u32) -> Self {
+        Self { write_version: self.write_version.or(Some(write_version)), ..self }
     }
 
     /// How many shards its log has; never changes.

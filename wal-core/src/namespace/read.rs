@@ -16,6 +16,7 @@ use crate::cql::{CreateTable, MAX_TABLE_NAME};
 use crate::id::TableId;
 use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
+use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION};
 use crate::schema::{Ownership, Table};
 
 impl Namespace {
@@ -46,6 +47,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         );
         root.problem("name", message, problems);
     }
+    let write_version = read_write_version(&mut root, problems);
     let shards = root.number("shards", 1..=u64::from(MAX_SHARDS), problems);
     let mut log = LogSettings::default();
     if let Some(mut section) = root.section("log", problems) {
@@ -76,11 +78,16 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    root.finish(&["name", "shards", "log", "store", "limits", "policy", "table"], &[], problems);
+    root.finish(
+        &["name", "write_version", "shards", "log", "store", "limits", "policy", "table"],
+        &[],
+        problems,
+    );
     Namespace {
         by_name: index(&tables),
         name,
         version: 1,
+        write_version,
         shards: shards.map_or(DEFAULT_SHARDS, |shards| shards as u16),
         log,
         store,
@@ -88,6 +95,19 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         policy,
         tables,
     }
+}
+
+fn read_write_version(root: &mut Section, problems: &mut Vec<Problem>) -> Option<u32> {
+    let oldest = u64::from(OLDEST_WRITE_VERSION);
+    let stated = root.number("write_version", oldest..=u64::from(u32::MAX), problems)? as u32;
+    if stated > NEWEST_WRITE_VERSION {
+        let message = format!(
+            "this program knows write versions up to {NEWEST_WRITE_VERSION}, and could not read such a log: \
+             upgrade it first"
+        );
+        root.problem("write_version", message, problems);
+    }
+    Some(stated)
 }
 
 const KAFKA_WORDS: [&str; 5] = ["brokers", "topic", "replication", "development", "client"];

@@ -51,6 +51,24 @@ fn a_bare_name_must_be_of_one_table() {
 }
 
 #[test]
+fn the_write_version_is_the_newest_and_only_rises() {
+    let bank = read(BANK);
+    assert_eq!(bank.write_version(), NEWEST_WRITE_VERSION);
+    assert!(!bank.to_toml().contains("write_version"), "nobody has decided on it");
+    let old = bank.clone().or_write_version(1);
+    assert_eq!(old.write_version(), 1);
+    assert_eq!(read(&old.to_toml()), old);
+    assert_eq!(old.clone().or_write_version(2), old, "its file says 1");
+    let raised = read(&format!("write_version = 2\n{BANK}"));
+    old.validate_change(&raised).expect("it rises");
+    let lowered = raised.validate_change(&old).expect_err("records of it may be there");
+    assert_eq!(lowered.problems[0].path, "write_version");
+    // As a program of today reads the file of a later one.
+    let later = problems(&format!("write_version = {}\n{BANK}", NEWEST_WRITE_VERSION + 1));
+    assert!(later.len() == 1 && later[0].contains("upgrade it first"), "{later:?}");
+}
+
+#[test]
 fn the_canonical_file_reads_back() {
     let bank = read(BANK);
     let text = bank.to_toml();

@@ -27,12 +27,12 @@ impl CassandraStore {
         let _permit = self.reading.acquire().await.expect("the semaphore is never closed");
         let not_a_key =
             || StoreError::Transient { action: ACTION, why: "it is of no table here".to_owned() };
-        let table = self.tables.get(&key.table).ok_or_else(not_a_key)?;
+        let table = self.table(key.table).ok_or_else(not_a_key)?;
         let parts = table.key_parts(key).ok_or_else(not_a_key)?;
         add(&self.counters.reads, 1);
-        let result = match self.select(table, &parts).await {
+        let result = match self.select(&table, &parts).await {
             Err(error) if is_invalid(&error) || is_stale(&error) => {
-                self.select_what_is_left(table, &parts).await
+                self.select_what_is_left(&table, &parts).await
             }
             other => other.map_err(|error| transient(ACTION, &error)),
         };
