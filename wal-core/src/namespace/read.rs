@@ -98,16 +98,17 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
 }
 
 fn read_write_version(root: &mut Section, problems: &mut Vec<Problem>) -> Option<u32> {
-    let oldest = u64::from(OLDEST_WRITE_VERSION);
-    let stated = root.number("write_version", oldest..=u64::from(u32::MAX), problems)? as u32;
-    if stated > NEWEST_WRITE_VERSION {
+    const KEY: &str = "write_version";
+    let newest = i64::from(NEWEST_WRITE_VERSION);
+    if root.table.get(KEY).and_then(Toml::as_integer).is_some_and(|stated| stated > newest) {
+        root.table.remove(KEY);
         let message = format!(
-            "this program knows write versions up to {NEWEST_WRITE_VERSION}, and could not read such a log: \
-             upgrade it first"
+            "this program knows write versions up to {newest}, and could not read such a log: upgrade it first"
         );
-        root.problem("write_version", message, problems);
+        root.problem(KEY, message, problems);
     }
-    Some(stated)
+    let known = u64::from(OLDEST_WRITE_VERSION)..=u64::from(NEWEST_WRITE_VERSION);
+    root.number(KEY, known, problems).map(|stated| stated as u32)
 }
 
 const KAFKA_WORDS: [&str; 5] = ["brokers", "topic", "replication", "development", "client"];
