@@ -27,6 +27,7 @@ mod router;
 mod shared;
 mod stream;
 mod submission;
+mod tenants;
 #[cfg(test)]
 mod tests;
 pub mod values;

@@ -119,6 +119,7 @@ fn every_error_reason_is_documented_with_its_code() {
     let every = [
         ServiceError::invalid("field", "wrong"),
         ServiceError::NamespaceNotFound { name: name.clone() },
+        ServiceError::NamespaceUnserved { name: name.clone(), why: String::new() },
         ServiceError::TransactionNotFound { id },
         ServiceError::IdReused { id },
         ServiceError::TooOld { id, floor: Millis(1) },

@@ -44,6 +44,8 @@ pub(super) type Script = Box<dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync>;
 /// An engine that does as it is told.
 pub(super) struct FakeBackend {
     pub(super) namespace: Arc<Namespace>,
+    /// Served too.
+    pub(super) other: Option<Arc<Namespace>>,
     pub(super) script: Script,
     pub(super) refuse: Option<Refused>,
     pub(super) calls: AtomicU64,
@@ -58,6 +60,7 @@ impl FakeBackend {
     ) -> Self {
         Self {
             namespace: Arc::new(Namespace::from_toml(DEFINITION).expect("a definition")),
+            other: None,
             script: Box::new(script),
             refuse: None,
             calls: AtomicU64::new(0),
@@ -81,7 +84,8 @@ impl Backend for FakeBackend {
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
-        (name == self.namespace.name()).then(|| Arc::clone(&self.namespace))
+        let served = [Some(&self.namespace), self.other.as_ref()];
+        served.into_iter().flatten().find(|served| served.name() == name).cloned()
     }
 
     fn why_unserved(&self, name: &str) -> Option<String> {

@@ -4,5 +4,6 @@ mod admin;
 mod fake;
 mod fuzz;
 mod questions;
+mod quota;
 mod stream;
 mod submit;
