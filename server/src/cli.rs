@@ -97,9 +97,12 @@ pub(crate) enum Command {
     /// List rows that the tables refuse for good, try them again, or give them up
     #[command(subcommand)]
     Parked(Parked),
-    /// Create, validate, list, describe and change namespaces
+    /// Create, validate, list, describe, change and pin namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
+    /// Create and list pools of participants
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// Show the shards of a namespace, who leads them, and how they are
     Status(StatusArgs),
     /// Check a history of operations for anomalies, such as Jepsen writes
@@ -180,6 +183,9 @@ pub(crate) struct ClusterArgs {
     /// What this server does in the cluster
     #[arg(long, env = "HANDFAST_ROLE", value_enum, default_value = "both")]
     pub(crate) role: Role,
+    /// Pool that this participant belongs to: it leads shards of the namespaces that are served by it
+    #[arg(long, env = "HANDFAST_POOL", default_value = control::DEFAULT_POOL, value_name = "NAME")]
+    pub(crate) pool: String,
 }
 
 /// What a server does.
@@ -445,6 +451,41 @@ Examples:
         #[arg(long)]
         expected_version: u32,
     },
+    /// Have a namespace's shards led by the participants of one pool
+    Pin(PinArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The servers hand the shards over within seconds of hearing of it.
+
+Examples:
+  handfast namespace pin bank apart --note 'it is noisy'
+  handfast namespace pin bank default")]
+pub(crate) struct PinArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// The pool
+    pub(crate) pool: String,
+    /// Why, for those who come later
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) note: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolVerb {
+    /// Create a pool; participants join it with serve --pool NAME
+    #[command(after_help = "Example:\n  handfast pool create apart --note 'noisy tenants'")]
+    Create {
+        /// Its name: lower-case letters, digits and '-'
+        name: String,
+        /// Why, for those who come later
+        #[arg(long, default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// List all pools, and the namespaces that each serves
+    #[command(after_help = "Example:\n  handfast pool list")]
+    List,
 }
 
 #[derive(Clone, Debug, Args)]

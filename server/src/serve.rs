@@ -133,8 +133,8 @@ fn join(args: &ClusterArgs, listener: TcpListener) -> anyhow::Result<Member> {
     tracing::info!(cluster = args.name, %address, "listening for the other servers");
     let router = tonic::transport::Server::builder().add_service(peers.service());
     tokio::spawn(router.serve_with_incoming(connections(listener))); // until the process ends
-    let participates = args.role != Role::Gateway;
-    Ok(Member { cluster: args.name.clone(), peers, address, participates })
+    let pool = (args.role != Role::Gateway).then(|| args.pool.clone());
+    Ok(Member { cluster: args.name.clone(), peers, address, pool })
 }
 
 /// Comes back when a namespace has failed: a server that cannot commit is better restarted than left

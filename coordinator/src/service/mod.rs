@@ -34,7 +34,7 @@ pub mod values;
 mod wait;
 
 pub use backend::{Backend, BackendError, LoggedRecord, Refused};
-pub use control::{Control, ControlError, Definition};
+pub use control::{Control, ControlError, Definition, Pool};
 pub use router::{Drain, connections, router};
 pub use shared::ServiceLimits;
 pub use wait::MAX_WAIT;

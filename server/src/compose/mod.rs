@@ -48,8 +48,8 @@ pub(crate) struct Member {
     pub(crate) peers: Arc<Peers>,
     /// Where the others reach this server.
     pub(crate) address: Arc<str>,
-    /// Whether it leads shards; a gateway does not.
-    pub(crate) participates: bool,
+    /// The pool of the namespaces whose shards it leads; `None` for a gateway, which leads none.
+    pub(crate) pool: Option<String>,
 }
 
 /// How long a leader may answer without asking the log; its successor waits for so long.
@@ -180,7 +180,12 @@ impl Hosted {
         self.unserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, namespace: &Arc<Namespace>) -> Result<Running, String> {
+    /// Whether this server may lead shards of a namespace that `pool` serves.
+    fn participates(&self, pool: &str) -> bool {
+        self.member.as_ref().is_some_and(|member| member.pool.as_deref() == Some(pool))
+    }
+
+    fn start(&self, namespace: &Arc<Namespace>, pool: &str) -> Result<Running, String> {
         let folder = self.data.join("namespaces").join(namespace.name());
         let deployment = self.member.as_ref().map_or("", |member| &member.cluster);
         let Stores { log, store, is_remote } = stores::open(namespace, &folder, deployment)?;
@@ -203,7 +208,7 @@ impl Hosted {
         if exclusive {
             return coordinator::runtime::start(parts).map_err(|error| error.to_string());
         }
-        let Some(Member { peers, address, participates, .. }) = &self.member else {
+        let Some(Member { peers, address, .. }) = &self.member else {
             return Err(
                 "a log in Kafka is shared by the servers of a cluster: start this one with \
                         --peer-listen, and with --peer for each of the others"
@@ -211,7 +216,8 @@ impl Hosted {
             );
         };
         let transport = peers.transport(namespace.name());
-        let placement = PlacementConfig::new(address.clone(), *participates, namespace.shards());
+        let participates = self.participates(pool);
+        let placement = PlacementConfig::new(address.clone(), participates, namespace.shards());
         let parts = Parts { address: address.to_string(), ..parts };
         let started = coordinator::runtime::start_among(parts, Cluster { transport, placement });
         let running = started.map_err(|error| error.to_string())?;
@@ -221,9 +227,9 @@ impl Hosted {
 }
 
 impl Serve for Hosted {
-    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+    fn open(&self, namespace: Arc<Namespace>, pool: &str) -> Result<(), String> {
         let name = namespace.name().to_owned();
-        let running = match self.start(&namespace) {
+        let running = match self.start(&namespace, pool) {
             Ok(running) => running,
             Err(why) => {
                 self.unserved().insert(name, why.clone());
@@ -236,6 +242,14 @@ impl Serve for Hosted {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         namespaces.insert(name, served);
         Ok(())
+    }
+
+    fn place(&self, name: &str, pool: &str) {
+        if let Some(handle) = self.handle(name) {
+            let participates = self.participates(pool);
+            tracing::info!(namespace = name, pool, participates, "another pool serves it");
+            handle.participate(participates);
+        }
     }
 
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String> {

@@ -23,7 +23,7 @@ use wal_core::{
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
 use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 use crate::service::{
-    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Refused,
+    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Pool, Refused,
     ServiceLimits, connections, router,
 };
 
@@ -257,6 +257,23 @@ impl Control for FakeControl {
             expected: expected_version,
             found: self.0.version(),
         })
+    }
+
+    async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {
+        let (name, note) = (name.to_owned(), note.to_owned());
+        Ok(Pool { name, note, namespaces: Vec::new() })
+    }
+
+    async fn pools(&self) -> Result<Vec<Pool>, ControlError> {
+        let namespaces = vec![self.0.name().to_owned()];
+        Ok(vec![Pool { name: "default".to_owned(), note: String::new(), namespaces }])
+    }
+
+    async fn pin(&self, _namespace: &str, pool: &str, _note: &str) -> Result<u32, ControlError> {
+        match pool {
+            "default" => Ok(1),
+            other => Err(ControlError::ChangeRefused(format!("pool {other:?} does not exist"))),
+        }
     }
 }
 
