@@ -12,6 +12,7 @@ use wal_core::namespace::Namespace;
 use wal_core::{ShardId, TxnId};
 
 use super::calls::ask;
+use super::connections::Aging;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
 use super::shared::Shared;
@@ -148,7 +149,9 @@ impl Handfast for DataService {
         &self,
         request: Request<Streaming<v1::SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let responses = stream::start(Arc::clone(&self.shared), request.into_inner())
+        let aging = request.extensions().get::<Aging>().copied();
+        let ends = aging.and_then(Aging::of_streams);
+        let responses = stream::start(Arc::clone(&self.shared), request.into_inner(), ends)
             .map_err(|error| self.fail(error))?;
         Ok(Response::new(ReceiverStream::new(responses)))
     }

@@ -13,6 +13,7 @@
 mod admin;
 mod backend;
 mod calls;
+mod connections;
 mod control;
 mod convert;
 mod data;
@@ -34,7 +35,8 @@ pub mod values;
 mod wait;
 
 pub use backend::{Backend, BackendError, LoggedRecord, Refused};
+pub use connections::{ConnectionLimits, connections, serve};
 pub use control::{Control, ControlError, Definition, Pool};
-pub use router::{Drain, connections, router};
+pub use router::{Drain, router};
 pub use shared::ServiceLimits;
 pub use wait::MAX_WAIT;

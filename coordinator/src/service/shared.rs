@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use wal_core::namespace::Namespace;
 
 use super::backend::Backend;
+use super::connections::ConnectionLimits;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
 use super::tenants::{Share, Tenants};
@@ -26,6 +27,8 @@ pub struct ServiceLimits {
     pub max_message_bytes: usize,
     /// When a refused caller should try again, milliseconds.
     pub retry_after_ms: u64,
+    /// Of clients' connections.
+    pub connections: ConnectionLimits,
 }
 
 impl Default for ServiceLimits {
@@ -37,6 +40,7 @@ impl Default for ServiceLimits {
             max_stream_batch: 1_024,
             max_message_bytes: MAX_MESSAGE_BYTES,
             retry_after_ms: 20,
+            connections: ConnectionLimits::default(),
         }
     }
 }

@@ -24,6 +24,7 @@ use wal_core::Transaction;
 use wal_core::namespace::Namespace;
 
 use super::calls::Inbox;
+use super::connections::until;
 use super::errors::ServiceError;
 use super::outcome;
 use super::shared::Shared;
@@ -74,10 +75,11 @@ struct StreamTask {
     soonest: Instant,
 }
 
-/// Starts a stream; its answers come out of the receiver.
+/// Starts a stream, which ends when its connection does; its answers come out of the receiver.
 pub(super) fn start(
     shared: Arc<Shared>,
     inbound: Streaming<SubmitStreamRequest>,
+    ends: Option<Instant>,
 ) -> Result<Responses, ServiceError> {
     let permit = shared.enter_stream()?;
     let (out, responses) = mpsc::channel(RESPONSES_QUEUED);
@@ -90,20 +92,25 @@ pub(super) fn start(
         soonest: Instant::now(),
     };
     tokio::spawn(async move {
-        task.run(inbound, out).await;
+        task.run(inbound, out, ends).await;
         drop(permit);
     });
     Ok(responses)
 }
 
 impl StreamTask {
-    /// Until the client has closed its side and has every answer, the client is gone, or the server
-    /// stops: then what is in flight is answered, and the end of the stream says why.
-    async fn run(mut self, mut inbound: Streaming<SubmitStreamRequest>, out: Sender) {
+    /// Until the client has closed its side and has every answer, the client is gone, or the server stops or
+    /// the connection ends: then what is in flight is answered, and the end of the stream says why.
+    async fn run(
+        mut self,
+        mut inbound: Streaming<SubmitStreamRequest>,
+        out: Sender,
+        ends: Option<Instant>,
+    ) {
         self.shared.metrics.streams.increment(1);
         let mut draining = self.shared.draining.clone();
         let mut arrived = Vec::new();
-        let mut reading = true;
+        let (mut reading, mut aged) = (true, false);
         while reading || !self.in_flight.is_empty() {
             let room = self.in_flight.len() < self.shared.limits.max_stream_in_flight;
             let answers = tokio::select! {
@@ -118,6 +125,10 @@ impl StreamTask {
                 }
                 () = draining.begun(), if reading => {
                     reading = false;
+                    Vec::new()
+                }
+                () = until(ends), if reading => {
+                    (reading, aged) = (false, true);
                     Vec::new()
                 }
                 message = inbound.message(), if reading && room => match message {
@@ -143,6 +154,8 @@ impl StreamTask {
         }
         if self.shared.draining.has_begun() {
             let _ = out.send(Err(ServiceError::ShuttingDown.into())).await;
+        } else if aged {
+            let _ = out.send(Err(ServiceError::ConnectionAged.into())).await;
         }
     }
 

@@ -24,7 +24,7 @@ use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
 use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 use crate::service::{
     Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Pool, Refused,
-    ServiceLimits, connections, router,
+    ServiceLimits, router, serve,
 };
 
 pub(super) const DEFINITION: &str = r#"
@@ -281,6 +281,7 @@ impl Control for FakeControl {
 pub(super) struct Server {
     pub(super) backend: Arc<FakeBackend>,
     pub(super) drain: Drain,
+    pub(super) address: SocketAddr,
     pub(super) channel: Channel,
 }
 
@@ -295,10 +296,11 @@ impl Server {
         let (router, drain) = router(backend.clone(), control, limits).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("it is bound");
-        tokio::spawn(router.serve_with_incoming(connections(listener)));
+        let never = std::future::pending();
+        tokio::spawn(serve(router, listener, limits.connections, || 0.5, never));
         let channel = Channel::from_shared(format!("http://{address}")).expect("a URL");
         let channel = channel.connect().await.expect("it listens");
-        Self { backend, drain, channel }
+        Self { backend, drain, address, channel }
     }
 
     pub(super) fn data(&self) -> HandfastClient<Channel> {
