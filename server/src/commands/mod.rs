@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod namespace;
 pub(crate) mod outcome;
 pub(crate) mod parked;
+pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recover;
 mod render;

@@ -50,8 +50,8 @@ pub(crate) struct Member {
     pub(crate) peers: Arc<Peers>,
     /// Where the others reach this server.
     pub(crate) address: Arc<str>,
-    /// Whether it leads shards; a gateway does not.
-    pub(crate) participates: bool,
+    /// The pool of the namespaces whose shards it leads; `None` for a gateway, which leads none.
+    pub(crate) pool: Option<String>,
 }
 
 /// How long a leader may answer without asking the log; its successor waits for so long.
@@ -184,9 +184,15 @@ impl Hosted {
         self.unserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this server may lead shards of a namespace that `pool` serves.
+    fn participates(&self, pool: &str) -> bool {
+        self.member.as_ref().is_some_and(|member| member.pool.as_deref() == Some(pool))
+    }
+
     fn start(
         &self,
         namespace: &Arc<Namespace>,
+        pool: &str,
     ) -> Result<(Running, Option<cassandra::Opened>), String> {
         let folder = self.data.join("namespaces").join(namespace.name());
         let deployment = self.member.as_ref().map_or("", |member| &member.cluster);
@@ -212,7 +218,7 @@ impl Hosted {
             let running = coordinator::runtime::start(parts).map_err(|error| error.to_string())?;
             return Ok((running, cluster));
         }
-        let Some(Member { peers, address, participates, .. }) = &self.member else {
+        let Some(Member { peers, address, .. }) = &self.member else {
             return Err(
                 "a log in Kafka is shared by the servers of a cluster: start this one with \
                         --peer-listen, and with --peer for each of the others"
@@ -220,7 +226,8 @@ impl Hosted {
             );
         };
         let transport = peers.transport(namespace.name());
-        let placement = PlacementConfig::new(address.clone(), *participates, namespace.shards());
+        let participates = self.participates(pool);
+        let placement = PlacementConfig::new(address.clone(), participates, namespace.shards());
         let parts = Parts { address: address.to_string(), ..parts };
         let started = coordinator::runtime::start_among(parts, Cluster { transport, placement });
         let running = started.map_err(|error| error.to_string())?;
@@ -230,9 +237,9 @@ impl Hosted {
 }
 
 impl Serve for Hosted {
-    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+    fn open(&self, namespace: Arc<Namespace>, pool: &str) -> Result<(), String> {
         let name = namespace.name().to_owned();
-        let (running, cluster) = match self.start(&namespace) {
+        let (running, cluster) = match self.start(&namespace, pool) {
             Ok(started) => started,
             Err(why) => {
                 self.unserved().insert(name, why.clone());
@@ -249,6 +256,14 @@ impl Serve for Hosted {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         namespaces.insert(name, served);
         Ok(())
+    }
+
+    fn place(&self, name: &str, pool: &str) {
+        if let Some(handle) = self.handle(name) {
+            let participates = self.participates(pool);
+            tracing::info!(namespace = name, pool, participates, "another pool serves it");
+            handle.participate(participates);
+        }
     }
 
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String> {

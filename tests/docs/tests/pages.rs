@@ -131,6 +131,7 @@ fn every_error_reason_is_documented_with_its_code() {
         ServiceError::ShardUnavailable { shard: ShardId(1) },
         ServiceError::ReadTimedOut { waited_ms: 1 },
         ServiceError::ShuttingDown,
+        ServiceError::ConnectionAged,
         ServiceError::InvalidDefinition(String::new()),
         ServiceError::NamespaceExists { name: name.clone() },
         ServiceError::ChangeRefused(String::new()),

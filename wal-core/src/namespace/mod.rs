@@ -18,8 +18,8 @@
 //!
 //! # Versions
 //!
-//! A version of a namespace is immutable. The next one may change limits, policies and retention, and
-//! may add tables and columns; [`Namespace::validate_change`] refuses the rest. Tables and columns are
+//! A version of a namespace is immutable. The next one may change limits, quotas, policies and retention,
+//! and may add tables and columns; [`Namespace::validate_change`] refuses the rest. Tables and columns are
 //! numbered by their place in the file and in their `CREATE TABLE`, and these numbers are in the log:
 //! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
 //! after the last one, new columns after the last one of their table, and never into a key. Dropping
@@ -49,8 +49,8 @@ use crate::schema::{Table, UnknownName};
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
 pub use settings::{
-    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, Setting, StoreKind, StoreSettings,
-    WaitLevel,
+    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, QuotaSettings, Setting, StoreKind,
+    StoreSettings, WaitLevel,
 };
 
 /// Characters of a namespace's name.
@@ -67,6 +67,7 @@ pub struct Namespace {
     log: LogSettings,
     store: StoreSettings,
     limits: Limits,
+    quota: QuotaSettings,
     policy: Policy,
     /// In the order of the file: `tables[i]` has `TableId(i)`.
     tables: Vec<Arc<Table>>,
@@ -127,6 +128,11 @@ impl Namespace {
     /// The bounds.
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What it may take of each server that takes its calls.
+    pub const fn quota(&self) -> &QuotaSettings {
+        &self.quota
     }
 
     /// The policies.

@@ -9,7 +9,7 @@ use super::kafka::{wrong_brokers, wrong_topic};
 use super::settings::{Numbers, Word};
 use super::{
     DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
-    Namespace, NamespaceError, Policy, Problem, Setting, StoreKind, StoreSettings,
+    Namespace, NamespaceError, Policy, Problem, QuotaSettings, Setting, StoreKind, StoreSettings,
     reserved_setting,
 };
 use crate::cql::{CreateTable, MAX_TABLE_NAME};
@@ -68,6 +68,11 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         section.numbers(&mut limits, problems);
         section.finish(&[], Limits::SETTINGS, problems);
     }
+    let mut quota = QuotaSettings::default();
+    if let Some(mut section) = root.section("quota", problems) {
+        section.numbers(&mut quota, problems);
+        section.finish(&[], QuotaSettings::SETTINGS, problems);
+    }
     let mut policy = Policy::default();
     if let Some(mut section) = root.section("policy", problems) {
         if let Some(wait) = section.word("wait", problems) {
@@ -78,11 +83,9 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    root.finish(
-        &["name", "write_version", "shards", "log", "store", "limits", "policy", "table"],
-        &[],
-        problems,
-    );
+    let known =
+        ["name", "write_version", "shards", "log", "store", "limits", "quota", "policy", "table"];
+    root.finish(&known, &[], problems);
     Namespace {
         by_name: index(&tables),
         name,
@@ -92,6 +95,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         log,
         store,
         limits,
+        quota,
         policy,
         tables,
     }

@@ -34,6 +34,7 @@ impl Namespace {
             }
         }
         section(&mut out, "limits", &[], &self.limits);
+        section(&mut out, "quota", &[], &self.quota);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
         for table in &self.tables {
             let cql = table.statement().to_string();
