@@ -121,7 +121,10 @@ pub(crate) fn prepare() -> anyhow::Result<()> {
     if ip(&["link", "show", BRIDGE]).is_ok() {
         return Ok(());
     }
-    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    // With an address of its own: else it takes the lowest of its ports', and everybody looks for the engines
+    // at the old one for half a minute whenever a server comes or goes.
+    let own = "02:00:00:00:00:fe";
+    ip(&["link", "add", BRIDGE, "address", own, "type", "bridge"])?;
     ip(&["link", "set", BRIDGE, "up"])?;
     let [a, b, c] = NETWORK.0;
     for host in [1, 2, 3, 254] {
