@@ -259,7 +259,8 @@ impl Serve for Hosted {
     }
 
     fn place(&self, name: &str, pool: &str) {
-        if let Some(handle) = self.handle(name) {
+        // A server that is alone leads what it has.
+        if let (Some(handle), Some(_)) = (self.handle(name), &self.member) {
             let participates = self.participates(pool);
             tracing::info!(namespace = name, pool, participates, "another pool serves it");
             handle.participate(participates);
