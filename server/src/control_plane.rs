@@ -157,7 +157,7 @@ impl Namespaces {
 
 /// Of a change that was stored.
 fn stored_only(why: String) -> ControlError {
-    ControlError::Broken(format!(
+    ControlError::Unserved(format!(
         "it is stored, but cannot be served yet: {why}\nonce that is cured it is served by itself: every \
          server tries again every {} s",
         TRY_AGAIN_AFTER.as_secs()

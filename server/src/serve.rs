@@ -95,7 +95,8 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let member = ports.peers.map(|listener| join(&args.cluster, listener)).transpose()?;
     let control = args.cluster.control.as_deref();
     let system = System::open(&args.data, address.to_string(), control, member).await?;
-    create_missing(&system, &args.namespace).await?;
+    let is_alone = args.cluster.peer_listen.is_none();
+    create_missing(&system, &args.namespace, is_alone).await?;
 
     let connections = connection_limits(&args.connections);
     let limits = ServiceLimits { connections, ..ServiceLimits::default() };
@@ -212,8 +213,9 @@ async fn stop(
     }
 }
 
-/// Creates the namespaces of files whose name is not there yet. One that is keeps what it has.
-async fn create_missing(system: &System, files: &[PathBuf]) -> anyhow::Result<()> {
+/// Creates the namespaces of files whose name is not there yet. One that is keeps what it has. One that
+/// cannot be served yet stops a server that is alone; the others have more to do.
+async fn create_missing(system: &System, files: &[PathBuf], is_alone: bool) -> anyhow::Result<()> {
     for file in files {
         let shown = file.display();
         let text = std::fs::read_to_string(file)
@@ -221,6 +223,7 @@ async fn create_missing(system: &System, files: &[PathBuf]) -> anyhow::Result<()
         match system.control.create(&text).await {
             Ok(created) => tracing::info!(namespace = created.namespace.name(), "created"),
             Err(ControlError::Exists { name }) => tracing::info!(namespace = name, "exists"),
+            Err(ControlError::Unserved(why)) if !is_alone => tracing::error!("{shown}: {why}"),
             Err(error) => anyhow::bail!("{shown}: {error}"),
         }
     }

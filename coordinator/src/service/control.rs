@@ -58,6 +58,9 @@ pub enum ControlError {
     /// The store of namespaces is away; nothing was changed.
     #[error("{0}")]
     Unavailable(String),
+    /// It is stored, and this server cannot serve it yet.
+    #[error("{0}")]
+    Unserved(String),
     /// Something broke.
     #[error("{0}")]
     Broken(String),

@@ -366,7 +366,7 @@ impl From<ControlError> for ServiceError {
                 Self::VersionConflict { name, expected, found }
             }
             ControlError::Unavailable(why) => Self::ControlUnavailable(why),
-            ControlError::Broken(why) => Self::Internal(why),
+            ControlError::Unserved(why) | ControlError::Broken(why) => Self::Internal(why),
         }
     }
 }

@@ -79,6 +79,8 @@ impl Registry {
                 done.map_err(|error| OpenError::of(action(), &error))?;
             }
         }
+        // Another server may have created them a moment ago, and not every node knows them yet.
+        let _ = session.await_schema_agreement().await; // a node that is down must not stand in the way
         Ok(())
     }
 
