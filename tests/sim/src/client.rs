@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::history::Verdict;
 use crate::message::{Event, Message};
-use crate::workload::Kind;
+use crate::workload::{Kind, NEWER};
 use crate::world::{Probe, World, trace};
 
 /// What a client is doing.
@@ -130,7 +130,8 @@ impl World {
         let ops = self.space.workload.draw_ops(&mut self.rng, kind, seen);
         let id = self.draw_id();
         let fingerprint = self.rng.next_u128();
-        let txn = self.space.workload.transaction(id, fingerprint, ops);
+        let version = if self.space.plan.is_newer(self.now_us) { NEWER } else { 1 };
+        let txn = self.space.workload.transaction(version, id, fingerprint, ops);
         let index = self.space.history.add(txn, kind, None);
         if self.fires(Fault::IdReused) {
             self.submit_twin(client, index, kind);
@@ -415,7 +416,8 @@ impl World {
         if let Some(ops) = self.space.clients[client].probes.pop() {
             let id = self.draw_id();
             let fingerprint = self.rng.next_u128();
-            let txn = self.space.workload.transaction(id, fingerprint, ops);
+            let version = if self.space.plan.is_newer(self.now_us) { NEWER } else { 1 };
+            let txn = self.space.workload.transaction(version, id, fingerprint, ops);
             let index = self.space.history.add(txn, Kind::Blind, None);
             self.space.history.txns[index].probe = true;
             return self.submit(client, index, Level::Applied, 50);

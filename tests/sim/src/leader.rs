@@ -50,7 +50,9 @@ impl World {
         };
         let uid = self.number();
         let planted = self.space.plan.rule();
-        let engine = crate::engines::shard(config, Arc::clone(&self.space.schema), planted);
+        let Some(process) = &self.space.nodes[slot].process else { return };
+        let schema = Arc::clone(&self.space.schemas[usize::from(process.knows_newer)]);
+        let engine = crate::engines::shard(config, schema, planted);
         let seat = Seat {
             uid,
             engine,

@@ -253,6 +253,7 @@ pub(crate) const ALL: &[&str] = &[
     "vote no: refused",
     "vote no: overloaded",
     "vote no: drift",
+    "vote no: newer version",
     "vote condemned",
     "vote decided",
     "vote id reused",

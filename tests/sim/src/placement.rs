@@ -36,6 +36,7 @@ impl World {
         let config = self.space.plan.commit_config(number, seed);
         let planted = self.space.plan.rule();
         let process = Process {
+            knows_newer: false,
             number,
             commit: crate::engines::commit(config, planted),
             seats: (0..shards).map(|_| None).collect(),

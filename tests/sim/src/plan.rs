@@ -207,6 +207,28 @@ impl Plan {
         }
     }
 
+    /// When the namespace is changed, in one of four clusters. (Drawn from what is drawn already, so that the
+    /// seeds of old mean what they meant.)
+    const fn newer_at_us(&self) -> Option<u64> {
+        let drawn = self.think_us + self.network_us + self.log_us;
+        if matches!(self.flavour, Flavour::Cluster) && drawn.is_multiple_of(4) {
+            Some(self.chaos_us / 3)
+        } else {
+            None
+        }
+    }
+
+    /// Whether clients are told of the namespace's newer version.
+    pub(crate) fn is_newer(&self, now_us: u64) -> bool {
+        self.newer_at_us().is_some_and(|at| now_us >= at)
+    }
+
+    /// Whether a machine has seen it: within a second, each in its own time.
+    pub(crate) fn has_seen_newer(&self, slot: usize, now_us: u64) -> bool {
+        let late_us = (slot as u64 * 397_000 + self.network_us * 7) % 1_000_000;
+        self.newer_at_us().is_some_and(|at| now_us >= at + late_us)
+    }
+
     /// How much two clocks' rates may differ, parts per million.
     pub(crate) const fn drift_ppm(&self) -> i64 {
         self.drift_ppm as i64

@@ -64,6 +64,8 @@ pub(crate) struct Pending {
 /// Everything of a namespace that a crash takes away.
 pub(crate) struct Process {
     pub(crate) number: u64,
+    /// Whether it has seen the namespace's newer version.
+    pub(crate) knows_newer: bool,
     pub(crate) commit: Commit,
     pub(crate) seats: Vec<Option<Seat>>,
     pub(crate) routes: Vec<Option<(Epoch, usize)>>,

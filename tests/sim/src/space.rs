@@ -15,7 +15,7 @@ use crate::process::Node;
 use crate::rng::Rng;
 use crate::store::Store;
 use crate::truth::Truth;
-use crate::workload::{Workload, schema};
+use crate::workload::{NEWER, Workload, schema};
 
 /// How far the end of a namespace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ pub(crate) struct Space {
     pub(crate) truth: Truth,
     pub(crate) history: History,
     pub(crate) workload: Workload,
-    pub(crate) schema: Arc<EngineSchema>,
+    /// Of the first version of the namespace, and of the newer one.
+    pub(crate) schemas: [Arc<EngineSchema>; 2],
     pub(crate) log_identity: Nonce,
     pub(crate) clients: Vec<Client>,
     pub(crate) calls: FxHashMap<u64, PendingCall>,
@@ -55,7 +56,7 @@ impl Space {
         Self {
             workload: Workload::new(&plan, rng),
             log_identity: Nonce(rng.next_u128()),
-            schema: schema(&plan),
+            schemas: [schema(&plan, 1), schema(&plan, NEWER)],
             broker: Broker::new(plan.shards),
             truth: Truth::new(plan.shards),
             placed: (0..plan.shards as usize).map(|shard| shard % plan.members).collect(),

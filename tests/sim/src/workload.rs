@@ -86,12 +86,15 @@ pub(crate) fn as_number(value: &[u8]) -> i64 {
     i64::from_be_bytes(value.try_into().expect("every value of these tables is a bigint"))
 }
 
-/// The types of both tables, for the shard engine.
-pub(crate) fn schema(plan: &Plan) -> Arc<EngineSchema> {
+/// The version of the namespace that is made while it is used; the first is 1.
+pub(crate) const NEWER: u32 = 2;
+
+/// The types of both tables, for the shard engine; the same in both versions.
+pub(crate) fn schema(plan: &Plan, version: u32) -> Arc<EngineSchema> {
     let table =
         |columns: usize, owned| TableTypes { columns: vec![ColumnType::BigInt; columns], owned };
     let tables = vec![table(3, plan.owned[0]), table(4, plan.owned[1])];
-    Arc::new(EngineSchema { tables, ..EngineSchema::default() })
+    Arc::new(EngineSchema { version, tables, ..EngineSchema::default() })
 }
 
 impl Workload {
@@ -318,7 +321,13 @@ impl Workload {
     }
 
     /// Routes rows to their shards and names the whole.
-    pub(crate) fn transaction(&self, id: TxnId, fingerprint: u128, ops: Vec<RowOp>) -> Transaction {
+    pub(crate) fn transaction(
+        &self,
+        namespace_version: u32,
+        id: TxnId,
+        fingerprint: u128,
+        ops: Vec<RowOp>,
+    ) -> Transaction {
         let mut parts: Vec<(ShardId, Vec<RowOp>)> = Vec::new();
         for op in ops {
             let shard = self.shard_of(&op.key);
@@ -330,7 +339,7 @@ impl Workload {
         Transaction {
             id,
             fingerprint: Fingerprint(fingerprint),
-            namespace_version: 1,
+            namespace_version,
             parts: parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use coordinator::interface::{CommitCommand, CommitEvent};
 use participant::engine::{ShardCommand, ShardEvent};
@@ -404,12 +405,27 @@ impl World {
             && self.rng.chance(5_000)
     }
 
+    /// A server that hears of the newer version gives it to its engines.
+    fn see_newer(&mut self, slot: usize) {
+        if !self.space.plan.has_seen_newer(slot, self.now_us) {
+            return;
+        }
+        let newer = Arc::clone(&self.space.schemas[1]);
+        let Some(process) = &mut self.space.nodes[slot].process else { return };
+        if !std::mem::replace(&mut process.knows_newer, true) {
+            for seat in process.seats.iter_mut().flatten() {
+                seat.engine.set_schema(Arc::clone(&newer));
+            }
+        }
+    }
+
     fn on_tick(&mut self, slot: usize, process: u64) -> Result<(), Failure> {
         if !self.is_alive(slot, process) {
             return Ok(());
         }
         let delay = 9_000 + self.rng.below(2_000);
         self.schedule(delay, Event::Tick { slot, process });
+        self.see_newer(slot);
         self.step_commit(slot, CommitEvent::Tick)?;
         for shard in self.shards() {
             if let Some(seat) = self.seat_id(slot, shard) {
