@@ -113,7 +113,7 @@ fn all_problems_are_told_at_once_with_their_paths() {
         "table[0].owner: unknown key: known here: cql, ownership",
         "table[1].ownership: expected one of \"owned\", \"shared\", got the string \"mine\"",
         "table[1].cql: a table needs its CREATE TABLE statement",
-        "colour: unknown key: known here: name, shards, log, store, limits, quota, policy, table",
+        "colour: unknown key: known here: name, write_version, shards, log, store, limits, quota, policy, table",
         "nmae: unknown key: did you mean \"name\"?",
     ];
     for (found, start) in found.iter().zip(starts) {
