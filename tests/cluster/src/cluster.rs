@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{Client, Options, RetryPolicy};
-use handfast_stack::{Jit, Launch, Process, Stack, StackSpec};
+use handfast_stack::{Jit, Launch, Process, ServerState, Stack, StackSpec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -60,23 +60,6 @@ impl ClusterSpec {
             ..StackSpec::default()
         }
     }
-}
-
-/// What is known of a part.
-#[derive(Clone, Debug, Serialize)]
-pub struct PartState {
-    /// Such as `participant-1`.
-    pub name: String,
-    /// Where its clients reach it.
-    pub address: SocketAddr,
-    /// Its process id, while it runs.
-    pub pid: Option<i32>,
-    /// Whether it answers its clients.
-    pub serves: bool,
-    /// Its resident memory while it runs, bytes.
-    pub resident_bytes: Option<u64>,
-    /// What it writes.
-    pub log: PathBuf,
 }
 
 /// Servers that run, or ran. All calls may come from any thread; those that wait block it.
@@ -364,16 +347,8 @@ create_tables = true
     }
 
     /// Every part, and how it does.
-    pub fn states(&self) -> Vec<PartState> {
-        let engines = self.stack.states().into_iter().map(|it| PartState {
-            name: it.name,
-            address: it.address,
-            pid: it.pid,
-            serves: it.serves,
-            resident_bytes: it.resident_bytes,
-            log: it.log,
-        });
-        let members = self.members.iter().map(|(member, process)| PartState {
+    pub fn states(&self) -> Vec<ServerState> {
+        let members = self.members.iter().map(|(member, process)| ServerState {
             name: member.to_string(),
             address: member.grpc(&self.stack),
             pid: process.id(),
@@ -381,7 +356,7 @@ create_tables = true
             resident_bytes: process.resident_bytes(),
             log: process.log(),
         });
-        engines.chain(members).collect()
+        self.stack.states().into_iter().chain(members).collect()
     }
 
     /// Where clients reach a server.

@@ -20,5 +20,5 @@ mod kept;
 pub mod load;
 mod part;
 
-pub use cluster::{Cluster, ClusterSpec, PartState};
+pub use cluster::{Cluster, ClusterSpec};
 pub use part::{Member, Part};

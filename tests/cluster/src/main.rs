@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
-use handfast_cluster::{Cluster, ClusterSpec, Part, PartState};
-use handfast_stack::Jit;
+use handfast_cluster::{Cluster, ClusterSpec, Part};
+use handfast_stack::{Jit, ServerState};
 use serde_json::json;
 
 /// Handfast's servers on real Kafka, Cassandra and PostgreSQL on loopback, without containers.
@@ -239,7 +239,7 @@ fn print_states(cli: &Cli, cluster: &Cluster) -> anyhow::Result<bool> {
     }
 }
 
-fn table(states: &[PartState], cluster: &Cluster) -> String {
+fn table(states: &[ServerState], cluster: &Cluster) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["PART", "ADDRESS", "STATE", "PID", "MEMORY", "LOG"]);

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::history::Verdict;
 use crate::message::{Event, Message};
-use crate::workload::{Kind, NEWER};
+use crate::workload::Kind;
 use crate::world::{Probe, World, trace};
 
 /// What a client is doing.
@@ -130,7 +130,7 @@ impl World {
         let ops = self.space.workload.draw_ops(&mut self.rng, kind, seen);
         let id = self.draw_id();
         let fingerprint = self.rng.next_u128();
-        let version = if self.space.plan.is_newer(self.now_us) { NEWER } else { 1 };
+        let version = self.space.plan.version(self.now_us);
         let txn = self.space.workload.transaction(version, id, fingerprint, ops);
         let index = self.space.history.add(txn, kind, None);
         if self.fires(Fault::IdReused) {
@@ -416,7 +416,7 @@ impl World {
         if let Some(ops) = self.space.clients[client].probes.pop() {
             let id = self.draw_id();
             let fingerprint = self.rng.next_u128();
-            let version = if self.space.plan.is_newer(self.now_us) { NEWER } else { 1 };
+            let version = self.space.plan.version(self.now_us);
             let txn = self.space.workload.transaction(version, id, fingerprint, ops);
             let index = self.space.history.add(txn, Kind::Blind, None);
             self.space.history.txns[index].probe = true;

@@ -8,6 +8,7 @@ use crate::bug::{AdapterBug, Bug, Place};
 use crate::fault::{Fault, Faults};
 use crate::focus::Focus;
 use crate::rng::Rng;
+use crate::workload::NEWER;
 
 /// Which of the two kinds of deployment a world models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,9 +219,9 @@ impl Plan {
         }
     }
 
-    /// Whether clients are told of the namespace's newer version.
-    pub(crate) fn is_newer(&self, now_us: u64) -> bool {
-        self.newer_at_us().is_some_and(|at| now_us >= at)
+    /// The version of the namespace under which clients' transactions are validated.
+    pub(crate) fn version(&self, now_us: u64) -> u32 {
+        if self.newer_at_us().is_some_and(|at| now_us >= at) { NEWER } else { 1 }
     }
 
     /// Whether a machine has seen it: within a second, each in its own time.

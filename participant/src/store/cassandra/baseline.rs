@@ -146,7 +146,7 @@ impl PlainTables {
 
     /// How many nodes the data centre has.
     pub fn nodes(&self) -> usize {
-        nodes(&self.cluster)
+        self.cluster.local_nodes()
     }
 
     /// Drops the tables.
@@ -192,12 +192,6 @@ impl Table {
             name,
         })
     }
-}
-
-fn nodes(cluster: &Cluster) -> usize {
-    let state = cluster.session().get_cluster_state();
-    let here = Some(cluster.datacenter());
-    state.get_nodes_info().iter().filter(|node| node.datacenter.as_deref() == here).count()
 }
 
 fn full(keyspace: &str, table: &str) -> String {

@@ -149,11 +149,16 @@ impl Cluster {
         self.session.query_unpaged(statement, ()).await.map(|_| ())
     }
 
-    /// Creates a keyspace with three replicas in the data centre, or as many as it has nodes.
-    pub(super) async fn create_keyspace(&self, keyspace: &str) -> Result<(), OpenError> {
+    /// How many nodes the data centre has.
+    pub(super) fn local_nodes(&self) -> usize {
         let state = self.session.get_cluster_state();
         let local = |node: &&Arc<Node>| node.datacenter.as_deref() == Some(&*self.datacenter);
-        let replicas = state.get_nodes_info().iter().filter(local).count().clamp(1, REPLICAS);
+        state.get_nodes_info().iter().filter(local).count()
+    }
+
+    /// Creates a keyspace with three replicas in the data centre, or as many as it has nodes.
+    pub(super) async fn create_keyspace(&self, keyspace: &str) -> Result<(), OpenError> {
+        let replicas = self.local_nodes().clamp(1, REPLICAS);
         let text = format!(
             "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': \
              'NetworkTopologyStrategy', '{}': {replicas}}}",

@@ -126,7 +126,7 @@ impl Opened {
     /// missing if the namespace says so, and claims what is new. Blocks.
     ///
     /// # Errors
-    /// As [`open`]; the tables are then those of the version before.
+    /// As [`open`]. Nothing may be written to the new tables then: they may be another's.
     pub fn change(&self, namespace: &Namespace) -> Result<(), OpenError> {
         self.store.change(&tables_of(namespace))?;
         self.registry.claim(namespace.name(), self.deployment, self.store.table_names())

@@ -196,15 +196,9 @@ impl Registry {
     pub fn known_identity(&self, log: &str) -> Result<Option<u128>, OpenError> {
         let mut select = Self::statement(self.select_identity());
         select.set_consistency(Consistency::LocalSerial);
-        let read = async {
-            let session = self.cluster.session();
-            let answer = session.query_unpaged(select, (log,)).await?;
-            let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
-            rows.maybe_first_row::<(Uuid,)>().map_err(|_| ExecutionError::EmptyPlan)
-        };
         let failed = |error| OpenError::of(format!("read the identity of log {log}"), &error);
-        let found = self.cluster.block_on(read).map_err(failed)?;
-        Ok(found.map(|(identity,)| identity.as_u128()))
+        let found = self.cluster.block_on(self.first_row::<(Uuid,)>(select, (log,)));
+        Ok(found.map_err(failed)?.map(|(identity,)| identity.as_u128()))
     }
 
     /// Gives a log up for another one. Whether the other one is its identity now. Blocks.
@@ -266,16 +260,24 @@ impl Registry {
     pub fn hint(&self, log: &str, shard: ShardId) -> Result<Option<Position>, OpenError> {
         let text =
             format!("SELECT position FROM {}.hint WHERE log = ? AND shard = ?", self.keyspace);
-        let read = async {
-            let session = self.cluster.session();
-            let answer =
-                session.query_unpaged(Self::statement(text), (log, shard.0 as i16)).await?;
-            let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
-            rows.maybe_first_row::<(Option<i64>,)>().map_err(|_| ExecutionError::EmptyPlan)
-        };
+        let read = self.first_row::<(Option<i64>,)>(Self::statement(text), (log, shard.0 as i16));
         let failed = |error| OpenError::of(format!("read the checkpoint of shard {shard}"), &error);
         let found = self.cluster.block_on(read).map_err(failed)?;
         Ok(found.and_then(|(position,)| u64::try_from(position?).ok()).map(Position))
+    }
+
+    /// The first row of an answer, if it has any.
+    async fn first_row<R>(
+        &self,
+        select: Statement,
+        key: impl SerializeRow,
+    ) -> Result<Option<R>, ExecutionError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let answer = self.cluster.session().query_unpaged(select, key).await?;
+        let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
+        rows.maybe_first_row::<R>().map_err(|_| ExecutionError::EmptyPlan)
     }
 
     /// The row that is there, after writing this one if there was none. What is there is read, in the order
@@ -296,14 +298,9 @@ impl Registry {
         select.set_consistency(Consistency::LocalSerial);
         let mut last = ExecutionError::EmptyPlan;
         for _ in 0..MAX_TRIES {
-            match session.query_unpaged(select.clone(), &key).await {
-                Ok(answer) => {
-                    let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
-                    let found = rows.maybe_first_row::<R>();
-                    if let Some(found) = found.map_err(|_| ExecutionError::EmptyPlan)? {
-                        return Ok(found);
-                    }
-                }
+            match self.first_row(select.clone(), &key).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => last = error,
             }

@@ -69,12 +69,12 @@ impl Call<'_> {
 
     /// What of a batch needs nothing that is known to be gone; the rest is refused.
     fn without_drifted(&self, batch: &[usize], outcome: &mut Outcome) -> Vec<usize> {
+        let drifts = self.lock();
         let mut left = Vec::with_capacity(batch.len());
         for index in batch {
             let RowMutation { key, delta } = &self.mutations[*index];
             let columns = delta.cells.iter().map(|cell| cell.column);
-            let drift = self.drift(key.table);
-            match drift.as_ref().and_then(|drift| drift.of(columns)) {
+            match drifts.get(&key.table).and_then(|drift| drift.of(columns)) {
                 Some(why) => outcome.refused.push(Refusal { index: *index, why: why.to_owned() }),
                 None => left.push(*index),
             }
@@ -151,7 +151,7 @@ impl CassandraStore {
     /// refused; if nothing does, it is sent again mutation by mutation.
     async fn send(&self, call: &Call<'_>, batch: &[usize]) -> Outcome {
         let mut outcome = Outcome::default();
-        let left = call.without_drifted(batch, &mut outcome);
+        let mut left = call.without_drifted(batch, &mut outcome);
         if left.is_empty() {
             return outcome;
         }
@@ -161,17 +161,16 @@ impl CassandraStore {
                 outcome.failed = Some(failed);
                 return outcome;
             }
-            let rest = call.without_drifted(&left, &mut outcome);
-            if rest.len() < left.len() {
-                answer = match rest.is_empty() {
-                    true => Ok(()),
-                    false => self.send_once(call, &rest).await,
-                };
+            let asked = left.len();
+            left = call.without_drifted(&left, &mut outcome);
+            if left.is_empty() {
+                return outcome;
             }
-            self.sent(call, &rest, answer, &mut outcome).await;
-        } else {
-            self.sent(call, &left, answer, &mut outcome).await;
+            if left.len() < asked {
+                answer = self.send_once(call, &left).await;
+            }
         }
+        self.sent(call, &left, answer, &mut outcome).await;
         outcome
     }
 
