@@ -24,6 +24,7 @@
 //! it: if the table or column is really gone, the write is refused for good, and only it; the
 //! others of its batch go out by themselves. Everything else is for now.
 
+mod access;
 mod baseline;
 mod cluster;
 mod failure;
@@ -136,6 +137,7 @@ pub fn open(
         contact_points: settings.contact_points.clone(),
         datacenter: settings.datacenter.clone().expect("a cluster's data centre is checked"),
         credentials,
+        tls_ca: settings.tls_ca.as_ref().map(std::path::PathBuf::from),
         request_timeout: std::time::Duration::from_millis(settings.request_timeout_ms),
     })?;
     let tables: Vec<(String, Arc<Table>)> = namespace
@@ -171,6 +173,7 @@ impl CassandraStore {
             .map(|(keyspace, table)| ClusterTable::new(keyspace, Arc::clone(table)))
             .collect();
         cluster.block_on(schema::check(&cluster, &tables, options.create_tables))?;
+        cluster.block_on(access::check_permissions(&cluster, &tables))?;
         Ok(Self {
             cluster,
             tables: tables.into_iter().map(|table| (table.table.id(), table)).collect(),
