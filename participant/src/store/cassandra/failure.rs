@@ -76,7 +76,7 @@ pub enum OpenError {
     },
     /// The role may not do what is needed.
     #[error(
-        "cannot {action}: {why}; docs/cassandra.md lists under \"Permissions\" what a role needs"
+        "cannot {action}: {why} (docs/cassandra.md lists under \"Permissions\" what a role needs)"
     )]
     Denied {
         /// What was tried.
