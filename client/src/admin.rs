@@ -141,6 +141,34 @@ impl Admin {
         namespace(changed.await?.namespace)
     }
 
+    /// Creates a pool of participants.
+    pub async fn create_pool(&self, name: &str, note: &str) -> Result<v1::Pool, AdminError> {
+        let message = v1::CreatePoolRequest { name: name.to_owned(), note: note.to_owned() };
+        let created = self.call(message, async |mut admin, it| admin.create_pool(it).await);
+        let malformed = || AdminError::Unavailable(Failure::malformed("it has no pool").message);
+        created.await?.pool.ok_or_else(malformed)
+    }
+
+    /// All pools, by name, and what they serve.
+    pub async fn list_pools(&self) -> Result<Vec<v1::Pool>, AdminError> {
+        let message = v1::ListPoolsRequest {};
+        let all = self.call(message, async |mut admin, it| admin.list_pools(it).await);
+        Ok(all.await?.pools)
+    }
+
+    /// Has the shards of a namespace led by the participants of a pool. How often it was pinned by now.
+    pub async fn pin_namespace(
+        &self,
+        namespace: &str,
+        pool: &str,
+        note: &str,
+    ) -> Result<u32, AdminError> {
+        let [namespace, pool, note] = [namespace, pool, note].map(str::to_owned);
+        let message = v1::PinNamespaceRequest { namespace, pool, note };
+        let pinned = self.call(message, async |mut admin, it| admin.pin_namespace(it).await);
+        Ok(pinned.await?.version)
+    }
+
     /// The shards of a namespace, and how they are.
     pub async fn status(&self, namespace: &str) -> Result<v1::GetStatusResponse, AdminError> {
         let message = v1::GetStatusRequest { namespace: namespace.to_owned() };

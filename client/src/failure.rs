@@ -105,10 +105,13 @@ fn meaning(code: Code, reason: &str, never_sent: bool) -> Meaning {
         | reason::NAMESPACE_UNSERVED
         | reason::CONTROL_UNAVAILABLE
         | reason::SHUTTING_DOWN
+        | reason::CONNECTION_AGED
         | reason::READ_TIMED_OUT => return Meaning::NotDone,
         reason::INTERNAL => return Meaning::InDoubt,
         "" if never_sent => return Meaning::NotDone,
         "" => {}
+        // A reason that a newer server gives; where it may be asked again, it is not the end.
+        _ if code == Code::Unavailable => return Meaning::InDoubt,
         _ => return Meaning::Final,
     }
     match code {
@@ -144,5 +147,7 @@ mod tests {
         assert_eq!(meaning(Code::Unavailable, "", true), Meaning::NotDone);
         assert_eq!(meaning(Code::DeadlineExceeded, "", false), Meaning::InDoubt);
         assert_eq!(meaning(Code::AlreadyExists, reason::ID_REUSED, false), Meaning::Final);
+        assert_eq!(meaning(Code::Unavailable, reason::CONNECTION_AGED, false), Meaning::NotDone);
+        assert_eq!(meaning(Code::Unavailable, "OF_A_NEWER_SERVER", false), Meaning::InDoubt);
     }
 }

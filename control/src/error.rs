@@ -128,9 +128,11 @@ impl OpenError {
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
-        // Shutting down, starting up, too many connections, and whatever breaks a connection.
+        // Shutting down, starting up, too many connections, a statement that took too long, and whatever
+        // breaks a connection.
         _ => sql_state(error).is_some_and(|state| {
-            ["57P01", "57P02", "57P03", "53300"].contains(&&*state) || state.starts_with("08")
+            ["57P01", "57P02", "57P03", "53300", "57014"].contains(&&*state)
+                || state.starts_with("08")
         }),
     }
 }

@@ -44,7 +44,7 @@ pub enum FollowError {
     #[error("{source}; this server has never seen it, and so knows no namespace to serve")]
     NeverSeen {
         /// Why it is away.
-        source: OpenError,
+        source: Box<FollowError>,
     },
     /// It was opened, and then failed.
     #[error("{0}")]
@@ -85,6 +85,19 @@ pub enum FollowError {
     },
 }
 
+impl FollowError {
+    fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_unreachable(),
+            Self::Read(error) => error.is_unreachable(),
+            Self::NeverSeen { .. }
+            | Self::Copy(_)
+            | Self::OtherInstallation { .. }
+            | Self::WentBack { .. } => false,
+        }
+    }
+}
+
 /// The control plane as a server sees it. Dropping it ends the asking.
 #[derive(Debug)]
 pub struct Follower {
@@ -99,10 +112,10 @@ impl Follower {
     /// and keeps on trying.
     pub async fn start(options: FollowOptions) -> Result<Self, FollowError> {
         let plane = OnceLock::new();
-        let opened = ControlPlane::open(&options.address).await;
+        let opened = open_and_read(&options.address).await;
         let copy = options.copy.as_deref().map_or(Ok(None), Copy::read);
         let (copy, reachable) = match opened {
-            Ok(opened) => {
+            Ok((opened, snapshot)) => {
                 let seen = match copy {
                     Ok(copy) => copy,
                     Err(error) => {
@@ -110,7 +123,6 @@ impl Follower {
                         None
                     }
                 };
-                let snapshot = opened.snapshot().await?;
                 if let Some(seen) = &seen {
                     check_follows(&options, opened.address(), &seen.snapshot, &snapshot)?;
                 }
@@ -123,7 +135,7 @@ impl Follower {
             }
             Err(error) if error.is_unreachable() => {
                 let Some(copy) = copy? else {
-                    return Err(FollowError::NeverSeen { source: error });
+                    return Err(FollowError::NeverSeen { source: Box::new(error) });
                 };
                 let age_s = now().0.saturating_sub(copy.seen_at.0) / 1_000;
                 tracing::warn!(
@@ -133,7 +145,7 @@ impl Follower {
                 );
                 (copy, false)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let plane = Arc::new(plane);
         let (tell, snapshots) = watch::channel(Arc::new(copy.snapshot));
@@ -169,6 +181,12 @@ impl Follower {
     pub fn plane(&self) -> Option<&ControlPlane> {
         self.plane.get()
     }
+}
+
+async fn open_and_read(address: &str) -> Result<(ControlPlane, Snapshot), FollowError> {
+    let opened = ControlPlane::open(address).await?;
+    let snapshot = opened.snapshot().await?;
+    Ok((opened, snapshot))
 }
 
 impl Drop for Follower {
@@ -208,8 +226,7 @@ impl Asking {
         let plane = match self.plane.get() {
             Some(plane) => plane,
             None => {
-                let opened = ControlPlane::open(&self.options.address).await?;
-                let snapshot = opened.snapshot().await?;
+                let (opened, snapshot) = open_and_read(&self.options.address).await?;
                 let address = opened.address().to_owned();
                 check_follows(&self.options, &address, &self.tell.borrow(), &snapshot)?;
                 self.plane.get_or_init(|| opened)

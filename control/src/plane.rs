@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::{Any, AnyPool, Transaction};
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
+use wal_core::record::NEWEST_WRITE_VERSION;
 
 use crate::error::ControlError;
 use crate::read::{Described, version_number};
@@ -39,17 +40,18 @@ impl ControlPlane {
         let new = read_file(file)?;
         match self.describe(new.name(), None).await {
             Ok(current) => {
+                let new = new.or_write_version(current.namespace.write_version());
                 current.namespace.validate_change(&new).map_err(ControlError::ChangeRefused)?;
                 Ok(new.with_version(next_version(&current)))
             }
-            Err(ControlError::NotFound { .. }) => Ok(new),
+            Err(ControlError::NotFound { .. }) => Ok(new.or_write_version(NEWEST_WRITE_VERSION)),
             Err(error) => Err(error),
         }
     }
 
     /// Creates a namespace from its file, at version 1.
     pub async fn create(&self, file: &str, change: &Change<'_>) -> Result<Described, ControlError> {
-        let namespace = read_file(file)?;
+        let namespace = read_file(file)?.or_write_version(NEWEST_WRITE_VERSION);
         check_note(change)?;
         let mut txn = self.pool.begin().await?;
         raise_revision(&mut txn).await?;
@@ -88,6 +90,7 @@ impl ControlPlane {
         {
             return Err(ControlError::Conflict { name, expected, current: version });
         }
+        let new = new.or_write_version(current.namespace.write_version());
         current.namespace.validate_change(&new).map_err(ControlError::ChangeRefused)?;
         if current.namespace.to_toml() == new.to_toml() {
             return Ok(current);

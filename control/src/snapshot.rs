@@ -1,6 +1,7 @@
 //! Everything that servers act on, at one moment.
 
 use wal_core::namespace::Namespace;
+use wal_core::record::OLDEST_WRITE_VERSION;
 
 use crate::error::ControlError;
 use crate::plane::ControlPlane;
@@ -95,6 +96,8 @@ impl Described {
         if namespace.name() != name {
             return Err(damaged(format!("it is of {:?}", namespace.name())));
         }
-        Ok(Self { namespace: namespace.with_version(entry.version), source, entry })
+        let namespace =
+            namespace.with_version(entry.version).or_write_version(OLDEST_WRITE_VERSION);
+        Ok(Self { namespace, source, entry })
     }
 }

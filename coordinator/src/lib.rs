@@ -4,5 +4,6 @@ pub mod api;
 pub mod engine;
 pub mod interface;
 pub mod placement;
+pub mod quota;
 pub mod runtime;
 pub mod service;

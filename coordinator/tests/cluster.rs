@@ -116,6 +116,32 @@ fn three_servers_share_the_shards_and_any_takes_every_transaction() {
 }
 
 #[test]
+fn a_namespace_is_led_by_the_participants_of_its_pool_alone() {
+    let world = World::new(3);
+    world.wait_for_shares(&[2, 3, 3]);
+    world.open_accounts();
+    with_clients(&world, |go_on| {
+        go_on(100);
+        let participate = |index, participates| {
+            world.handle(index).expect("it runs").participate(participates);
+        };
+        // It is pinned to the pool of which the last one alone is.
+        participate(0, false);
+        participate(1, false);
+        world.wait_for_shares(&[0, 0, all_shards()]);
+        assert_eq!(world.shares()[2], all_shards());
+        go_on(100);
+        // And back again; the others are of that pool.
+        participate(0, true);
+        participate(1, true);
+        participate(2, false);
+        world.wait_for_shares(&[0, all_shards() / 2, all_shards() / 2]);
+        assert_eq!(world.shares()[2], 0);
+        go_on(100);
+    });
+}
+
+#[test]
 fn a_server_that_dies_is_taken_over_and_comes_back() {
     let world = World::new(3);
     world.wait_for_shares(&[2, 3, 3]);

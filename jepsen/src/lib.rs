@@ -25,7 +25,7 @@ mod verdict;
 mod workload;
 
 pub use fault::Fault;
-pub use ground::NotRun;
+pub use ground::{Arena, NotRun, Place};
 pub use handfast_checker::Validity;
 pub use matrix::{Cell, Matrix};
 pub use report::Report;

@@ -13,11 +13,6 @@ use crate::ground::{Blow, Ground};
 use crate::history::History;
 use crate::timeline::{Band, nanos};
 
-/// Between two faults, milliseconds.
-const QUIET_MS: std::ops::Range<u64> = 100..700;
-/// Between two kills: a restart is quick, and many of them are wanted.
-const QUIET_BETWEEN_KILLS_MS: std::ops::Range<u64> = 20..350;
-
 /// When the faults may stop.
 pub(crate) struct Until {
     pub(crate) time: Instant,
@@ -38,16 +33,16 @@ pub(crate) struct Struck {
     pub(crate) bands: Vec<Band>,
 }
 
-/// Strikes until it may stop, and leaves a server that serves.
-pub(crate) async fn strike(
+/// Strikes until it may stop, and leaves servers that serve.
+pub(crate) async fn strike<G: Ground>(
     fault: Fault,
-    ground: &mut Ground,
+    ground: &mut G,
     until: &Until,
     history: &History,
     rng: &mut StdRng,
 ) -> anyhow::Result<Struck> {
     let mut struck = Struck::default();
-    let quiet = if fault == Fault::Kill { QUIET_BETWEEN_KILLS_MS } else { QUIET_MS };
+    let quiet = ground.quiet_ms(fault);
     loop {
         let now = Instant::now();
         let enough = struck.strikes >= until.faults || fault == Fault::None || now >= until.latest;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use handfast_checker::Validity;
 use serde_json::{Value as Json, json};
 
 use crate::common::check_files;
 use crate::fault::Fault;
+use crate::ground::Place;
 use crate::run::Options;
 use crate::verdict::Verdict;
 use crate::workload::{Done, End, Workload};
@@ -22,6 +24,12 @@ const LEAST_CLOCK_OFF_MS: i64 = 500;
 pub struct Report {
     /// Whether the history is as it must be.
     pub verdict: Verdict,
+    /// What it ran on.
+    pub place: Place,
+    /// How long the clients were to work.
+    pub time: Duration,
+    /// How many clients there were.
+    pub concurrency: u16,
     /// How often each kind of fault struck. One strike may be of several kinds.
     pub struck: BTreeMap<&'static str, usize>,
     /// Kinds of faults that this machine has no means for, and why.
@@ -35,6 +43,7 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(
         options: &Options,
+        place: Place,
         strikes: usize,
         struck: BTreeMap<&'static str, usize>,
     ) -> Self {
@@ -45,7 +54,9 @@ impl Report {
             faults: strikes,
             ..Verdict::default()
         };
-        Self { verdict, struck, missing: Vec::new(), clock_off_ms: 0, seconds: 0.0 }
+        let Options { time, concurrency, .. } = *options;
+        let missing = Vec::new();
+        Self { verdict, place, time, concurrency, struck, missing, clock_off_ms: 0, seconds: 0.0 }
     }
 
     /// Whether it is as it must be.
@@ -63,6 +74,9 @@ impl Report {
     /// As JSON, for `verdict.json`.
     pub fn to_json(&self) -> Json {
         let mut json = self.verdict.to_json();
+        json["on"] = json!(self.place.name());
+        json["time_s"] = json!(self.time.as_secs_f64());
+        json["concurrency"] = json!(self.concurrency);
         json["struck"] = json!(self.struck);
         json["missing_faults"] = json!(self.missing);
         json["clock_off_ms"] = json!(self.clock_off_ms);

@@ -1,6 +1,7 @@
 //! After the faults: what was lost is found out, everything is read, every answer is asked for again.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::ensure;
 use handfast_checker::{Event, Type, Value};
@@ -8,6 +9,7 @@ use handfast_client::{Client, Outcome, OutcomeError, Transaction};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::ground::Ground;
 use crate::history::History;
 use crate::run::{Lost, REST, Ran, Shared, one};
 use crate::verdict::Verdict;
@@ -21,6 +23,8 @@ const ASKED_AGAIN: usize = 5_000;
 const ASKED_AT_ONCE: usize = 32;
 /// Anomalies of one kind that are told.
 const TOLD: usize = 10;
+/// How long the servers may take, after everything was read, until nothing is left to do.
+const REST_WITHIN: Duration = Duration::from_secs(60);
 
 /// Finds out what became of everything whose answer was lost.
 pub(crate) async fn resolve(
@@ -149,4 +153,32 @@ pub(crate) async fn ask_again(
     wrong.truncate(TOLD);
     verdict.anomalies.extend(wrong);
     Ok(())
+}
+
+/// Waits until every server is at rest: nothing waits, is locked, open, parked or still to be applied. What is
+/// left behind.
+pub(crate) async fn rest<G: Ground>(ground: &G, namespace: &str) -> anyhow::Result<Vec<String>> {
+    let end = Instant::now() + REST_WITHIN;
+    loop {
+        let mut busy = Vec::new();
+        for endpoint in ground.leaders() {
+            let status =
+                Client::connect([endpoint.clone()]).await?.admin().status(namespace).await?;
+            busy.extend(status.shards.iter().filter_map(|it| {
+                let left = [it.waiting, it.prepared, it.open, it.parked_rows, it.overlay_bytes];
+                (left != [0; 5]).then(|| {
+                    let [waiting, prepared, open, parked, overlay] = left;
+                    format!(
+                        "{endpoint} has left in shard {}: {waiting} waiting, {prepared} prepared, {open} open, \
+                         {parked} rows parked, {overlay} bytes to apply",
+                        it.shard
+                    )
+                })
+            }));
+        }
+        if busy.is_empty() || Instant::now() > end {
+            return Ok(busy);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -1,6 +1,6 @@
 //! One run, from the first process to the verdict.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, ensure};
 use handfast_checker::{Event, Type, Value};
 use handfast_client::{Client, Options as ClientOptions, RetryPolicy, Transaction};
-use handfast_e2e::Server;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -16,11 +15,11 @@ use tokio::time::Instant;
 
 use crate::client::{Told, perform};
 use crate::fault::Fault;
-use crate::ground::Ground;
+use crate::ground::{Embedded, Ground, Place};
 use crate::history::History;
 use crate::nemesis::{Struck, Until, strike};
 use crate::report::{Report, judge};
-use crate::resolve::{ask_again, read_everything, resolve};
+use crate::resolve::{ask_again, read_everything, resolve, rest};
 use crate::timeline::{Band, Bar, Ending, Timeline, nanos};
 use crate::workload::{Done, End, Kind, Task, Workload};
 
@@ -34,7 +33,7 @@ pub(crate) const REST: Duration = Duration::from_millis(10);
 pub struct Options {
     /// What the clients do.
     pub workload: Kind,
-    /// What happens to the server meanwhile.
+    /// What happens to the servers meanwhile: one that the ground has.
     pub fault: Fault,
     /// For how long.
     pub time: Duration,
@@ -83,22 +82,22 @@ pub(crate) struct Shared {
     off_us: AtomicI64,
 }
 
-/// Runs a workload under a fault, checks it, and leaves everything in the folder. An error is no verdict:
-/// the run broke off, or is [`NotRun`](crate::NotRun).
+/// Runs a workload against an embedded server under a fault, checks it, and leaves everything in the folder. An
+/// error is no verdict: the run broke off, or is [`NotRun`](crate::NotRun).
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    ensure!(options.concurrency > 0, "a run needs at least one client");
+    prepare(options, Place::Embedded)?;
+    let workload = options.workload.workload("jepsen".to_owned());
+    let mut ground = Embedded::start(options.fault, &options.folder, &*workload).await?;
+    play(options, workload, &mut ground).await
+}
+
+/// Plays a run on its ground, and judges it.
+pub(crate) async fn play<G: Ground>(
+    options: &Options,
+    workload: Box<dyn Workload>,
+    ground: &mut G,
+) -> anyhow::Result<Report> {
     let folder = &options.folder;
-    prepare(folder)?;
-    let workload = options.workload.workload();
-    // Small logs, so that they are trimmed while the run goes on; and quick recovery, because a process
-    // that is killed more often than attempts are recovered gets nothing done that could be wrong.
-    let definition = format!(
-        "name = '{}'\nshards = 8\npolicy.recover_after_ms = 100\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
-         log.retain_bytes = 67108864\nlog.checkpoint_every_bytes = 262144\n{}\n",
-        workload.namespace(),
-        workload.tables()
-    );
-    let mut ground = Ground::start(options.fault, folder, &definition).await?;
     let start = Instant::now();
     let began_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
     let shared = Arc::new(Shared {
@@ -111,14 +110,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         began_us: i64::try_from(began_us)?,
         off_us: AtomicI64::new(0),
     });
-    let struck = operate(options, &shared, &mut ground).await;
+    let struck = operate(options, &shared, ground).await;
     shared.history.flush()?;
     let Struck { counts, strikes, mut bands } = struck?;
-    let mut report = Report::new(options, strikes, counts);
-    report.missing = std::mem::take(&mut ground.missing);
+    let mut report = Report::new(options, G::PLACE, strikes, counts);
+    report.missing = ground.missing();
     report.clock_off_ms = shared.off_us.load(Ordering::Relaxed) / 1_000;
 
-    let patient = client(&ground.server, RetryPolicy::default()).await?;
+    let patient = client(ground.endpoints(), RetryPolicy::default()).await?;
     let mut ran = std::mem::take(&mut *shared.ran.lock().expect("no holder of this lock panics"));
     let mut bars = std::mem::take(&mut ran.bars);
     let resolved = History::create(folder, "resolved", start)?;
@@ -127,59 +126,53 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     // Nothing that counts now may live in memory only.
     let from = nanos(start.elapsed());
-    ground.server.kill().await?;
-    ground.server.restart().await?;
+    ground.forget().await?;
     bands.push(Band { name: "kill".to_owned(), from, to: nanos(start.elapsed()) });
     let history_of_last = History::create(folder, "last", start)?;
     let last = read_everything(&patient, &shared, &history_of_last, &ran).await?;
     history_of_last.flush()?;
     shared.history.flush()?;
     ask_again(&patient, &ran, &mut report.verdict).await?;
-    ground.server.stop().await?;
+    report.verdict.anomalies.extend(rest(ground, shared.workload.namespace()).await?);
+    report.verdict.anomalies.extend(ground.end(folder).await?);
 
     judge(options, &*shared.workload, &ran, &last, &mut report)?;
-    if ground.server.said().contains("panicked") {
-        report.verdict.anomalies.push("the server panicked: see server.log".to_owned());
-    }
     bars.append(&mut shared.ran.lock().expect("no holder of this lock panics").bars);
     Timeline { title: report.headline(), bars, bands, clients: options.concurrency.into() }
         .save(&folder.join("timeline.svg"))?;
     let text = serde_json::to_string_pretty(&report.to_json())?;
     std::fs::write(folder.join("verdict.json"), text + "\n")?;
-    // The log and the tables have told what they had to tell; the rest is kept.
-    if report.validity() == crate::Validity::Valid {
-        std::fs::remove_dir_all(folder.join("data"))?;
-    } else {
-        ground.keep_data(folder).await?;
-    }
+    ground.leave(folder, report.validity() == crate::Validity::Valid).await?;
     Ok(report)
 }
 
-/// Makes the folder, or empties one that a run made before.
-fn prepare(folder: &Path) -> anyhow::Result<()> {
+/// Checks what is asked for, and makes the folder, or empties one that a run made before.
+pub(crate) fn prepare(options: &Options, place: Place) -> anyhow::Result<()> {
+    ensure!(options.concurrency > 0, "a run needs at least one client");
+    let known = place.faults().iter().any(|(fault, _)| *fault == options.fault);
+    ensure!(known, "{} cannot happen there", options.fault.name());
+    let folder = &options.folder;
     let shown = folder.display();
     if folder.exists() && std::fs::read_dir(folder)?.next().is_some() {
-        ensure!(
-            folder.join("history.edn").exists() || folder.join("server.log").exists(),
-            "{shown} is not empty and no run made it; choose another folder"
-        );
+        let made = ["history.edn", "server.log"].iter().any(|name| folder.join(name).exists());
+        ensure!(made, "{shown} is not empty and no run made it; choose another folder");
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {shown}"))?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {shown}"))
 }
 
-async fn client(server: &Server, retry: RetryPolicy) -> anyhow::Result<Client> {
+async fn client(endpoints: Vec<String>, retry: RetryPolicy) -> anyhow::Result<Client> {
     let options = ClientOptions { wait: WAIT, retry, ..ClientOptions::default() };
-    Ok(Client::connect_with([server.endpoint()], options).await?)
+    Ok(Client::connect_with(endpoints, options).await?)
 }
 
 /// Lets the clients work while the fault strikes.
-async fn operate(
+async fn operate<G: Ground>(
     options: &Options,
     shared: &Arc<Shared>,
-    ground: &mut Ground,
+    ground: &mut G,
 ) -> anyhow::Result<Struck> {
-    let patient = client(&ground.server, RetryPolicy::default()).await?;
+    let patient = client(ground.endpoints(), RetryPolicy::default()).await?;
     for transaction in shared.workload.open() {
         let outcome = patient.submit(&transaction).await?;
         ensure!(outcome.is_committed(), "the workload could not begin: {outcome:?}");
@@ -187,9 +180,12 @@ async fn operate(
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut clients = JoinSet::new();
     for lane in 0..options.concurrency {
-        let client = client(&ground.server, RetryPolicy::NEVER).await?;
+        let mut servers = Vec::new();
+        for endpoint in ground.endpoints() {
+            servers.push(client(vec![endpoint], RetryPolicy::NEVER).await?);
+        }
         let rng = StdRng::from_rng(&mut rng);
-        clients.spawn(work(client, Arc::clone(shared), lane, rng));
+        clients.spawn(work(servers, Arc::clone(shared), lane, rng, G::THINK));
     }
     let begun = Instant::now();
     let until = Until {
@@ -205,30 +201,39 @@ async fn operate(
     struck
 }
 
-/// One client: a task after the other.
+/// One client: a task after the other, at a server until that fails it, then at the next.
 async fn work(
-    client: Client,
+    servers: Vec<Client>,
     shared: Arc<Shared>,
     lane: u16,
     mut rng: StdRng,
+    think: Duration,
 ) -> anyhow::Result<()> {
     let mut process = i64::from(lane);
+    let mut server = usize::from(lane);
     while !shared.stop.load(Ordering::Relaxed) {
         let task = shared.workload.next(&mut rng);
-        if one(&client, &shared, (lane.into(), process), task).await? {
-            process = shared.process.fetch_add(1, Ordering::Relaxed);
+        let client = &servers[server % servers.len()];
+        match one(client, &shared, (lane.into(), process), task).await? {
+            Ending::Happened => {}
+            Ending::Failed => server += 1,
+            Ending::Unknown => {
+                server += 1;
+                process = shared.process.fetch_add(1, Ordering::Relaxed);
+            }
         }
+        tokio::time::sleep(think).await;
     }
     Ok(())
 }
 
-/// One task of a client, by its lane and its process, written down. Whether its answer was lost.
+/// One task of a client, by its lane and its process, written down: how it ended.
 pub(crate) async fn one(
     client: &Client,
     shared: &Shared,
     (lane, process): (usize, i64),
     task: Task,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ending> {
     let Shared { workload, history, ran, .. } = shared;
     let asked = workload.shown(&task, None);
     let event = |kind, value| Event::new(kind, process, task.f, value);
@@ -237,7 +242,7 @@ pub(crate) async fn one(
     let id = |it: &Transaction| ("id".to_owned(), Value::Text(it.id().to_string()));
     let error = |why: String| ("error".to_owned(), Value::Text(why));
     let bar = |to, ending| Bar { lane, from, to, ending };
-    let lost = match told {
+    let ending = match told {
         Told::Done { rows, transaction, timestamp_us } => {
             let mut event = event(Type::Ok, workload.shown(&task, Some(&rows)));
             event.ts = timestamp_us;
@@ -251,7 +256,7 @@ pub(crate) async fn one(
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Happened));
             ran.done.push(done);
-            return Ok(false);
+            return Ok(Ending::Happened);
         }
         Told::Failed { transaction, why } => {
             let mut event = event(Type::Fail, asked);
@@ -263,7 +268,7 @@ pub(crate) async fn one(
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Failed));
             ran.done.push(done);
-            false
+            Ending::Failed
         }
         Told::Unknown { rows, transaction, why } => {
             let mut event = event(Type::Info, asked);
@@ -273,11 +278,11 @@ pub(crate) async fn one(
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Unknown));
             ran.lost.push(lost);
-            true
+            Ending::Unknown
         }
     };
     tokio::time::sleep(REST).await;
-    Ok(lost)
+    Ok(ending)
 }
 
 impl Shared {

@@ -19,13 +19,13 @@
 //!
 //! Settings: `shard N`, `lease N ms` (leadership by lease), `cold` (the engine has not started),
 //! `limit waiting|prepared|overlay|remembered|cache|window N`, `store ROW = VALUE @TIME`, and
-//! `txn NAME [at MS | reuses NAME]: SHARD ROW [WRITE] [if CONDITION and …], ROW … ; SHARD …` with the writes
+//! `txn NAME [at MS | reuses NAME | newer]: SHARD ROW [WRITE] [if CONDITION and …], ROW … ; SHARD …` with the writes
 //! `+5 -5 =5 insert=5 null delete note=BYTES` and the conditions `exists`, `absent`, `>= 5`, `= null`.
 //!
 //! Inputs beside requests: `tick`, `wait N ms` (and a tick), `durable`, `append fails`, `rows ioN [as then]`,
 //! `read fails ioN`, `flushed ioN`, `flush fails ioN`, `flush refuses ioN: ROW, ROW` (for good), `retry parked`,
 //! `discard parked all|orders|ROW` (asked by client 1), `synced ioN`, `drain`, `checkpoint soon`, `restart
-//! [from hint]`, and its steps `crash [after the append]`, `replay [without hint]`, `stand`, `durable`,
+//! [from hint]`, `see newer` (a version of the namespace, as which `newer` transactions come), and its steps `crash [after the append]`, `replay [without hint]`, `stand`, `durable`,
 //! `read on`; `rival stands`, `rival resigns`, `lose record N` (its position, from 1).
 //!
 //! Every story is then bent: cut by a crash after each step, and told with everything repeated; what must

@@ -50,6 +50,8 @@ pub mod reason {
     pub const READ_TIMED_OUT: &str = "READ_TIMED_OUT";
     /// The server stops.
     pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+    /// A stream's connection is as old as it may become; what has no answer was not read.
+    pub const CONNECTION_AGED: &str = "CONNECTION_AGED";
     /// A namespace definition is wrong.
     pub const INVALID_DEFINITION: &str = "INVALID_DEFINITION";
     /// The namespace exists.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod serve;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use handfast_proto::DEFAULT_ENDPOINT;
 
 use crate::bench::BenchArgs;
 use crate::commands::check::CheckArgs;
+
+pub(crate) use serve::{ClusterArgs, ConnectionArgs, Role, ServeArgs};
 
 /// Batches of writes and conditions over many tables and partitions, committed as a whole or not at all.
 #[derive(Debug, Parser)]
@@ -97,9 +101,12 @@ pub(crate) enum Command {
     /// List rows that the tables refuse for good, try them again, or give them up
     #[command(subcommand)]
     Parked(Parked),
-    /// Create, validate, list, describe and change namespaces
+    /// Create, validate, list, describe, change and pin namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
+    /// Create and list pools of participants
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// Show the shards of a namespace, who leads them, and how they are
     Status(StatusArgs),
     /// Check a history of operations for anomalies, such as Jepsen writes
@@ -117,80 +124,6 @@ pub(crate) enum Command {
     /// Print the version
     #[command(after_help = "Example:\n  handfast version -o json")]
     Version,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Stops on SIGTERM or SIGINT: says NOT_SERVING, finishes what is in work, exits 0. A second signal stops
-it at once; what was acknowledged is safe either way.
-
-Examples:
-  handfast serve --data ./data
-  handfast serve --data ./data --namespace examples/bank.toml --listen 0.0.0.0:7420")]
-pub(crate) struct ServeArgs {
-    /// Folder for the log, the tables and the control database; created if absent
-    #[arg(long, env = "HANDFAST_DATA", default_value = "handfast-data", value_name = "DIR")]
-    pub(crate) data: PathBuf,
-    /// Address for gRPC
-    #[arg(long, env = "HANDFAST_LISTEN", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Address for /metrics, /livez, /readyz and /version
-    #[arg(long, env = "HANDFAST_HTTP", default_value = "127.0.0.1:7421", value_name = "ADDRESS")]
-    pub(crate) http: std::net::SocketAddr,
-    /// Namespace file to create at start if there is no namespace of its name; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub(crate) namespace: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
-    /// How long to go on with what is in work after a signal to stop
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub(crate) drain: Duration,
-}
-
-/// One server of several.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Cluster")]
-pub(crate) struct ClusterArgs {
-    /// Database of the control plane: postgres://user@host/database [default: a file in the data folder]
-    #[arg(long, env = "HANDFAST_CONTROL", value_name = "URL")]
-    pub(crate) control: Option<String>,
-    /// Address for the other servers of the cluster; without it this server is alone
-    #[arg(long, env = "HANDFAST_PEER_LISTEN", value_name = "ADDRESS")]
-    pub(crate) peer_listen: Option<std::net::SocketAddr>,
-    /// Where the others reach that [default: the address itself]
-    #[arg(long, env = "HANDFAST_PEER_ADDRESS", value_name = "HOST:PORT", requires = "peer_listen")]
-    pub(crate) peer_address: Option<String>,
-    /// Another server's peer address, to learn of all the others from; may be repeated
-    #[arg(
-        long,
-        env = "HANDFAST_PEERS",
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        requires = "peer_listen"
-    )]
-    pub(crate) peer: Vec<String>,
-    /// Name of the cluster: the same for all its servers, another for every other deployment
-    #[arg(
-        long = "cluster",
-        env = "HANDFAST_CLUSTER",
-        default_value = "handfast",
-        value_name = "NAME"
-    )]
-    pub(crate) name: String,
-    /// What this server does in the cluster
-    #[arg(long, env = "HANDFAST_ROLE", value_enum, default_value = "both")]
-    pub(crate) role: Role,
-}
-
-/// What a server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    /// Takes clients' calls and leads shards
-    Both,
-    /// Takes clients' calls only
-    Gateway,
-    /// Leads shards; takes clients' calls too, if any are sent to it
-    Participant,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -445,6 +378,70 @@ Examples:
         #[arg(long)]
         expected_version: u32,
     },
+    /// Have a namespace's shards led by the participants of one pool
+    Pin(PinArgs),
+    /// Give up a log in Kafka that is lost, and begin a new one; says first what is lost with it
+    Recover(RecoverArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+For a topic that was deleted, deleted and made anew, or cut: servers then say that it is not the log that
+was written. Without --yes this says what is lost, changes nothing, and exits 1. Run it where the brokers,
+the nodes and the control plane's database can be reached; servers need not run, and those that do serve
+the namespace again by themselves.
+
+Examples:
+  handfast namespace recover bank --new-log --control postgres://handfast@db/handfast
+  handfast namespace recover bank --new-log --control postgres://handfast@db/handfast --yes")]
+pub(crate) struct RecoverArgs {
+    /// The namespace
+    pub(crate) name: String,
+    /// Begin a new log (the only recovery so far)
+    #[arg(long, required = true)]
+    pub(crate) new_log: bool,
+    /// Database of the control plane: postgres://user@host/database
+    #[arg(long, env = "HANDFAST_CONTROL", value_name = "URL")]
+    pub(crate) control: String,
+    /// How far clients' clocks may run ahead: ids drawn until then are answered as too old
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) clocks_ahead: Duration,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The servers hand the shards over within seconds of hearing of it.
+
+Examples:
+  handfast namespace pin bank apart --note 'it is noisy'
+  handfast namespace pin bank default")]
+pub(crate) struct PinArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// The pool
+    pub(crate) pool: String,
+    /// Why, for those who come later
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) note: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolVerb {
+    /// Create a pool; participants join it with serve --pool NAME
+    #[command(after_help = "Example:\n  handfast pool create apart --note 'noisy tenants'")]
+    Create {
+        /// Its name: lower-case letters, digits and '-'
+        name: String,
+        /// Why, for those who come later
+        #[arg(long, default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// List all pools, and the namespaces that each serves
+    #[command(after_help = "Example:\n  handfast pool list")]
+    List,
 }
 
 #[derive(Clone, Debug, Args)]

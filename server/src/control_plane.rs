@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control::{Change, ControlError as PlaneError, ControlPlane, Described, Follower, Snapshot};
-use coordinator::service::{Control, ControlError, Definition};
+use control::{
+    Change, ControlError as PlaneError, ControlPlane, DEFAULT_POOL, Described, Follower, Snapshot,
+};
+use coordinator::service::{Control, ControlError, Definition, Pool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
@@ -16,10 +18,12 @@ const AUTHOR: &str = "api";
 /// When a namespace that could not be served is tried again.
 pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Serves namespaces. Both calls may block; the error says why, in words.
+/// Serves namespaces. All but [`Serve::place`] may block; the error says why, in words.
 pub(crate) trait Serve: Send + Sync + 'static {
-    /// Serves a namespace that is not served yet.
-    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String>;
+    /// Serves a namespace that is not served yet, whose shards the participants of `pool` lead.
+    fn open(&self, namespace: Arc<Namespace>, pool: &str) -> Result<(), String>;
+    /// Another pool leads the shards of a namespace that is served.
+    fn place(&self, name: &str, pool: &str);
     /// Serves the next version of one that is.
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String>;
 }
@@ -38,12 +42,12 @@ pub(crate) enum Unserved {
 pub(crate) struct Namespaces {
     follower: Follower,
     serve: Arc<dyn Serve>,
-    /// Which version of each is served. One change at a time, so that it is what was stored last.
-    served: Arc<Mutex<Versions>>,
+    /// How each is served. One change at a time, so that it is what was stored last.
+    served: Arc<Mutex<Served>>,
 }
 
-/// The version of each namespace that is served.
-type Versions = BTreeMap<String, u32>;
+/// The version of each namespace that is served, and the pool.
+type Served = BTreeMap<String, (u32, String)>;
 
 impl Namespaces {
     /// Serves every namespace that there is, and from then on what is created and changed.
@@ -85,7 +89,7 @@ impl Namespaces {
         for placed in &snapshot.namespaces {
             let namespace = Arc::new(placed.described.namespace.clone());
             let (name, version) = (namespace.name(), namespace.version());
-            if let Err(why) = self.serve(&namespace).await {
+            if let Err(why) = self.serve(&namespace, &placed.pool).await {
                 tracing::error!(namespace = name, version, "it cannot be served: {why}");
                 failed.push((name.to_owned(), why));
             }
@@ -93,31 +97,43 @@ impl Namespaces {
         failed
     }
 
-    /// Serves this version of a namespace, unless it or a later one is served already.
-    async fn serve(&self, namespace: &Arc<Namespace>) -> Result<(), String> {
-        self.serve_locked(Arc::clone(&self.served).lock_owned().await, namespace).await
+    /// Serves this version of a namespace, unless it or a later one is served already, by this pool.
+    async fn serve(&self, namespace: &Arc<Namespace>, pool: &str) -> Result<(), String> {
+        let served = Arc::clone(&self.served).lock_owned().await;
+        self.serve_locked(served, namespace, Some(pool)).await
     }
 
     /// What it does may block, and runs where that is allowed. It runs to its end, with the lock, whether
     /// or not the caller waits so long: were it forgotten half-way that a namespace is being opened, it
-    /// would be opened twice, and its two halves depose each other for ever.
+    /// would be opened twice, and its two halves depose each other for ever. Without a pool it stays with
+    /// its own; a new one has the default one.
     async fn serve_locked(
         &self,
-        mut served: OwnedMutexGuard<Versions>,
+        mut served: OwnedMutexGuard<Served>,
         namespace: &Arc<Namespace>,
+        pool: Option<&str>,
     ) -> Result<(), String> {
         let (name, version) = (namespace.name().to_owned(), namespace.version());
-        let before = served.get(&name).copied();
-        if before.is_some_and(|before| before >= version) {
-            return Ok(());
+        let is_served = served.contains_key(&name);
+        if let Some((newest, current)) = served.get_mut(&name) {
+            if let Some(pool) = pool.filter(|pool| *pool != current.as_str()) {
+                self.serve.place(&name, pool);
+                pool.clone_into(current);
+            }
+            if *newest >= version {
+                return Ok(());
+            }
         }
+        let pool = served.get(&name).map_or(pool.unwrap_or(DEFAULT_POOL), |(_, pool)| pool);
+        let pool = pool.to_owned();
         let (serve, namespace) = (Arc::clone(&self.serve), Arc::clone(namespace));
         let work = move || {
-            match before {
-                None => serve.open(namespace)?,
-                Some(_) => serve.change(namespace)?,
+            if is_served {
+                serve.change(namespace)?;
+            } else {
+                serve.open(namespace, &pool)?;
             }
-            served.insert(name, version);
+            served.insert(name, (version, pool));
             Ok(())
         };
         match tokio::task::spawn_blocking(work).await {
@@ -141,7 +157,7 @@ impl Namespaces {
 
 /// Of a change that was stored.
 fn stored_only(why: String) -> ControlError {
-    ControlError::Broken(format!(
+    ControlError::Unserved(format!(
         "it is stored, but cannot be served yet: {why}\nonce that is cured it is served by itself: every \
          server tries again every {} s",
         TRY_AGAIN_AFTER.as_secs()
@@ -181,6 +197,16 @@ fn error(error: PlaneError, name: &str) -> ControlError {
     }
 }
 
+/// The error of a call that names both a namespace and a pool.
+fn pin_error(failed: PlaneError, namespace: &str) -> ControlError {
+    match failed {
+        PlaneError::NotFound { ref what, .. } if what.starts_with("pool ") => {
+            ControlError::ChangeRefused(failed.to_string())
+        }
+        other => error(other, namespace),
+    }
+}
+
 /// The name that a file gives, for messages; empty if it cannot be read.
 fn named(file: &str) -> String {
     Namespace::from_toml(file).map(|namespace| namespace.name().to_owned()).unwrap_or_default()
@@ -204,7 +230,7 @@ impl Control for Namespaces {
             }
             other => definition(other?),
         };
-        self.serve_locked(served, &created.namespace).await.map_err(stored_only)?;
+        self.serve_locked(served, &created.namespace, None).await.map_err(stored_only)?;
         Ok(created)
     }
 
@@ -245,8 +271,37 @@ impl Control for Namespaces {
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version };
         let changed = self.plane()?.change(file, &change).await;
         let changed = definition(changed.map_err(|e| error(e, &named(file)))?);
-        self.serve_locked(served, &changed.namespace).await.map_err(stored_only)?;
+        self.serve_locked(served, &changed.namespace, None).await.map_err(stored_only)?;
         Ok(changed)
+    }
+
+    async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {
+        let change = Change { by: AUTHOR, note, at: now(), expected_version: None };
+        let created = self.plane()?.create_pool(name, &change).await.map_err(|e| error(e, name))?;
+        Ok(Pool { name: created.name, note: created.note, namespaces: Vec::new() })
+    }
+
+    async fn pools(&self) -> Result<Vec<Pool>, ControlError> {
+        let plane = self.plane()?;
+        let pools = plane.pools().await.map_err(|e| error(e, ""))?;
+        let snapshot = plane.snapshot().await.map_err(|e| error(e, ""))?;
+        let served_by = |pool: &str| {
+            let served = snapshot.namespaces.iter().filter(|placed| placed.pool == pool);
+            served.map(|placed| placed.described.namespace.name().to_owned()).collect()
+        };
+        let pools = pools.into_iter().map(|pool| Pool {
+            namespaces: served_by(&pool.name),
+            name: pool.name,
+            note: pool.note,
+        });
+        Ok(pools.collect())
+    }
+
+    async fn pin(&self, namespace: &str, pool: &str, note: &str) -> Result<u32, ControlError> {
+        let change = Change { by: AUTHOR, note, at: now(), expected_version: None };
+        let pinned = self.plane()?.pin(namespace, pool, &change).await;
+        // Every server hears of it in the same way, within a second; this one too.
+        Ok(pinned.map_err(|failed| pin_error(failed, namespace))?.version())
     }
 }
 
@@ -265,7 +320,9 @@ mod tests {
     }
 
     impl Serve for Slow {
-        fn open(&self, _: Arc<Namespace>) -> Result<(), String> {
+        fn place(&self, _: &str, _: &str) {}
+
+        fn open(&self, _: Arc<Namespace>, _: &str) -> Result<(), String> {
             std::thread::sleep(Duration::from_millis(300));
             self.opened.fetch_add(1, Ordering::SeqCst);
             Ok(())
@@ -290,7 +347,7 @@ mod tests {
             tokio::time::timeout(Duration::from_millis(150), namespaces.create(file)).await;
         assert!(created.is_err(), "it took 300 ms");
         let described = namespaces.describe("n").await.expect("it was stored");
-        namespaces.serve(&described.namespace).await.expect("it is served");
+        namespaces.serve(&described.namespace, DEFAULT_POOL).await.expect("it is served");
         assert_eq!(slow.opened.load(Ordering::SeqCst), 1);
     }
 
@@ -299,10 +356,16 @@ mod tests {
     struct Picky {
         cured: AtomicBool,
         opened: std::sync::Mutex<Vec<String>>,
+        placed: std::sync::Mutex<Vec<(String, String)>>,
     }
 
     impl Serve for Picky {
-        fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+        fn place(&self, name: &str, pool: &str) {
+            let placed = (name.to_owned(), pool.to_owned());
+            self.placed.lock().expect("no test panics with it").push(placed);
+        }
+
+        fn open(&self, namespace: Arc<Namespace>, _: &str) -> Result<(), String> {
             if namespace.name() == "bad" && !self.cured.load(Ordering::SeqCst) {
                 return Err("its tables are away".to_owned());
             }
@@ -345,5 +408,17 @@ mod tests {
         while opened() != ["good", "bad"] {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // What is pinned to another pool is placed there, once.
+        let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
+        plane.create_pool("apart", &change).await.expect("it is new");
+        let placed = || picky.placed.lock().expect("no test panics with it").clone();
+        for (count, name) in (1..).zip(["good", "bad"]) {
+            plane.pin(name, "apart", &change).await.expect("both are there");
+            while placed().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let apart = |name: &str| (name.to_owned(), "apart".to_owned());
+        assert_eq!(placed(), [apart("good"), apart("bad")]);
     }
 }

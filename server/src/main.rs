@@ -54,6 +54,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Parked(verb) => commands::parked::run(&global, verb).await,
         Command::Txn(cli::Txn::List(args)) => commands::txn::list(&global, args).await,
         Command::Namespace(verb) => commands::namespace::run(&global, verb).await,
+        Command::Pool(verb) => commands::pool::run(&global, verb).await,
         Command::Status(args) => commands::namespace::status(&global, args).await,
         Command::Check(args) => commands::check::run(&global, &args),
         Command::Bench(args) => bench::command(&global, args).await,

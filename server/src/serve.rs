@@ -7,19 +7,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use coordinator::service::peers::{PeerOptions, Peers};
-use coordinator::service::{ControlError, Drain, ServiceLimits, connections, router};
+use coordinator::service::{
+    ConnectionLimits, ControlError, Drain, ServiceLimits, connections, router,
+    serve as serve_router,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cli::{ClusterArgs, Role, ServeArgs};
+use crate::cli::{ClusterArgs, ConnectionArgs, Role, ServeArgs};
 use crate::compose::{Member, System};
 use crate::exit::Failure;
 use crate::http::{Readiness, routes, start_metrics};
 
 /// Bytes of one message between servers: many requests together, each as large as a transaction may be.
 const MAX_PEER_MESSAGE_BYTES: usize = 256 << 20;
+/// Files that a server has open beside connections: logs, tables, other servers.
+const OTHER_FILES: u64 = 512;
 /// How long connections may take to close once everything is answered.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -89,15 +95,18 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
     let member = ports.peers.map(|listener| join(&args.cluster, listener)).transpose()?;
     let control = args.cluster.control.as_deref();
     let system = System::open(&args.data, address.to_string(), control, member).await?;
-    create_missing(&system, &args.namespace).await?;
+    let is_alone = args.cluster.peer_listen.is_none();
+    create_missing(&system, &args.namespace, is_alone).await?;
 
-    let limits = ServiceLimits::default();
+    let connections = connection_limits(&args.connections);
+    let limits = ServiceLimits { connections, ..ServiceLimits::default() };
     let (router, drain) = router(system.backend.clone(), system.control.clone(), limits).await;
     let (close, closing) = oneshot::channel::<()>();
-    let incoming = connections(ports.grpc);
-    let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
+    let closing = async {
         let _ = closing.await; // a sender that is gone closes too
-    }));
+    };
+    let serving = serve_router(router, ports.grpc, connections, rand::random, closing);
+    let mut serving = tokio::spawn(serving);
     readiness.set(true);
     tracing::info!(%address, %http, "serving");
 
@@ -106,7 +115,8 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
         () = signals.next() => {}
         why = failure(&system) => failed = Some(why),
         ended = &mut serving => {
-            ended.context("the gRPC server was cut off")?.context("the gRPC server stopped")?;
+            ended.context("the gRPC server was cut off")?;
+            anyhow::bail!("the gRPC server stopped");
         }
     }
     readiness.set(false);
@@ -116,6 +126,37 @@ async fn serve(args: &ServeArgs, ports: Ports, mut signals: Signals) -> anyhow::
         () = signals.next() => anyhow::bail!("stopped at once by a second signal"),
     }
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// What may be connected, and room for it: each connection is a file to the system.
+fn connection_limits(args: &ConnectionArgs) -> ConnectionLimits {
+    let files = raise_file_limit();
+    let needed = u64::from(args.max_connections) + OTHER_FILES;
+    if files.is_some_and(|files| files < needed) {
+        tracing::warn!(
+            files,
+            needed,
+            "this process may have fewer files open than --max-connections needs: raise its limit \
+             (ulimit -n, LimitNOFILE), or lower that"
+        );
+    }
+    ConnectionLimits {
+        max_connections: args.max_connections as usize,
+        max_age: (!args.connection_age.is_zero()).then_some(args.connection_age),
+        grace: args.connection_grace,
+        keepalive: args.keepalive,
+    }
+}
+
+/// Raises the number of files that this process may have open to what the system allows it; `None` is
+/// without a bound.
+fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
 }
 
 /// Begins to listen for the other servers and to look for them.
@@ -133,8 +174,8 @@ fn join(args: &ClusterArgs, listener: TcpListener) -> anyhow::Result<Member> {
     tracing::info!(cluster = args.name, %address, "listening for the other servers");
     let router = tonic::transport::Server::builder().add_service(peers.service());
     tokio::spawn(router.serve_with_incoming(connections(listener))); // until the process ends
-    let participates = args.role != Role::Gateway;
-    Ok(Member { cluster: args.name.clone(), peers, address, participates })
+    let pool = (args.role != Role::Gateway).then(|| args.pool.clone());
+    Ok(Member { cluster: args.name.clone(), peers, address, pool })
 }
 
 /// Comes back when a namespace has failed: a server that cannot commit is better restarted than left
@@ -155,7 +196,7 @@ async fn stop(
     system: System,
     drain: Drain,
     close: oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: tokio::task::JoinHandle<()>,
 ) {
     let end = Instant::now() + patience;
     tracing::info!(?patience, "draining");
@@ -172,8 +213,9 @@ async fn stop(
     }
 }
 
-/// Creates the namespaces of files whose name is not there yet. One that is keeps what it has.
-async fn create_missing(system: &System, files: &[PathBuf]) -> anyhow::Result<()> {
+/// Creates the namespaces of files whose name is not there yet. One that is keeps what it has. One that
+/// cannot be served yet stops a server that is alone; the others have more to do.
+async fn create_missing(system: &System, files: &[PathBuf], is_alone: bool) -> anyhow::Result<()> {
     for file in files {
         let shown = file.display();
         let text = std::fs::read_to_string(file)
@@ -181,6 +223,7 @@ async fn create_missing(system: &System, files: &[PathBuf]) -> anyhow::Result<()
         match system.control.create(&text).await {
             Ok(created) => tracing::info!(namespace = created.namespace.name(), "created"),
             Err(ControlError::Exists { name }) => tracing::info!(namespace = name, "exists"),
+            Err(ControlError::Unserved(why)) if !is_alone => tracing::error!("{shown}: {why}"),
             Err(error) => anyhow::bail!("{shown}: {error}"),
         }
     }

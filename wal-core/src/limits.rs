@@ -59,7 +59,17 @@ pub const DEFAULT_RETAIN_BYTES: u64 = 4 << 30;
 pub const DEFAULT_CHECKPOINT_EVERY_BYTES: u64 = 64 << 20;
 /// How long a submission waits before it is answered *unknown*, if it does not say, milliseconds.
 pub const DEFAULT_WAIT_MS: u64 = 10_000;
+/// Submissions and reads of one second that a namespace's quota may allow, and allows if it does not say:
+/// more than a server can take.
+pub const MAX_TRANSACTIONS_PER_SECOND: u64 = 1_000_000;
+/// Bytes of requests of one second that a namespace's quota may allow, and allows if it does not say.
+pub const MAX_BYTES_PER_SECOND: u64 = 1 << 40;
+/// Calls of one namespace that may be in flight at one server, by its limits or by its quota.
+pub const MAX_IN_FLIGHT: u64 = 1 << 20;
+/// What a namespace has not used of its quota for so long it may use at once, milliseconds.
+pub const DEFAULT_BURST_MS: u64 = 1_000;
 
+const _: () = assert!(DEFAULT_IN_FLIGHT <= MAX_IN_FLIGHT);
 const _: () = assert!(DEFAULT_SEGMENT_BYTES > MAX_RECORD_BYTES as u64);
 const _: () = assert!(DEFAULT_RETAIN_BYTES > 2 * DEFAULT_CHECKPOINT_EVERY_BYTES);
 const _: () = assert!(DEFAULT_OVERLAY_BYTES > MAX_TXN_BYTES as u64);

@@ -2,6 +2,7 @@
 
 use control::{Change, ControlError, ControlPlane, DEFAULT_POOL, OpenError};
 use wal_core::Millis;
+use wal_core::record::NEWEST_WRITE_VERSION;
 
 use crate::database::Database;
 
@@ -91,6 +92,26 @@ pub(crate) async fn what_changes_nothing_makes_no_version(database: Database) {
     let spelled_out = first.namespace.to_toml();
     let same = control.change(&spelled_out, &by("bob", 2)).await.expect("nothing to do");
     assert_eq!(same, first);
+}
+
+pub(crate) async fn a_write_version_stays_until_it_is_raised(database: Database) {
+    let control = database.open().await;
+    let newest = control.create(BANK, &by("ada", 1)).await.expect("created").namespace;
+    assert!(newest.to_toml().contains(&format!("write_version = {NEWEST_WRITE_VERSION}\n")));
+    let other = BANK.replace("\"bank\"", "\"other\"");
+    let first = format!("write_version = 1\n{other}");
+    control.create(&first, &by("ada", 1)).await.expect("an older release's");
+    let silent = format!("{other}\n[limits]\nin_flight = 7\n");
+    let second = control.change(&silent, &from(1)).await.expect("changed").namespace;
+    assert_eq!((second.version(), second.write_version()), (2, 1));
+    let raised = format!("write_version = 2\n{silent}");
+    let third = control.change(&raised, &from(2)).await.expect("raised").namespace;
+    assert_eq!((third.version(), third.write_version()), (3, 2));
+    let error = control.change(&first, &from(3)).await.expect_err("lowered");
+    assert!(error.to_string().contains("only rises"), "{error}");
+    let snapshot = control.snapshot().await.expect("a snapshot");
+    let placed = snapshot.namespace("other").expect("it is there");
+    assert_eq!(placed.described.namespace.write_version(), 2);
 }
 
 pub(crate) async fn bad_files_and_names_change_nothing_and_say_what_to_do(database: Database) {

@@ -33,6 +33,7 @@ on_both!(
     a_change_from_an_old_version_is_a_conflict,
     of_many_changes_at_once_each_version_is_made_by_one,
     what_changes_nothing_makes_no_version,
+    a_write_version_stays_until_it_is_raised,
     bad_files_and_names_change_nothing_and_say_what_to_do,
     a_database_of_a_newer_version_is_refused_and_left_alone,
     a_damaged_version_is_told_and_never_used,

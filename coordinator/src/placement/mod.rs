@@ -12,6 +12,9 @@
 //! * A leader that sees another owner, for long enough, hands over: it finishes, resigns, and says so.
 //! * An owner whose predecessor lives waits for that, but not for ever.
 //! * Who was deposed or failed stands again only after a while, longer each time.
+//! * Who takes part no longer, because another pool serves the namespace, hands over to those who do. While
+//!   there are none it goes on with what it leads, and stands for nothing: to be pinned to a pool that is
+//!   empty is no reason to stop.
 
 mod owners;
 
@@ -27,7 +30,8 @@ use owners::owners;
 pub struct PlacementConfig {
     /// Where this process can be reached; its name among the participants.
     pub address: Arc<str>,
-    /// Whether it leads shards at all. A gateway does not.
+    /// Whether it may lead shards of the namespace. A gateway may not, nor a participant of another pool
+    /// than the one that serves it.
     pub participates: bool,
     /// Shards of the namespace.
     pub shards: u16,
@@ -61,7 +65,8 @@ const LAST_RETRY_US: u64 = 10_000_000;
 /// What a participant says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// It takes part: it may lead shards. Gateways, and who is leaving, do not.
+    /// It takes part: it may lead shards. Gateways, participants of another pool, and who is leaving, do
+    /// not.
     pub participates: bool,
     /// What it leads of this namespace.
     pub leads: Vec<(ShardId, Epoch)>,
@@ -96,6 +101,9 @@ pub enum PlacementEvent {
         /// Whether it gave it up in order, and nothing went wrong.
         resigned: bool,
     },
+    /// From now on this process takes part, or no longer does: the namespace is served by its pool, or by
+    /// another.
+    Participates(bool),
     /// The process is to end: hand everything over.
     Leave,
     /// Time passes. About every 10 ms.
@@ -214,6 +222,7 @@ impl Placement {
                 }
             }
             PlacementEvent::Lost { shard, resigned } => self.on_lost(now, shard, resigned),
+            PlacementEvent::Participates(participates) => self.config.participates = participates,
             PlacementEvent::Leave => {
                 self.leaving = true;
                 for (shard, place) in (0..).map(ShardId).zip(&mut self.places) {
@@ -273,7 +282,7 @@ impl Placement {
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<PlacementCommand>) {
-        if !self.config.participates || self.leaving {
+        if self.leaving {
             return;
         }
         self.own(now);
@@ -281,8 +290,10 @@ impl Placement {
         for index in 0..self.places.len() {
             let shard = ShardId(u16::try_from(index).expect("a namespace's shards fit 16 bits"));
             let place = &self.places[index];
+            // Nobody may lead it: who does goes on.
+            let Some(owner) = &place.owner else { continue };
             let settled = now.mono_us >= place.owned_since_us + self.config.settle_us;
-            if place.owner.as_ref() != Some(&self.config.address) {
+            if *owner != self.config.address {
                 if settled {
                     drain_or_vacate(shard, &mut self.places[index], out);
                 }
@@ -308,16 +319,18 @@ impl Placement {
             .filter(|(_, peer)| peer.beat.participates && self.is_alive(now, peer))
             .map(|(address, _)| address.clone())
             .collect();
-        members.push(self.config.address.clone());
+        if self.config.participates {
+            members.push(self.config.address.clone());
+        }
         members.sort_unstable();
         members.dedup();
         if members == self.members {
             return;
         }
-        let owners = owners(&members, self.config.shards);
-        for (place, owner) in self.places.iter_mut().zip(owners) {
-            if place.owner.as_ref() != Some(&owner) {
-                place.owner = Some(owner);
+        let owners = owners(&members, self.config.shards).into_iter().map(Some);
+        for (place, owner) in self.places.iter_mut().zip(owners.chain(std::iter::repeat(None))) {
+            if place.owner != owner {
+                place.owner = owner;
                 place.owned_since_us = now.mono_us;
             }
         }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 /// For each shard, its owner: of the participants that own less than their share, the one with the
-/// greatest hash of address and shard. `members` are sorted and not empty; everybody gets
-/// `shards / members` or one more.
+/// greatest hash of address and shard. `members` are sorted; everybody gets `shards / members` or one
+/// more. Empty if there are none.
 pub(super) fn owners(members: &[Arc<str>], shards: u16) -> Vec<Arc<str>> {
     let (count, shards_all) = (members.len(), usize::from(shards));
+    if count == 0 {
+        return Vec::new();
+    }
     let (least, mut larger) = (shards_all / count, shards_all % count);
     let mut owned = vec![0; count];
     let mut owners = Vec::with_capacity(shards_all);

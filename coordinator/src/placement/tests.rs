@@ -199,6 +199,46 @@ fn a_gateway_leads_nothing_and_learns_the_routes() {
 }
 
 #[test]
+fn a_namespace_that_is_given_to_another_pool_moves_there_and_back() {
+    let mut world = World::new(4);
+    world.run(3_000);
+    assert_eq!(world.shares(), [4, 4, 4, 4]);
+    for outsider in [0, 1] {
+        world.step(outsider, PlacementEvent::Participates(false));
+    }
+    world.run(3_000);
+    assert_eq!(world.shares(), [0, 0, 8, 8]);
+    assert_eq!(world.run(60_000), 0, "nothing moves without a cause");
+    world.nodes[2] = None;
+    world.run(2_000);
+    assert_eq!(world.shares(), [0, 0, 0, 16]);
+    // The pool's last: nobody else stands for it.
+    world.nodes[3] = None;
+    assert_eq!(world.run(30_000), 0);
+    for member in [0, 1] {
+        world.step(member, PlacementEvent::Participates(true));
+    }
+    world.run(3_000);
+    assert_eq!(world.shares(), [8, 8, 0, 0]);
+}
+
+#[test]
+fn who_leads_goes_on_while_the_pool_that_is_to_take_over_is_empty() {
+    let mut world = World::new(3);
+    world.nodes[2] = None;
+    world.run(3_000);
+    let before = world.leaders();
+    for outsider in [0, 1] {
+        world.step(outsider, PlacementEvent::Participates(false));
+    }
+    assert_eq!(world.run(30_000), 0);
+    assert_eq!(world.leaders(), before);
+    world.start(2);
+    world.run(4_000);
+    assert_eq!(world.shares(), [0, 0, usize::from(SHARDS)]);
+}
+
+#[test]
 fn two_that_cannot_hear_each_other_depose_each_other_ever_less_often() {
     let mut world = World::new(2);
     world.run(3_000);

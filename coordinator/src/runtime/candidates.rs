@@ -90,7 +90,7 @@ impl Core {
         }
     }
 
-    fn beat_soon(&mut self) {
+    pub(super) fn beat_soon(&mut self) {
         if let Some(among) = &mut self.among {
             among.beat_at_us = 0;
         }

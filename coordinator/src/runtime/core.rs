@@ -200,6 +200,10 @@ impl Core {
                 }
                 self.schema = schema;
             }
+            Input::Participates(participates) => {
+                self.place(now, PlacementEvent::Participates(participates));
+                self.beat_soon();
+            }
             Input::Look { limit, to } => {
                 let _ = to.send(self.look(limit)); // who asked may have left
             }

@@ -95,6 +95,7 @@ pub(super) enum Input {
     },
     Peer(FromPeer),
     Schema(Arc<EngineSchema>),
+    Participates(bool),
     ListParked {
         limit: usize,
         to: Sender<ParkedList>,
@@ -282,6 +283,12 @@ impl Handle {
     /// Gives the engines the tables of a newer version of the namespace.
     pub fn change_schema(&self, schema: Arc<EngineSchema>) {
         let _ = self.shared.input.send(Input::Schema(schema)); // a stopped core needs none
+    }
+
+    /// From now on this process may lead shards of the namespace, or no longer may: then it hands over what
+    /// it leads to those that may, as soon as there is one. Without others it leads everything, always.
+    pub fn participate(&self, participates: bool) {
+        let _ = self.shared.input.send(Input::Participates(participates)); // a stopped core leads nothing
     }
 
     /// How the namespace is, with at most `limit` unresolved transactions. Blocks.

@@ -18,6 +18,7 @@ mod append;
 mod candidates;
 mod clock;
 mod core;
+mod found;
 mod handle;
 mod metrics;
 mod outgoing;
@@ -39,6 +40,7 @@ use wal_core::namespace::Namespace;
 use wal_core::schema::Ownership;
 
 pub use clock::SystemClock;
+pub use found::{FoundError, found_log};
 pub use handle::{Answers, Busy, Handle, NamespaceSnapshot, Reply, Running, Stopped};
 pub use parked::{ParkedDone, ParkedList};
 pub use peers::{Cluster, FromPeer, PeerReply, PeerRequest, Transport};
@@ -91,7 +93,11 @@ pub fn engine_schema(namespace: &Namespace) -> EngineSchema {
         columns: table.columns().iter().map(|column| column.ty).collect(),
         owned: table.ownership() == Ownership::Owned,
     });
-    EngineSchema { tables: tables.collect() }
+    EngineSchema {
+        version: namespace.version(),
+        write_version: namespace.write_version(),
+        tables: tables.collect(),
+    }
 }
 
 /// The bounds of one shard: what is given for a server is shared among its shards.

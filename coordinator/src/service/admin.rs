@@ -9,7 +9,7 @@ use participant::engine::ShardStatus;
 use tonic::{Request, Response, Status};
 use wal_core::namespace::Namespace;
 
-use super::control::{Control, Definition};
+use super::control::{Control, Definition, Pool};
 use super::errors::ServiceError;
 use super::explain::blocking;
 use super::shared::Shared;
@@ -120,6 +120,11 @@ fn described(definition: &Definition) -> Option<v1::Namespace> {
     Some(names::described(&definition.namespace, &definition.text))
 }
 
+fn wire_pool(pool: Pool) -> v1::Pool {
+    let Pool { name, note, namespaces } = pool;
+    v1::Pool { name, note, namespaces }
+}
+
 fn bounded(definition: &str) -> Result<&str, ServiceError> {
     if definition.len() > MAX_DEFINITION_BYTES {
         let got = definition.len();
@@ -223,5 +228,37 @@ impl HandfastAdmin for AdminService {
     ) -> Result<Response<v1::DiscardParkedResponse>, Status> {
         let done = self.discard(request.into_inner()).await;
         Ok(Response::new(done.map_err(|error| self.fail(error))?))
+    }
+
+    async fn create_pool(
+        &self,
+        request: Request<v1::CreatePoolRequest>,
+    ) -> Result<Response<v1::CreatePoolResponse>, Status> {
+        let request = request.into_inner();
+        let _room = self.shared.enter().map_err(|error| self.fail(error))?;
+        let created = self.control.create_pool(&request.name, &request.note).await;
+        let pool = Some(wire_pool(created.map_err(|error| self.fail(error))?));
+        Ok(Response::new(v1::CreatePoolResponse { pool }))
+    }
+
+    async fn list_pools(
+        &self,
+        _: Request<v1::ListPoolsRequest>,
+    ) -> Result<Response<v1::ListPoolsResponse>, Status> {
+        let _room = self.shared.enter().map_err(|error| self.fail(error))?;
+        let pools = self.control.pools().await.map_err(|error| self.fail(error))?;
+        let pools = pools.into_iter().map(wire_pool).collect();
+        Ok(Response::new(v1::ListPoolsResponse { pools }))
+    }
+
+    async fn pin_namespace(
+        &self,
+        request: Request<v1::PinNamespaceRequest>,
+    ) -> Result<Response<v1::PinNamespaceResponse>, Status> {
+        let v1::PinNamespaceRequest { namespace, pool, note } = request.into_inner();
+        let _room = self.shared.enter().map_err(|error| self.fail(error))?;
+        let pinned = self.control.pin(&namespace, &pool, &note).await;
+        let version = pinned.map_err(|error| self.fail(error))?;
+        Ok(Response::new(v1::PinNamespaceResponse { pool, version }))
     }
 }

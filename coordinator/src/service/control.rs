@@ -13,6 +13,17 @@ pub struct Definition {
     pub text: String,
 }
 
+/// A pool of participants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Why it was created.
+    pub note: String,
+    /// The namespaces that it serves, by name.
+    pub namespaces: Vec<String>,
+}
+
 /// Why the control plane refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -47,6 +58,9 @@ pub enum ControlError {
     /// The store of namespaces is away; nothing was changed.
     #[error("{0}")]
     Unavailable(String),
+    /// It is stored, and this server cannot serve it yet.
+    #[error("{0}")]
+    Unserved(String),
     /// Something broke.
     #[error("{0}")]
     Broken(String),
@@ -73,4 +87,13 @@ pub trait Control: Send + Sync + 'static {
         definition: &str,
         expected_version: u32,
     ) -> Result<Definition, ControlError>;
+
+    /// Creates a pool.
+    async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError>;
+
+    /// All pools, by name.
+    async fn pools(&self) -> Result<Vec<Pool>, ControlError>;
+
+    /// Has a namespace served by a pool. How often it was pinned by now.
+    async fn pin(&self, namespace: &str, pool: &str, note: &str) -> Result<u32, ControlError>;
 }

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_server::Handfast;
+use prost::Message as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wal_core::namespace::Namespace;
 use wal_core::{ShardId, TxnId};
 
 use super::calls::ask;
+use super::connections::Aging;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
 use super::shared::Shared;
@@ -49,7 +51,11 @@ impl DataService {
         let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let mut cache = NamespaceCache::default();
-        let Submission { namespace, txn, level } =
+        let _share = match &request.transaction {
+            Some(named) => Some(shared.share(cache.get(shared, &named.namespace)?.0)?),
+            None => None,
+        };
+        let Submission { namespace, txn, level, taken: _taken } =
             Submission::check(shared, &mut cache, request.transaction, request.level)?;
         let wait = wait(&namespace, request.wait_ms, deadline);
         tracing::debug!(id = %txn.id, shards = txn.parts.len(), ?level, "submit");
@@ -64,6 +70,8 @@ impl DataService {
         let deadline = deadline(request.metadata());
         let request = request.into_inner();
         let namespace = shared.namespace(&request.namespace, "namespace")?;
+        let _share = shared.share(&namespace)?;
+        let _taken = shared.tenants.of(&namespace).take(&namespace, request.encoded_len())?;
         let wait = wait(&namespace, request.wait_ms, deadline);
         let keys = convert::keys_to_read(&namespace, request.rows)?;
         let call = Call::Read { keys: keys.clone() };
@@ -114,6 +122,7 @@ impl DataService {
         let _room = self.shared.enter()?;
         let deadline = deadline(request.metadata());
         let asked = self.locate(request.into_inner().locator)?;
+        let _share = self.shared.share(&asked.namespace)?;
         let wait = wait(&asked.namespace, 0, deadline);
         let events = explain::events(&self.shared, &asked.namespace, asked.id).await?;
         // Events without an outcome (below the floor, say) are worth more than an error.
@@ -140,7 +149,9 @@ impl Handfast for DataService {
         &self,
         request: Request<Streaming<v1::SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let responses = stream::start(Arc::clone(&self.shared), request.into_inner())
+        let aging = request.extensions().get::<Aging>().copied();
+        let ends = aging.and_then(Aging::of_streams);
+        let responses = stream::start(Arc::clone(&self.shared), request.into_inner(), ends)
             .map_err(|error| self.fail(error))?;
         Ok(Response::new(ReceiverStream::new(responses)))
     }
@@ -165,6 +176,7 @@ impl Handfast for DataService {
         let answered = async {
             let _room = self.shared.enter()?;
             let asked = self.locate(request.locator)?;
+            let _share = self.shared.share(&asked.namespace)?;
             let wait = wait(&asked.namespace, request.wait_ms, deadline);
             self.question(&asked, request.fence, None, wait).await
         };
@@ -182,6 +194,7 @@ impl Handfast for DataService {
         let answered = async {
             let _room = self.shared.enter()?;
             let asked = self.locate(request.locator)?;
+            let _share = self.shared.share(&asked.namespace)?;
             let wait = wait(&asked.namespace, request.wait_ms, deadline);
             let level = match convert::level(&asked.namespace, request.level)? {
                 Level::Logged => None,

@@ -17,6 +17,8 @@ use super::control::ControlError;
 
 /// When to try again after a shard was found without a leader: about a takeover of an embedded shard.
 const RETRY_UNAVAILABLE_MS: u64 = 200;
+/// When to try again after a connection became too old: at once, on another one.
+const RETRY_AGED_MS: u64 = 1;
 /// When to try again after a server said that it stops: about a restart.
 const RETRY_SHUTDOWN_MS: u64 = 1_000;
 
@@ -129,6 +131,13 @@ pub enum ServiceError {
     /// The server stops.
     #[error("the server is shutting down; send the same to another one, or later")]
     ShuttingDown,
+    /// The stream's connection is as old as it may become. What the stream was sent and has not answered was
+    /// not read.
+    #[error(
+        "the connection is as old as it may become; open the stream again, and send there what has no \
+         answer: it was not read"
+    )]
+    ConnectionAged,
     /// A namespace definition is wrong.
     #[error("{0}")]
     InvalidDefinition(String),
@@ -193,6 +202,7 @@ impl ServiceError {
             Self::ControlUnavailable(_) => (Code::Unavailable, reason::CONTROL_UNAVAILABLE),
             Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
+            Self::ConnectionAged => (Code::Unavailable, reason::CONNECTION_AGED),
             Self::InvalidDefinition(_) => (Code::InvalidArgument, reason::INVALID_DEFINITION),
             Self::NamespaceExists { .. } => (Code::AlreadyExists, reason::NAMESPACE_EXISTS),
             Self::ChangeRefused(_) => (Code::FailedPrecondition, reason::CHANGE_REFUSED),
@@ -209,6 +219,7 @@ impl ServiceError {
             | Self::ReadTimedOut { .. }
             | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
             Self::ShuttingDown | Self::NamespaceUnserved { .. } => Some(RETRY_SHUTDOWN_MS),
+            Self::ConnectionAged => Some(RETRY_AGED_MS),
             Self::Invalid(_)
             | Self::NamespaceNotFound { .. }
             | Self::TransactionNotFound { .. }
@@ -247,6 +258,7 @@ impl ServiceError {
             Self::Invalid(_)
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
+            | Self::ConnectionAged
             | Self::InvalidDefinition(_)
             | Self::ChangeRefused(_)
             | Self::ControlUnavailable(_)
@@ -297,6 +309,7 @@ impl ServiceError {
             | Self::ShardUnavailable { .. }
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
+            | Self::ConnectionAged
             | Self::NamespaceUnserved { .. }
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
@@ -353,7 +366,7 @@ impl From<ControlError> for ServiceError {
                 Self::VersionConflict { name, expected, found }
             }
             ControlError::Unavailable(why) => Self::ControlUnavailable(why),
-            ControlError::Broken(why) => Self::Internal(why),
+            ControlError::Unserved(why) | ControlError::Broken(why) => Self::Internal(why),
         }
     }
 }

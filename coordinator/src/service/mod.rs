@@ -13,6 +13,7 @@
 mod admin;
 mod backend;
 mod calls;
+mod connections;
 mod control;
 mod convert;
 mod data;
@@ -27,13 +28,15 @@ mod router;
 mod shared;
 mod stream;
 mod submission;
+mod tenants;
 #[cfg(test)]
 mod tests;
 pub mod values;
 mod wait;
 
 pub use backend::{Backend, BackendError, LoggedRecord, Refused};
-pub use control::{Control, ControlError, Definition};
-pub use router::{Drain, connections, router};
+pub use connections::{ConnectionLimits, connections, serve};
+pub use control::{Control, ControlError, Definition, Pool};
+pub use router::{Drain, router};
 pub use shared::ServiceLimits;
 pub use wait::MAX_WAIT;

@@ -6,6 +6,7 @@ use handfast_proto::v1;
 use participant::engine::{ParkedChoice, ParkedRow};
 use wal_core::ShardId;
 use wal_core::namespace::Namespace;
+use wal_core::record::DISCARDS_SINCE;
 
 use super::admin::AdminService;
 use super::errors::ServiceError;
@@ -57,6 +58,15 @@ impl AdminService {
         let which = choice(&namespace, request.choice)?;
         if which == ParkedChoice::All {
             return Err(ServiceError::invalid("choice.all", "name the rows, or one table"));
+        }
+        if namespace.write_version() < DISCARDS_SINCE {
+            return Err(ServiceError::ChangeRefused(format!(
+                "the namespace {:?} has write version {}, and rows are discarded from {DISCARDS_SINCE} on: once \
+                 every server has been upgraded, put `write_version = {DISCARDS_SINCE}` into its file, and \
+                 change it",
+                namespace.name(),
+                namespace.write_version()
+            )));
         }
         let done = move |backend: &dyn super::Backend| backend.discard_parked(&namespace, which);
         let ParkedDone { rows, elsewhere: others } = blocking(&self.shared, done).await?;

@@ -1,15 +1,13 @@
 //! Both services, health and reflection on one router.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use handfast_proto::FILE_DESCRIPTOR_SET;
 use handfast_proto::v1::handfast_admin_server::HandfastAdminServer;
 use handfast_proto::v1::handfast_server::HandfastServer;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -23,8 +21,6 @@ use super::shared::{Draining, ServiceLimits, Shared};
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of one connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// How often a silent connection is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The longest list of headers that is read.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
 
@@ -61,15 +57,8 @@ impl Drain {
 /// The names that health is asked about: the whole server, and each service.
 const HEALTH_NAMES: [&str; 3] = ["", "handfast.v1.Handfast", "handfast.v1.HandfastAdmin"];
 
-/// Connections of a listener, ready to be served. Only here do they get `TCP_NODELAY`: the router's own
-/// setting reaches none but the sockets that it binds itself, and without it an answer waits up to
-/// 40 ms for the acknowledgement of the one before.
-pub fn connections(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE))
-}
-
-/// Builds the router: data, administration, health (SERVING), reflection. Serve it on
-/// [`connections`], with a shutdown signal that comes after [`Drain::begin`].
+/// Builds the router: data, administration, health (SERVING), reflection. Serve it with [`super::serve`],
+/// to be closed after [`Drain::begin`].
 pub async fn router(
     backend: Arc<dyn Backend>,
     control: Arc<dyn Control>,
@@ -94,7 +83,7 @@ pub async fn router(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(streams)
-        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_interval(Some(limits.connections.keepalive))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .add_service(data)
         .add_service(admin)

@@ -6,10 +6,13 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use wal_core::namespace::Namespace;
 
 use super::backend::Backend;
+use super::connections::ConnectionLimits;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
+use super::tenants::{Share, Tenants};
 
-/// Bounds of the service. Beyond each the answer is `RESOURCE_EXHAUSTED`, or the sender is held up.
+/// Bounds of the service. Beyond each the answer is `RESOURCE_EXHAUSTED`, or the sender is held up. Calls and
+/// streams are shared by all namespaces: one that floods gets half of each.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceLimits {
     /// Calls other than streams that may be in work.
@@ -24,17 +27,20 @@ pub struct ServiceLimits {
     pub max_message_bytes: usize,
     /// When a refused caller should try again, milliseconds.
     pub retry_after_ms: u64,
+    /// Of clients' connections.
+    pub connections: ConnectionLimits,
 }
 
 impl Default for ServiceLimits {
     fn default() -> Self {
         Self {
-            max_calls: 16_384,
+            max_calls: 32_768,
             max_streams: 1_024,
             max_stream_in_flight: 4_096,
             max_stream_batch: 1_024,
             max_message_bytes: MAX_MESSAGE_BYTES,
             retry_after_ms: 20,
+            connections: ConnectionLimits::default(),
         }
     }
 }
@@ -73,6 +79,7 @@ pub(super) struct Shared {
     pub(super) limits: ServiceLimits,
     pub(super) draining: Draining,
     pub(super) metrics: ServiceMetrics,
+    pub(super) tenants: Tenants,
     calls: Semaphore,
     streams: Arc<Semaphore>,
 }
@@ -88,6 +95,7 @@ impl Shared {
             limits,
             draining,
             metrics: ServiceMetrics::default(),
+            tenants: Tenants::new(limits.retry_after_ms),
             calls: Semaphore::new(limits.max_calls),
             streams: Arc::new(Semaphore::new(limits.max_streams)),
         }
@@ -105,6 +113,16 @@ impl Shared {
         Arc::clone(&self.streams)
             .try_acquire_owned()
             .map_err(|_| self.full("the number of open streams"))
+    }
+
+    /// A fair part for the namespace, of calls; after [`Self::enter`].
+    pub(super) fn share(&self, namespace: &Namespace) -> Result<Share, ServiceError> {
+        self.tenants.of(namespace).enter(self.calls.available_permits())
+    }
+
+    /// A fair part for the namespace, of streams; after [`Self::enter_stream`].
+    pub(super) fn share_stream(&self, namespace: &Namespace) -> Result<Share, ServiceError> {
+        self.tenants.of(namespace).enter_stream(self.streams.available_permits())
     }
 
     /// Waits until no call is in work and no stream is open. Only of use once draining has begun.

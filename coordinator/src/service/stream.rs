@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use handfast_proto::v1::streamed_answer::Result as Streamed;
 use handfast_proto::v1::{
-    StreamedAnswer, StreamedSubmission, SubmitStreamRequest, SubmitStreamResponse,
+    self, StreamedAnswer, StreamedSubmission, SubmitStreamRequest, SubmitStreamResponse,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
@@ -24,10 +24,12 @@ use wal_core::Transaction;
 use wal_core::namespace::Namespace;
 
 use super::calls::Inbox;
+use super::connections::until;
 use super::errors::ServiceError;
 use super::outcome;
 use super::shared::Shared;
 use super::submission::{NamespaceCache, Submission};
+use super::tenants::{Share, Taken};
 use super::wait::requested;
 use crate::api::{Call, CallAnswer};
 
@@ -49,6 +51,7 @@ struct InFlight {
     deadline: Instant,
     namespace: Arc<Namespace>,
     txn: Arc<Transaction>,
+    _taken: Taken,
 }
 
 /// Submissions to one namespace on their way to the engine.
@@ -62,6 +65,8 @@ struct Group {
 /// Owns one stream.
 struct StreamTask {
     shared: Arc<Shared>,
+    /// Of the streams; that of the namespace of its first submission.
+    share: Option<Share>,
     inbox: Arc<Inbox>,
     /// By a number of our own: the client's tags need not be unique for us to be right.
     in_flight: FxHashMap<u64, InFlight>,
@@ -70,35 +75,42 @@ struct StreamTask {
     soonest: Instant,
 }
 
-/// Starts a stream; its answers come out of the receiver.
+/// Starts a stream, which ends when its connection does; its answers come out of the receiver.
 pub(super) fn start(
     shared: Arc<Shared>,
     inbound: Streaming<SubmitStreamRequest>,
+    ends: Option<Instant>,
 ) -> Result<Responses, ServiceError> {
     let permit = shared.enter_stream()?;
     let (out, responses) = mpsc::channel(RESPONSES_QUEUED);
     let task = StreamTask {
         shared,
+        share: None,
         inbox: Arc::default(),
         in_flight: FxHashMap::default(),
         next: 0,
         soonest: Instant::now(),
     };
     tokio::spawn(async move {
-        task.run(inbound, out).await;
+        task.run(inbound, out, ends).await;
         drop(permit);
     });
     Ok(responses)
 }
 
 impl StreamTask {
-    /// Until the client has closed its side and has every answer, the client is gone, or the server
-    /// stops: then what is in flight is answered, and the end of the stream says why.
-    async fn run(mut self, mut inbound: Streaming<SubmitStreamRequest>, out: Sender) {
+    /// Until the client has closed its side and has every answer, the client is gone, or the server stops or
+    /// the connection ends: then what is in flight is answered, and the end of the stream says why.
+    async fn run(
+        mut self,
+        mut inbound: Streaming<SubmitStreamRequest>,
+        out: Sender,
+        ends: Option<Instant>,
+    ) {
         self.shared.metrics.streams.increment(1);
         let mut draining = self.shared.draining.clone();
         let mut arrived = Vec::new();
-        let mut reading = true;
+        let (mut reading, mut aged) = (true, false);
         while reading || !self.in_flight.is_empty() {
             let room = self.in_flight.len() < self.shared.limits.max_stream_in_flight;
             let answers = tokio::select! {
@@ -115,10 +127,15 @@ impl StreamTask {
                     reading = false;
                     Vec::new()
                 }
+                () = until(ends), if reading => {
+                    (reading, aged) = (false, true);
+                    Vec::new()
+                }
                 message = inbound.message(), if reading && room => match message {
                     Ok(Some(message)) => match self.on_submissions(message) {
                         Ok(answers) => answers,
                         Err(error) => {
+                            self.shared.metrics.refused(&error);
                             let _ = out.send(Err(error.into())).await;
                             break;
                         }
@@ -137,6 +154,8 @@ impl StreamTask {
         }
         if self.shared.draining.has_begun() {
             let _ = out.send(Err(ServiceError::ShuttingDown.into())).await;
+        } else if aged {
+            let _ = out.send(Err(ServiceError::ConnectionAged.into())).await;
         }
     }
 
@@ -158,6 +177,7 @@ impl StreamTask {
         let mut group = Group::default();
         let mut cache = NamespaceCache::default();
         for mut streamed in message.submissions {
+            self.count_stream(&mut cache, streamed.transaction.as_ref())?;
             let checked = Submission::check(
                 &self.shared,
                 &mut cache,
@@ -173,6 +193,22 @@ impl StreamTask {
         Ok(refused)
     }
 
+    /// Counts the stream as one of the namespace that is named first, and is served. Fails if that has its
+    /// part of all streams: then this one ends, before anything of it has reached an engine.
+    fn count_stream(
+        &mut self,
+        cache: &mut NamespaceCache,
+        named: Option<&v1::Transaction>,
+    ) -> Result<(), ServiceError> {
+        if self.share.is_none()
+            && let Some(named) = named
+            && let Ok((namespace, _)) = cache.get(&self.shared, &named.namespace)
+        {
+            self.share = Some(self.shared.share_stream(namespace)?);
+        }
+        Ok(())
+    }
+
     /// Adds a submission to the group, after handing the group over if it is of another namespace.
     fn join(
         &mut self,
@@ -182,7 +218,7 @@ impl StreamTask {
         now: Instant,
         refused: &mut Vec<StreamedAnswer>,
     ) {
-        let Submission { namespace, txn, level } = submission;
+        let Submission { namespace, txn, level, taken } = submission;
         if group.namespace.as_ref().is_some_and(|current| !Arc::ptr_eq(current, &namespace)) {
             self.hand_over(group, refused);
         }
@@ -191,9 +227,9 @@ impl StreamTask {
         group.calls.push((Call::Submit { txn: Arc::clone(&txn), level }, number));
         let deadline = now + requested(&namespace, streamed.wait_ms);
         let namespace = group.namespace.get_or_insert(namespace).clone();
-        group
-            .members
-            .push((number, InFlight { tag: streamed.tag, call: 0, deadline, namespace, txn }));
+        let tag = streamed.tag;
+        let member = InFlight { tag, call: 0, deadline, namespace, txn, _taken: taken };
+        group.members.push((number, member));
     }
 
     /// Gives a group to its engine, all or none.

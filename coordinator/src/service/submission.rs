@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use handfast_proto::v1;
+use prost::Message as _;
 use uuid::Uuid;
 use wal_core::namespace::Namespace;
 use wal_core::{Transaction, TxnId};
@@ -11,34 +12,42 @@ use wal_core::{Transaction, TxnId};
 use super::convert;
 use super::errors::ServiceError;
 use super::shared::Shared;
+use super::tenants::{Taken, Tenant};
 use crate::api::Level;
 
-/// A validated, hashed, routed transaction and what was asked of it.
+/// A validated, hashed, routed transaction and what was asked of it. It counts as in flight in its
+/// namespace's quota as long as `taken` is kept.
 pub(super) struct Submission {
     pub(super) namespace: Arc<Namespace>,
     pub(super) txn: Arc<Transaction>,
     pub(super) level: Level,
+    pub(super) taken: Taken,
 }
 
 /// Remembers the last namespace looked up, for the length of one message.
 #[derive(Default)]
-pub(super) struct NamespaceCache(Option<(String, Arc<Namespace>)>);
+pub(super) struct NamespaceCache(Option<(Arc<Namespace>, Arc<Tenant>)>);
 
 impl NamespaceCache {
-    fn get(&mut self, shared: &Shared, name: &str) -> Result<Arc<Namespace>, ServiceError> {
-        match &self.0 {
-            Some((last, namespace)) if last == name => Ok(Arc::clone(namespace)),
-            _ => {
-                let namespace = shared.namespace(name, "transaction.namespace")?;
-                self.0 = Some((name.to_owned(), Arc::clone(&namespace)));
-                Ok(namespace)
-            }
+    /// The namespace that a submission names, and what it takes of this server.
+    pub(super) fn get(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+    ) -> Result<(&Arc<Namespace>, &Arc<Tenant>), ServiceError> {
+        if self.0.as_ref().is_none_or(|(last, _)| last.name() != name) {
+            let namespace = shared.namespace(name, "transaction.namespace")?;
+            let tenant = shared.tenants.of(&namespace);
+            self.0 = Some((namespace, tenant));
         }
+        let (namespace, tenant) = self.0.as_ref().expect("it was just set");
+        Ok((namespace, tenant))
     }
 }
 
 impl Submission {
-    /// Validates, hashes and routes. Nothing has left for the engine when this fails.
+    /// Takes it out of its namespace's quota, which is cheap, then validates, hashes and routes. Nothing has
+    /// left for the engine when this fails; what is wrong was taken all the same.
     pub(super) fn check(
         shared: &Shared,
         cache: &mut NamespaceCache,
@@ -48,7 +57,9 @@ impl Submission {
         let Some(transaction) = transaction else {
             return Err(ServiceError::invalid("transaction", "it is missing"));
         };
-        let namespace = cache.get(shared, &transaction.namespace)?;
+        let (namespace, tenant) = cache.get(shared, &transaction.namespace)?;
+        let taken = tenant.take(namespace, transaction.encoded_len())?;
+        let namespace = Arc::clone(namespace);
         let level = convert::level(&namespace, level)?;
         let id = if transaction.id.is_empty() {
             draw_id()
@@ -56,7 +67,7 @@ impl Submission {
             parse_id(&transaction.id, "transaction.id")?
         };
         let txn = convert::transaction(&namespace, id, transaction)?;
-        Ok(Self { namespace, txn: Arc::new(txn), level })
+        Ok(Self { namespace, txn: Arc::new(txn), level, taken })
     }
 }
 

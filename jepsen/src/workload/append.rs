@@ -21,9 +21,15 @@ const APPENDS_PER_LIST: i64 = 60;
 /// Lists of one read at the end.
 const LISTS_PER_READ: usize = 200;
 
-#[derive(Default)]
 pub(crate) struct Append {
+    namespace: String,
     lists: Mutex<Lists>,
+}
+
+impl Append {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self { namespace, lists: Mutex::default() }
+    }
 }
 
 /// Which lists there are, and how often each was appended to.
@@ -97,6 +103,10 @@ fn play(micros: &[Micro], rows: &[Row]) -> Vec<(Micro, Vec<i64>)> {
 }
 
 impl Workload for Append {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE lists (id bigint PRIMARY KEY, elements text)'"
     }
@@ -133,7 +143,7 @@ impl Workload for Append {
         if written.is_empty() {
             return None;
         }
-        let mut transaction = Transaction::new(self.namespace());
+        let mut transaction = Transaction::new(&self.namespace);
         for ((table, key), row) in task.rows.iter().zip(rows) {
             transaction = transaction.require(*table, key.clone(), unchanged(row.version));
         }

@@ -13,7 +13,9 @@ const TOTAL: i64 = ACCOUNTS as i64 * OPENING;
 /// Rows of one read at the end.
 const ROWS_PER_READ: usize = 500;
 
-pub(crate) struct Bank;
+pub(crate) struct Bank {
+    pub(crate) namespace: String,
+}
 
 fn account(number: usize) -> Key {
     format!("account-{number}").into()
@@ -30,6 +32,10 @@ fn transfer_row(from: usize, id: Uuid) -> Key {
 }
 
 impl Workload for Bank {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)'\n[[table]]\n\
          cql = 'CREATE TABLE transfers (account text, id uuid, amount bigint, PRIMARY KEY (account, id))'"
@@ -39,7 +45,7 @@ impl Workload for Bank {
         let open = |txn: Transaction, number| {
             txn.insert("accounts", account(number), ("balance", OPENING))
         };
-        vec![(0..ACCOUNTS).fold(Transaction::new(self.namespace()), open)]
+        vec![(0..ACCOUNTS).fold(Transaction::new(&self.namespace), open)]
     }
 
     fn next(&self, rng: &mut StdRng) -> Task {
@@ -49,7 +55,7 @@ impl Workload for Bank {
         let from = rng.random_range(0..ACCOUNTS);
         let to = (from + rng.random_range(1..ACCOUNTS)) % ACCOUNTS;
         let amount = rng.random_range(1..=10);
-        let transaction = Transaction::new(self.namespace());
+        let transaction = Transaction::new(&self.namespace);
         let row = transfer_row(from, transaction.id());
         let transaction = transaction
             .require("accounts", account(from), column("balance").at_least(amount))
@@ -173,10 +179,14 @@ mod tests {
         Done { task, invoked: 0, completed: 1, rows, transaction, end }
     }
 
+    fn bank() -> Bank {
+        Bank { namespace: "jepsen".to_owned() }
+    }
+
     fn transfer() -> (Task, Vec<Row>) {
         let mut rng = StdRng::seed_from_u64(1);
         loop {
-            let task = Bank.next(&mut rng);
+            let task = bank().next(&mut rng);
             if let Detail::Transfer { from, to, amount } = task.detail {
                 let mut balances = [OPENING; ACCOUNTS];
                 balances[from] -= amount;
@@ -192,18 +202,21 @@ mod tests {
         let ran = [done(task, Vec::new(), End::Committed(8))];
         let before: Vec<Row> = (0..ACCOUNTS).map(|_| row(Some(OPENING))).collect();
         let rows = |exists| {
-            let task = Bank.last(&ran).pop().expect("the rows");
+            let task = bank().last(&ran).pop().expect("the rows");
             done(task, vec![Row { exists, ..row(None) }], End::Read)
         };
         let balances = |rows: &[Row]| done(all(), rows.to_vec(), End::Read);
-        assert_eq!(Bank.check(&ran, &[balances(&after), rows(true)]), Vec::<String>::new());
-        assert!(!Bank.check(&ran, &[balances(&before), rows(true)]).is_empty(), "lost");
-        assert!(!Bank.check(&ran, &[balances(&after), rows(false)]).is_empty(), "torn");
-        assert!(!Bank.check(&ran, &[balances(&after)]).is_empty(), "not read");
+        assert_eq!(bank().check(&ran, &[balances(&after), rows(true)]), Vec::<String>::new());
+        assert!(!bank().check(&ran, &[balances(&before), rows(true)]).is_empty(), "lost");
+        assert!(!bank().check(&ran, &[balances(&after), rows(false)]).is_empty(), "torn");
+        assert!(!bank().check(&ran, &[balances(&after)]).is_empty(), "not read");
         let mut torn = after.clone();
         torn[0] = row(Some(1));
-        assert!(!Bank.check(&ran, &[balances(&torn), rows(true)]).is_empty(), "the total changed");
+        assert!(
+            !bank().check(&ran, &[balances(&torn), rows(true)]).is_empty(),
+            "the total changed"
+        );
         let twice = [ran[0].clone(), ran[0].clone()];
-        assert!(!Bank.check(&twice, &[balances(&after), rows(true)]).is_empty(), "doubled");
+        assert!(!bank().check(&twice, &[balances(&after), rows(true)]).is_empty(), "doubled");
     }
 }

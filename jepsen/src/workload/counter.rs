@@ -7,7 +7,9 @@ use rand::rngs::StdRng;
 use super::{Detail, Done, Task, Workload};
 use handfast_checker::Value;
 
-pub(crate) struct Counter;
+pub(crate) struct Counter {
+    pub(crate) namespace: String,
+}
 
 fn read() -> Task {
     Task {
@@ -19,6 +21,10 @@ fn read() -> Task {
 }
 
 impl Workload for Counter {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE counters (id text PRIMARY KEY, n bigint)'"
     }
@@ -28,7 +34,7 @@ impl Workload for Counter {
             return read();
         }
         let by = rng.random_range(1..=5);
-        let transaction = Transaction::new(self.namespace()).add("counters", "hot", ("n", by));
+        let transaction = Transaction::new(&self.namespace).add("counters", "hot", ("n", by));
         // Every other one is a transaction over several shards, or may be.
         let transaction = match rng.random_range(0..2) {
             0 => transaction,
@@ -105,6 +111,10 @@ mod tests {
     use crate::workload::End;
     use handfast_client::{RowVersion, Value as Cell};
 
+    fn counter() -> Counter {
+        Counter { namespace: "jepsen".to_owned() }
+    }
+
     fn done(detail: Detail, times: (u64, u64), n: i64) -> Done {
         let end = if matches!(detail, Detail::All) { End::Read } else { End::Committed(1) };
         let row = Row {
@@ -122,13 +132,13 @@ mod tests {
         let check = |from, to, n| {
             let mut ran = adds.to_vec();
             ran.push(done(Detail::All, (from, to), n));
-            Counter.check(&ran, &[done(Detail::All, (90, 91), 5)]).is_empty()
+            counter().check(&ran, &[done(Detail::All, (90, 91), 5)]).is_empty()
         };
         assert!(check(11, 12, 2) && check(11, 12, 5) && check(1, 2, 0));
         assert!(!check(11, 12, 0), "an acknowledged increment is missing");
         assert!(!check(1, 2, 3), "an increment of the future is there");
-        assert!(!Counter.check(&adds, &[done(Detail::All, (90, 91), 8)]).is_empty(), "doubled");
-        assert!(!Counter.check(&adds, &[done(Detail::All, (90, 91), 3)]).is_empty(), "lost");
-        assert!(!Counter.check(&adds, &[]).is_empty(), "not read");
+        assert!(!counter().check(&adds, &[done(Detail::All, (90, 91), 8)]).is_empty(), "doubled");
+        assert!(!counter().check(&adds, &[done(Detail::All, (90, 91), 3)]).is_empty(), "lost");
+        assert!(!counter().check(&adds, &[]).is_empty(), "not read");
     }
 }

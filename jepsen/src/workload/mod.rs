@@ -57,14 +57,15 @@ impl Kind {
         }
     }
 
-    pub(crate) fn workload(self) -> Box<dyn Workload> {
+    /// The workload, in a namespace that nobody else writes to.
+    pub(crate) fn workload(self, namespace: String) -> Box<dyn Workload> {
         match self {
-            Self::ListAppend => Box::<append::Append>::default(),
-            Self::Register => Box::<register::Register>::default(),
-            Self::Bank => Box::new(bank::Bank),
-            Self::Set => Box::<set::Set>::default(),
-            Self::ReadSkew => Box::<read_skew::ReadSkew>::default(),
-            Self::HotCounter => Box::new(counter::Counter),
+            Self::ListAppend => Box::new(append::Append::new(namespace)),
+            Self::Register => Box::new(register::Register::new(namespace)),
+            Self::Bank => Box::new(bank::Bank { namespace }),
+            Self::Set => Box::new(set::Set::new(namespace)),
+            Self::ReadSkew => Box::new(read_skew::ReadSkew::new(namespace)),
+            Self::HotCounter => Box::new(counter::Counter { namespace }),
         }
     }
 }
@@ -160,9 +161,7 @@ pub(crate) trait Workload: Send + Sync {
     /// The namespace's tables, as a namespace file without its name.
     fn tables(&self) -> &'static str;
     /// The namespace's name.
-    fn namespace(&self) -> &'static str {
-        "jepsen"
-    }
+    fn namespace(&self) -> &str;
     /// What is written before the clients begin.
     fn open(&self) -> Vec<Transaction> {
         Vec::new()

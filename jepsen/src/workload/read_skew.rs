@@ -13,9 +13,15 @@ use handfast_checker::Value;
 
 const PAIRS: i64 = 6;
 
-#[derive(Default)]
 pub(crate) struct ReadSkew {
+    namespace: String,
     written: AtomicI64,
+}
+
+impl ReadSkew {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self { namespace, written: AtomicI64::new(0) }
+    }
 }
 
 fn rows_of(pair: i64) -> [(&'static str, Key); 2] {
@@ -28,6 +34,10 @@ fn read(pairs: Vec<i64>) -> Task {
 }
 
 impl Workload for ReadSkew {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE left (id bigint PRIMARY KEY, value bigint)'\n[[table]]\n\
          cql = 'CREATE TABLE right (id text PRIMARY KEY, value bigint)'"
@@ -42,7 +52,7 @@ impl Workload for ReadSkew {
             return read(pairs);
         }
         let value = 1 + self.written.fetch_add(1, Ordering::Relaxed);
-        let mut transaction = Transaction::new(self.namespace());
+        let mut transaction = Transaction::new(&self.namespace);
         for (table, key) in pairs.iter().copied().flat_map(rows_of) {
             transaction = transaction.put(table, key, ("value", value));
         }
@@ -226,7 +236,7 @@ mod tests {
         for row in &mut last.rows[2..] {
             row.columns.clear();
         }
-        ReadSkew::default().check(&ran, &[last]).join("; ")
+        ReadSkew::new("jepsen".to_owned()).check(&ran, &[last]).join("; ")
     }
 
     #[test]
@@ -239,7 +249,7 @@ mod tests {
         assert!(wrong(reads((41, 42), 3, 3), 2).contains("nobody had committed"));
         assert!(wrong(reads((11, 12), 2, 2), 2).contains("nobody had committed"), "of the future");
         assert!(wrong(reads((11, 12), 1, 1), 1).contains("had been overwritten"), "lost");
-        let none = ReadSkew::default().check(&[], &[]);
+        let none = ReadSkew::new("jepsen".to_owned()).check(&[], &[]);
         assert!(none.join("").contains("not read"));
     }
 }

@@ -20,9 +20,15 @@ const REGISTERS: i64 = 8;
 /// Registers of one transaction, at most.
 const MOST: usize = 4;
 
-#[derive(Default)]
 pub(crate) struct Register {
+    namespace: String,
     written: AtomicI64,
+}
+
+impl Register {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self { namespace, written: AtomicI64::new(0) }
+    }
 }
 
 fn key(register: i64) -> (&'static str, Key) {
@@ -49,6 +55,10 @@ fn task(micros: Vec<RegisterMicro>) -> Task {
 }
 
 impl Workload for Register {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE registers (id bigint PRIMARY KEY, value bigint)'"
     }
@@ -84,7 +94,7 @@ impl Workload for Register {
 
     fn then(&self, task: &Task, rows: &[Row]) -> Option<Transaction> {
         let Detail::Registers(micros) = &task.detail else { return None };
-        let mut transaction = Transaction::new(self.namespace());
+        let mut transaction = Transaction::new(&self.namespace);
         for ((table, key), row) in task.rows.iter().zip(rows) {
             transaction = transaction.require(*table, key.clone(), unchanged(row.version));
         }

@@ -15,9 +15,15 @@ const ELEMENTS_PER_READ: i64 = 20;
 /// Elements of one read at the end.
 const ELEMENTS_PER_LAST_READ: i64 = 400;
 
-#[derive(Default)]
 pub(crate) struct Set {
+    namespace: String,
     next: AtomicI64,
+}
+
+impl Set {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self { namespace, next: AtomicI64::new(0) }
+    }
 }
 
 /// The two rows of an element.
@@ -31,6 +37,10 @@ fn read(elements: std::ops::Range<i64>) -> Task {
 }
 
 impl Workload for Set {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn tables(&self) -> &'static str {
         "[[table]]\ncql = 'CREATE TABLE left (element bigint PRIMARY KEY, note text)'\n[[table]]\n\
          cql = 'CREATE TABLE right (element text PRIMARY KEY, note text)'"
@@ -44,7 +54,7 @@ impl Workload for Set {
         }
         let element = self.next.fetch_add(1, Ordering::Relaxed);
         let transaction = pair(element).into_iter().fold(
-            Transaction::new(self.namespace()),
+            Transaction::new(&self.namespace),
             |transaction, (table, key)| {
                 transaction.require(table, key.clone(), not_exists()).insert(
                     table,
@@ -128,7 +138,7 @@ mod tests {
     fn a_lost_element_half_of_one_and_an_aborted_one_are_found() {
         let row = |exists| Row { exists, version: RowVersion([0; 16]), columns: Vec::new() };
         let check = |end: End, found: [bool; 2]| {
-            let set = Set::default();
+            let set = Set::new("jepsen".to_owned());
             let task = set.next(&mut StdRng::seed_from_u64(1));
             assert_eq!(task.f, "add", "there is nothing to read yet");
             let add = Done { task, invoked: 0, completed: 1, rows: vec![], transaction: None, end };

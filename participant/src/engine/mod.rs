@@ -29,6 +29,7 @@ mod applier;
 mod chain;
 mod check;
 mod checkpoint;
+mod found;
 mod interface;
 mod lead;
 mod learn;
@@ -58,6 +59,7 @@ use wal_core::record::{Acceptor, Body};
 use wal_core::{Nonce, Now, RowKey, Sequence, Timestamp};
 
 pub use applier::{ParkedChoice, ParkedRow};
+pub use found::{Founding, found};
 pub use interface::*;
 pub use rules::{Rule, Rules, Strict, Without};
 pub use schema::{EngineSchema, TableTypes};

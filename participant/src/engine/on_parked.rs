@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wal_core::record::{Body, Discarded};
+use wal_core::record::{Body, DISCARDS_SINCE, Discarded};
 use wal_core::{Now, RowOp, Sequence, TableId};
 
 use super::applier::{ParkedChoice, ParkedRow};
@@ -61,7 +61,9 @@ impl<R: Rules> ShardEngine<R> {
         which: ParkedChoice,
         out: &mut Vec<ShardCommand>,
     ) {
-        if matches!(self.role, Role::Leading | Role::Draining) {
+        // Whoever asks has looked at the write version; a change may have crossed the question.
+        let may = self.schema.write_version >= DISCARDS_SINCE;
+        if may && matches!(self.role, Role::Leading | Role::Draining) {
             self.discards.push((token, which));
             self.discard_waiting(now, out);
         }

@@ -111,6 +111,9 @@ impl<R: Rules> ShardEngine<R> {
         if self.is_full(now, id, &prepare.part) || self.role == Role::Draining {
             return Some(NoReason::Overloaded);
         }
+        if prepare.namespace_version > self.schema.version {
+            return Some(NoReason::NewerVersion);
+        }
         None
     }
 

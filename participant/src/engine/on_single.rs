@@ -44,7 +44,9 @@ impl<R: Rules> ShardEngine<R> {
         if let Some(vote) = self.id_out_of_range(now, id, id.time()) {
             return self.reply_proved(origin, ShardReply::Single { id, vote });
         }
-        if self.is_full(now, id, &txn.parts[0].1) || self.role == Role::Draining {
+        // Its tables may be others than those that are known here: until the server has seen them too.
+        let is_newer = txn.namespace_version > self.schema.version;
+        if is_newer || self.is_full(now, id, &txn.parts[0].1) || self.role == Role::Draining {
             self.stats.refused += 1;
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
             return;

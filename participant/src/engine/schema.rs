@@ -1,11 +1,16 @@
 //! What the engine must know of a namespace's tables.
 
+use wal_core::record::NEWEST_WRITE_VERSION;
 use wal_core::value::ColumnType;
 use wal_core::{ColumnId, TableId};
 
 /// The tables of a namespace, by number.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EngineSchema {
+    /// The version of the namespace that this is. What was validated under a later one is refused for now.
+    pub version: u32,
+    /// Which kinds of records may be written.
+    pub write_version: u32,
     /// Indexed by [`TableId`].
     pub tables: Vec<TableTypes>,
 }
@@ -17,6 +22,13 @@ pub struct TableTypes {
     pub columns: Vec<ColumnType>,
     /// Whether Handfast alone writes it: its rows may be cached, blind writes need no read.
     pub owned: bool,
+}
+
+impl Default for EngineSchema {
+    /// No tables.
+    fn default() -> Self {
+        Self { version: 1, write_version: NEWEST_WRITE_VERSION, tables: Vec::new() }
+    }
 }
 
 impl EngineSchema {

@@ -9,7 +9,7 @@ use wal_core::{Sequence, ShardId};
 use super::{Known, NoReason, Outcome, PrepareRequest, Resolution, ShardReply, ShardRequest, Vote};
 
 /// The form of what this module writes; servers that speak another do not talk to each other.
-pub const MESSAGE_VERSION: u32 = 1;
+pub const MESSAGE_VERSION: u32 = 2;
 
 fn list<T: Piece>(input: &mut Reader) -> Result<Arc<[T]>, DecodeError> {
     input.list().map(Arc::from)
@@ -217,7 +217,7 @@ impl Piece for Outcome {
     }
 }
 
-/// 1 wrong epoch, 2 busy, 3 refused, 4 overloaded, 5 drift.
+/// 1 wrong epoch, 2 busy, 3 refused, 4 overloaded, 5 drift, 6 newer version.
 impl Piece for NoReason {
     fn write(&self, out: &mut Writer<'_>) {
         match self {
@@ -229,6 +229,7 @@ impl Piece for NoReason {
             Self::Refused => out.byte(3),
             Self::Overloaded => out.byte(4),
             Self::Drift => out.byte(5),
+            Self::NewerVersion => out.byte(6),
         }
     }
 
@@ -239,6 +240,7 @@ impl Piece for NoReason {
             3 => Self::Refused,
             4 => Self::Overloaded,
             5 => Self::Drift,
+            6 => Self::NewerVersion,
             _ => return Err(input.damaged("an unknown reason for a no")),
         })
     }

@@ -267,6 +267,8 @@ pub enum NoReason {
     Overloaded,
     /// Its clock, or its last timestamp, is too far ahead of the coordinator's clock.
     Drift,
+    /// It was validated under a version of the namespace that the shard's server has not seen yet.
+    NewerVersion,
 }
 
 /// What became of a transaction, for good.

@@ -18,10 +18,12 @@ pub(crate) const BEGIN_US: i64 = 1_700_000_000_000_000;
 const BALANCE: ColumnId = ColumnId(0);
 const NOTE: ColumnId = ColumnId(1);
 
-/// `accounts` and `orders` are owned, `shared` has other writers. Each has a balance and a note.
-pub(crate) fn schema() -> EngineSchema {
+/// `accounts` and `orders` are owned, `shared` has other writers. Each has a balance and a note, in every
+/// version.
+pub(crate) fn schema(version: u32) -> EngineSchema {
     let table = |owned| TableTypes { columns: vec![ColumnType::BigInt, ColumnType::Text], owned };
-    EngineSchema { tables: vec![table(true), table(true), table(false)] }
+    let tables = vec![table(true), table(true), table(false)];
+    EngineSchema { version, tables, ..EngineSchema::default() }
 }
 
 /// Transactions and attempts by name, and back.
@@ -55,7 +57,8 @@ impl Names {
         };
         let content = self.txns.len() as u128 + 1;
         let fingerprint = Fingerprint(content);
-        let txn = Transaction { id, fingerprint, namespace_version: 1, parts };
+        let namespace_version = if words.contains(&"newer") { 2 } else { 1 };
+        let txn = Transaction { id, fingerprint, namespace_version, parts };
         self.ids.entry(id).or_insert_with(|| name.to_owned());
         self.txns.insert(name.to_owned(), Arc::new(txn));
     }

@@ -126,6 +126,7 @@ fn vote_text(vote: &Vote) -> String {
         Vote::No(NoReason::Refused) => "no, refused".to_owned(),
         Vote::No(NoReason::Overloaded) => "no, overloaded".to_owned(),
         Vote::No(NoReason::Drift) => "no, drift".to_owned(),
+        Vote::No(NoReason::NewerVersion) => "no, newer version".to_owned(),
         Vote::Condemned(reason) => format!("condemned: {}", reason_text(reason)),
         Vote::Decided(outcome) => outcome_text(outcome),
         Vote::IdReused => "id reused".to_owned(),

@@ -35,7 +35,7 @@ pub(crate) fn parse(names: &mut Names, at: Surroundings, text: &str) -> Option<S
             ShardRequest::Prepare(Box::new(PrepareRequest {
                 id: txn.id,
                 fingerprint: txn.fingerprint,
-                namespace_version: 1,
+                namespace_version: txn.namespace_version,
                 attempt: names.attempt(txn.id, words[2]),
                 expected_epoch: after("epoch").map_or(at.epoch, |epoch| Epoch(number(epoch))),
                 start: txn.id.time(),

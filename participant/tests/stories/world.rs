@@ -138,6 +138,7 @@ impl World {
             ["synced", io] => self.answer_io(io, Self::synced, text),
             ["drain"] => self.step(ShardEvent::Drain, text),
             ["checkpoint", "soon"] => self.engine.request_checkpoint(),
+            ["see", "newer"] => self.engine.set_schema(Arc::new(schema(2))),
             ["crash"] => self.crash(),
             ["crash", "after", "the", "append"] => {
                 self.append_in_flight();
@@ -383,7 +384,7 @@ impl World {
 
 impl Disk {
     pub(crate) fn engine(&self) -> ShardEngine<Without> {
-        ShardEngine::with_rules(self.config.clone(), Arc::new(schema()), self.rules)
+        ShardEngine::with_rules(self.config.clone(), Arc::new(schema(1)), self.rules)
     }
 
     /// An engine that leads what is durable: the whole of it, without waiting for a lease. It keeps every

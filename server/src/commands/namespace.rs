@@ -3,7 +3,7 @@
 use handfast_client::v1;
 use serde_json::{Value as Json, json};
 
-use super::{connect, read_text};
+use super::{connect, pool, read_text};
 use crate::cli::{Global, NamespaceVerb, StatusArgs};
 use crate::exit::Failure;
 use crate::output;
@@ -43,6 +43,8 @@ pub(crate) async fn run(global: &Global, verb: NamespaceVerb) -> Result<(), Fail
             let changed = admin.change_namespace(&text, expected_version).await?;
             output::one(global, described(&changed))
         }
+        NamespaceVerb::Pin(args) => pool::pin(global, args).await,
+        NamespaceVerb::Recover(args) => super::recover::run(global, args).await,
     }
 }
 

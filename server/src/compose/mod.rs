@@ -2,6 +2,7 @@
 //! sees them as [`Backend`] and [`Control`].
 
 mod explain;
+pub(crate) mod recover;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use coordinator::runtime::{
 use coordinator::service::peers::Peers;
 use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
 use participant::engine::{Leadership, ParkedChoice};
+use participant::store::cassandra;
 use wal_core::TxnId;
 use wal_core::namespace::{LogKind, Namespace};
 
@@ -48,8 +50,8 @@ pub(crate) struct Member {
     pub(crate) peers: Arc<Peers>,
     /// Where the others reach this server.
     pub(crate) address: Arc<str>,
-    /// Whether it leads shards; a gateway does not.
-    pub(crate) participates: bool,
+    /// The pool of the namespaces whose shards it leads; `None` for a gateway, which leads none.
+    pub(crate) pool: Option<String>,
 }
 
 /// How long a leader may answer without asking the log; its successor waits for so long.
@@ -152,6 +154,8 @@ fn lock(data: &Path) -> anyhow::Result<File> {
 struct Served {
     namespace: Arc<Namespace>,
     handle: Handle,
+    /// The tables where they are in a cluster.
+    cluster: Option<Arc<cassandra::Opened>>,
 }
 
 /// Every namespace of this process, each with its own log and tables.
@@ -180,10 +184,20 @@ impl Hosted {
         self.unserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, namespace: &Arc<Namespace>) -> Result<Running, String> {
+    /// Whether this server may lead shards of a namespace that `pool` serves.
+    fn participates(&self, pool: &str) -> bool {
+        self.member.as_ref().is_some_and(|member| member.pool.as_deref() == Some(pool))
+    }
+
+    fn start(
+        &self,
+        namespace: &Arc<Namespace>,
+        pool: &str,
+    ) -> Result<(Running, Option<cassandra::Opened>), String> {
         let folder = self.data.join("namespaces").join(namespace.name());
         let deployment = self.member.as_ref().map_or("", |member| &member.cluster);
-        let Stores { log, store, is_remote } = stores::open(namespace, &folder, deployment)?;
+        let Stores { log, store, cluster } = stores::open(namespace, &folder, deployment)?;
+        let is_remote = cluster.is_some();
         let exclusive = namespace.log().kind != LogKind::Kafka;
         let parts = Parts {
             namespace: Arc::clone(namespace),
@@ -201,9 +215,10 @@ impl Hosted {
             keep_log_for: if is_remote { KEEP_LOG_FOR } else { Duration::ZERO },
         };
         if exclusive {
-            return coordinator::runtime::start(parts).map_err(|error| error.to_string());
+            let running = coordinator::runtime::start(parts).map_err(|error| error.to_string())?;
+            return Ok((running, cluster));
         }
-        let Some(Member { peers, address, participates, .. }) = &self.member else {
+        let Some(Member { peers, address, .. }) = &self.member else {
             return Err(
                 "a log in Kafka is shared by the servers of a cluster: start this one with \
                         --peer-listen, and with --peer for each of the others"
@@ -211,37 +226,58 @@ impl Hosted {
             );
         };
         let transport = peers.transport(namespace.name());
-        let placement = PlacementConfig::new(address.clone(), *participates, namespace.shards());
+        let participates = self.participates(pool);
+        let placement = PlacementConfig::new(address.clone(), participates, namespace.shards());
         let parts = Parts { address: address.to_string(), ..parts };
         let started = coordinator::runtime::start_among(parts, Cluster { transport, placement });
         let running = started.map_err(|error| error.to_string())?;
         peers.register(namespace.name(), running.handle());
-        Ok(running)
+        Ok((running, cluster))
     }
 }
 
 impl Serve for Hosted {
-    fn open(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+    fn open(&self, namespace: Arc<Namespace>, pool: &str) -> Result<(), String> {
         let name = namespace.name().to_owned();
-        let running = match self.start(&namespace) {
-            Ok(running) => running,
+        let (running, cluster) = match self.start(&namespace, pool) {
+            Ok(started) => started,
             Err(why) => {
                 self.unserved().insert(name, why.clone());
                 return Err(why);
             }
         };
         self.unserved().remove(&name);
-        let served = Served { handle: running.handle(), namespace: Arc::clone(&namespace) };
+        let served = Served {
+            handle: running.handle(),
+            namespace: Arc::clone(&namespace),
+            cluster: cluster.map(Arc::new),
+        };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         namespaces.insert(name, served);
         Ok(())
     }
 
+    fn place(&self, name: &str, pool: &str) {
+        // A server that is alone leads what it has.
+        if let (Some(handle), Some(_)) = (self.handle(name), &self.member) {
+            let participates = self.participates(pool);
+            tracing::info!(namespace = name, pool, participates, "another pool serves it");
+            handle.participate(participates);
+        }
+    }
+
     fn change(&self, namespace: Arc<Namespace>) -> Result<(), String> {
+        let cluster = {
+            let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+            namespaces.get(namespace.name()).ok_or("it is not served")?.cluster.clone()
+        };
+        // The tables first, then the engines: nothing may be validated under tables that they do not know.
+        if let Some(cluster) = cluster {
+            cluster.change(&namespace).map_err(|error| error.to_string())?;
+        }
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         let served = namespaces.get_mut(namespace.name()).ok_or("it is not served")?;
-        // The engines first: nothing may be validated under tables that they do not know.
         served.handle.change_schema(Arc::new(engine_schema(&namespace)));
         served.namespace = namespace;
         Ok(())

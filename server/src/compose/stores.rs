@@ -22,8 +22,8 @@ const PURGE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Stores {
     pub(super) log: Arc<dyn IntentLog>,
     pub(super) store: Arc<dyn TableStore>,
-    /// Whether the tables are across a network.
-    pub(super) is_remote: bool,
+    /// The tables where they are in a cluster, across a network. The embedded store takes rows of any table.
+    pub(super) cluster: Option<cassandra::Opened>,
 }
 
 /// Opens both. `deployment` names the cluster of servers that may claim the tables. Blocks.
@@ -32,7 +32,7 @@ pub(super) fn open(
     folder: &Path,
     deployment: &str,
 ) -> Result<Stores, String> {
-    let (store, registry): (Arc<dyn TableStore>, _) = match namespace.store().kind {
+    let (store, cluster): (Arc<dyn TableStore>, _) = match namespace.store().kind {
         StoreKind::Embedded => {
             let options =
                 EmbeddedOptions { purge_after: Some(PURGE_AFTER), ..EmbeddedOptions::default() };
@@ -42,12 +42,11 @@ pub(super) fn open(
         StoreKind::Cassandra => {
             let deployment = Uuid::new_v5(&Uuid::NAMESPACE_OID, deployment.as_bytes()).as_u128();
             let opened = cassandra::open(namespace, deployment, Credentials::from_environment());
-            let cassandra::Opened { store, registry } =
-                opened.map_err(|error| error.to_string())?;
-            (Arc::new(store), Some(registry))
+            let opened = opened.map_err(|error| error.to_string())?;
+            (Arc::clone(&opened.store) as _, Some(opened))
         }
     };
-    let log: Arc<dyn IntentLog> = match (namespace.log().kind, &namespace.log().kafka, registry) {
+    let log: Arc<dyn IntentLog> = match (namespace.log().kind, &namespace.log().kafka, &cluster) {
         (LogKind::Embedded, ..) => {
             let options = SegmentOptions {
                 segment_bytes: namespace.log().segment_bytes,
@@ -57,8 +56,8 @@ pub(super) fn open(
             let opened = SegmentLog::open(&folder.join("log"), &options);
             Arc::new(opened.map_err(|error| error.to_string())?)
         }
-        (LogKind::Kafka, Some(settings), Some(registry)) => {
-            open_kafka(namespace, settings, registry)?
+        (LogKind::Kafka, Some(settings), Some(cluster)) => {
+            open_kafka(namespace, settings, Arc::clone(&cluster.registry))?
         }
         (LogKind::Kafka, ..) => {
             return Err(
@@ -71,7 +70,7 @@ pub(super) fn open(
             return Err("a server keeps no log in memory; set log.kind = \"embedded\"".to_owned());
         }
     };
-    Ok(Stores { log, store, is_remote: namespace.store().kind == StoreKind::Cassandra })
+    Ok(Stores { log, store, cluster })
 }
 
 /// Tells every group commit of a namespace's log to the metrics.
@@ -83,27 +82,45 @@ fn observe_syncs(name: &str) -> Observer {
 fn open_kafka(
     namespace: &Namespace,
     settings: &KafkaSettings,
-    registry: Registry,
+    registry: Arc<Registry>,
 ) -> Result<Arc<dyn IntentLog>, String> {
-    const FIRST: ShardId = ShardId(0);
-    let hints = Arc::new(Hints { registry, log: settings.topic.clone() });
-    let drawn = hints.registry.log_identity(&hints.log, Uuid::new_v4().as_u128());
+    let drawn = registry.log_identity(&settings.topic, Uuid::new_v4().as_u128());
     let nonce = Nonce(drawn.map_err(|error| error.to_string())?);
-    // A log that was opened once has a hint: from then on a topic without the nonce is a loss.
-    let was_opened = hints.load(FIRST).map_err(|error| error.to_string())?.is_some();
+    let hints = Arc::new(Hints::new(registry, settings, nonce));
+    let was_opened = hints.was_opened().map_err(|error| error.to_string())?;
     let identity = if was_opened { Identity::Known(nonce) } else { Identity::Begun(nonce) };
     let options = KafkaOptions::new(settings.clone(), namespace.shards(), identity, hints.clone());
     let log = KafkaLog::open(options).map_err(|error| error.to_string())?;
     if !was_opened {
-        hints.store(FIRST, Position(0)).map_err(|error| error.to_string())?;
+        hints.note_opened().map_err(|error| error.to_string())?;
     }
     Ok(Arc::new(log))
 }
 
-/// Where checkpoints start, kept beside the tables.
-struct Hints {
-    registry: Registry,
+/// Where checkpoints start, kept beside the tables, apart for each identity of a log: those of one that
+/// was given up mean nothing in its successor.
+pub(super) struct Hints {
+    registry: Arc<Registry>,
     log: String,
+}
+
+impl Hints {
+    const FIRST: ShardId = ShardId(0);
+
+    pub(super) fn new(registry: Arc<Registry>, settings: &KafkaSettings, identity: Nonce) -> Self {
+        Self { registry, log: format!("{}/{}", settings.topic, Uuid::from_u128(identity.0)) }
+    }
+
+    /// Whether the log was opened before. It has a hint then: from then on a topic without the identity is
+    /// a loss.
+    pub(super) fn was_opened(&self) -> Result<bool, LogError> {
+        Ok(self.load(Self::FIRST)?.is_some())
+    }
+
+    /// From now on it was.
+    pub(super) fn note_opened(&self) -> Result<(), LogError> {
+        self.store(Self::FIRST, Position(0))
+    }
 }
 
 fn io(action: &str) -> impl FnOnce(cassandra::OpenError) -> LogError {

@@ -11,6 +11,7 @@
 //! one, goes nowhere.
 
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,12 @@ pub enum Way {
     Kafka,
     /// The nodes.
     Cassandra,
+    /// PostgreSQL.
+    Postgres,
     /// The other servers of Handfast.
     Peers,
+    /// The same, one way: it cannot ask them, and they can ask it.
+    ToPeers,
 }
 
 impl Way {
@@ -42,7 +47,16 @@ impl Way {
         match self {
             Self::Kafka => 9_092,
             Self::Cassandra => 9_042,
-            Self::Peers => 7_430,
+            Self::Postgres => 5_432,
+            Self::Peers | Self::ToPeers => 7_430,
+        }
+    }
+
+    /// What of its packets is dropped: those to the port, and those from it, by which it answers.
+    const fn sides(self) -> &'static [&'static str] {
+        match self {
+            Self::ToPeers => &["dport"],
+            Self::Kafka | Self::Cassandra | Self::Postgres | Self::Peers => &["dport", "sport"],
         }
     }
 }
@@ -52,7 +66,7 @@ impl Way {
 /// # Panics
 /// If the test fails there; if this is not root, unless `HANDFAST_NO_NETNS` says to leave it out.
 pub fn play(test: &str, scenes: impl FnOnce()) {
-    if std::env::var_os(MARK).is_some() {
+    if is_apart() {
         return scenes();
     }
     if !rustix::process::geteuid().is_root() {
@@ -74,11 +88,43 @@ pub fn play(test: &str, scenes: impl FnOnce()) {
     assert!(status.success(), "{test} failed in its network: {status}");
 }
 
-/// Makes the bridge, with the engines' addresses on it.
+/// Whether this process has a network namespace of its own, so that servers can be apart.
+pub fn is_apart() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// Becomes this program again, with the same arguments, in a network namespace of its own. Nothing if it is in
+/// one, if this is not root, or if `HANDFAST_NO_NETNS` says so: see [`is_apart`]. For programs that are one
+/// command, before they have done anything.
+///
+/// # Errors
+/// If the engines cannot be fetched, or if there is no util-linux.
+pub fn become_apart() -> anyhow::Result<()> {
+    let root = rustix::process::geteuid().is_root();
+    if is_apart() || !root || std::env::var_os(LEFT_OUT).is_some() {
+        return Ok(());
+    }
+    // There is no way out of that network to fetch anything.
+    for engine in [KAFKA, CASSANDRA] {
+        engine.fetch()?;
+    }
+    let this = std::env::current_exe()?;
+    let mut again = Command::new("unshare");
+    again.arg("--net").arg("--").arg(this).args(std::env::args_os().skip(1)).env(MARK, "1");
+    Err(again.exec()).context("cannot run unshare, which is part of util-linux")
+}
+
+/// Makes the bridge, with the engines' addresses on it, if it is not there.
 pub(crate) fn prepare() -> anyhow::Result<()> {
-    ensure!(std::env::var_os(MARK).is_some(), "servers apart are only for tests that `play`");
+    ensure!(is_apart(), "servers apart are only for what runs in a network of its own");
     ip(&["link", "set", "lo", "up"])?;
-    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    if ip(&["link", "show", BRIDGE]).is_ok() {
+        return Ok(());
+    }
+    // With an address of its own: else it takes the lowest of its ports', and everybody looks for the engines
+    // at the old one for half a minute whenever a server comes or goes.
+    let own = "02:00:00:00:00:fe";
+    ip(&["link", "add", BRIDGE, "address", own, "type", "bridge"])?;
     ip(&["link", "set", BRIDGE, "up"])?;
     let [a, b, c] = NETWORK.0;
     for host in [1, 2, 3, 254] {
@@ -91,7 +137,7 @@ pub(crate) fn prepare() -> anyhow::Result<()> {
 pub(crate) fn enter() -> Vec<String> {
     const WAIT: &str = "until ip -4 addr show dev eth0 2>/dev/null | grep -q inet; do sleep 0.02; done; \
                         exec \"$0\" \"$@\"";
-    ["--net", "--", "sh", "-c", WAIT].map(str::to_owned).into()
+    ["unshare", "--net", "--", "sh", "-c", WAIT].map(str::to_owned).into()
 }
 
 /// Gives a server that has just been started its address.
@@ -105,7 +151,12 @@ pub(crate) fn connect(pid: i32, address: IpAddr) -> anyhow::Result<()> {
     let IpAddr::V4(v4) = address else { anyhow::bail!("{address} is not of IPv4") };
     let outer = format!("hf{}", v4.octets()[3]);
     let process = pid.to_string();
-    ip(&["link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &process])?;
+    // The kernel takes its time to remove that of a process that had this address before.
+    let _ = ip(&["link", "del", &outer]);
+    // The same hardware address each time, so that nobody remembers another.
+    let hardware = format!("02:00:00:00:00:{:02x}", v4.octets()[3]);
+    let peer = ["peer", "name", "eth0", "address", &hardware, "netns", &process];
+    ip(&[&["link", "add", &outer, "type", "veth"], &peer[..]].concat())?;
     ip(&["link", "set", &outer, "master", BRIDGE])?;
     ip(&["link", "set", &outer, "up"])?;
     within(pid, &["link", "set", "lo", "up"])?;
@@ -115,7 +166,7 @@ pub(crate) fn connect(pid: i32, address: IpAddr) -> anyhow::Result<()> {
 
 /// What goes a way no longer arrives.
 pub(crate) fn cut(pid: i32, way: Way) -> anyhow::Result<()> {
-    for side in ["dport", "sport"] {
+    for side in way.sides() {
         let port = way.port().to_string();
         within(pid, &["rule", "add", "pref", "10", "ipproto", "tcp", side, &port, "blackhole"])?;
     }
@@ -124,7 +175,7 @@ pub(crate) fn cut(pid: i32, way: Way) -> anyhow::Result<()> {
 
 /// It arrives again.
 pub(crate) fn mend(pid: i32, way: Way) -> anyhow::Result<()> {
-    for side in ["dport", "sport"] {
+    for side in way.sides() {
         let port = way.port().to_string();
         within(pid, &["rule", "del", "pref", "10", "ipproto", "tcp", side, &port, "blackhole"])?;
     }

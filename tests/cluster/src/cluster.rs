@@ -1,9 +1,11 @@
 //! A stack, and servers of Handfast on it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -85,6 +87,8 @@ pub struct Cluster {
     stack: Stack,
     /// Whether each server has a network namespace of its own.
     apart: bool,
+    /// Words before a server's own command line, which must `exec` it.
+    through: BTreeMap<Member, Vec<String>>,
 }
 
 impl Cluster {
@@ -100,11 +104,25 @@ impl Cluster {
     /// As [`Self::start`], with each server in a network namespace of its own, so that it can be cut off; only
     /// within [`apart::play`].
     pub fn start_apart(spec: &ClusterSpec) -> anyhow::Result<Self> {
+        ensure!(apart::is_apart(), "servers apart are only for what runs in a network of its own");
+        Self::start_through(spec, BTreeMap::new())
+    }
+
+    /// As [`Self::start`], with words before the command lines of some servers, which must `exec` what follows
+    /// them; and with each server in a network namespace of its own if this process [has one](apart::is_apart).
+    pub fn start_through(
+        spec: &ClusterSpec,
+        through: BTreeMap<Member, Vec<String>>,
+    ) -> anyhow::Result<Self> {
         spec.check()?;
-        apart::prepare()?;
-        let stack = StackSpec { network: Some(apart::NETWORK), ..spec.stack() };
+        let apart = apart::is_apart();
+        let mut stack = spec.stack();
+        if apart {
+            apart::prepare()?;
+            stack.network = Some(apart::NETWORK);
+        }
         let mut cluster = Self::on(Stack::start(&stack)?, spec);
-        cluster.apart = true;
+        (cluster.apart, cluster.through) = (apart, through);
         cluster.up_members()?;
         Ok(cluster)
     }
@@ -128,7 +146,7 @@ impl Cluster {
             Process::find(member.to_string(), folder, stack.lifetime())
         };
         let members = all.map(|member| (member, process(member))).collect();
-        Self { members, stack, apart: false }
+        Self { members, stack, apart: false, through: BTreeMap::new() }
     }
 
     /// Starts the servers that do not run and waits until all serve. The names of what was started.
@@ -166,11 +184,16 @@ impl Cluster {
         }
         flag("--namespace", self.definition_path().display().to_string());
         let mut program = handfast_e2e::binary()?;
+        let mut before = |words: Vec<String>| {
+            let mut words = words.into_iter();
+            let Some(first) = words.next() else { return };
+            let after = std::mem::take(&mut args);
+            args = words.chain([program.display().to_string()]).chain(after).collect();
+            program = first.into();
+        };
+        before(self.through.get(&member).cloned().unwrap_or_default());
         if self.apart {
-            let own = std::mem::replace(&mut args, apart::enter());
-            args.push(program.display().to_string());
-            args.extend(own);
-            program = "unshare".into();
+            before(apart::enter());
         }
         let process = self.process(member)?;
         process.start(&Launch { program, args, user: None })?;
@@ -247,12 +270,47 @@ create_tables = true
         }
     }
 
-    /// Asks a part to stop, and waits until it is gone.
+    /// Asks a part to stop, and waits until it is gone; holds a server of Handfast to exit code 0.
     pub fn stop(&self, part: Part) -> anyhow::Result<()> {
-        match part {
-            Part::Engine(server) => self.stack.stop(server),
-            Part::Member(member) => self.process(member)?.stop(Signal::TERM),
+        let member = match part {
+            Part::Engine(server) => return self.stack.stop(server),
+            Part::Member(member) => member,
+        };
+        let process = self.process(member)?;
+        if process.is_alive() {
+            process.stop(Signal::TERM)?;
+            if let Some(status) = process.ended_with() {
+                ensure!(status.success(), "asked to stop in order, {member} ended with {status}");
+            }
         }
+        Ok(())
+    }
+
+    /// Whether a part's process is there, paused or not.
+    pub fn is_alive(&self, part: Part) -> bool {
+        match part {
+            Part::Engine(server) => self.stack.is_alive(server),
+            Part::Member(member) => self.process(member).is_ok_and(Process::is_alive),
+        }
+    }
+
+    /// How a server that has ended did so, if this process started it.
+    pub fn ended_with(&self, member: Member) -> Option<ExitStatus> {
+        self.process(member).ok()?.ended_with()
+    }
+
+    /// Starts every part that is gone, lets go on what is paused, and waits until all serve. The names of what
+    /// was started.
+    pub fn up(&self) -> anyhow::Result<Vec<String>> {
+        let mut started = self.stack.up()?;
+        started.extend(self.up_members()?);
+        Ok(started)
+    }
+
+    /// Kills every part. Whoever waits for one of them to serve is told at once that it has ended.
+    pub fn kill_all(&self) -> anyhow::Result<()> {
+        self.kill_members()?;
+        self.stack.kill_all()
     }
 
     /// Starts a part that is gone, where it was, and waits until it serves. How long that took.
@@ -283,6 +341,16 @@ create_tables = true
             Part::Engine(server) => self.stack.resume(server),
             Part::Member(member) => self.process(member)?.signal(Signal::CONT),
         }
+    }
+
+    /// Every part: engines, then servers of Handfast.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.stack.servers().map(Part::Engine).chain(self.members().map(Part::Member))
+    }
+
+    /// The file that a part writes its log to.
+    pub fn log_path(&self, part: Part) -> PathBuf {
+        self.stack.folder().join(part.to_string()).join("log")
     }
 
     /// What a part has written so far.

@@ -22,6 +22,6 @@ fn whoever_is_cut_off_harms_nobody() {
                 cluster.mend(one, way).expect("mended");
             });
         }
-        scene.end();
+        scene::stop_in_order(&scene.end());
     });
 }

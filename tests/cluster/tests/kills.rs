@@ -1,5 +1,7 @@
 //! A cluster under load, and everything that can die in it dies: one part at a time, then together.
 
+mod changed;
+mod lost_log;
 mod scene;
 
 use std::time::Duration;
@@ -54,5 +56,8 @@ fn everything_dies_and_nothing_is_lost() {
             cluster.restart(Part::Member(member)).expect("it starts again");
         }
     });
-    scene.end();
+    scene.unnoticed("the namespace changed", changed::a_new_table_is_served);
+    let cluster = scene.end();
+    lost_log::a_log_that_is_lost_is_given_up_for_a_new_one(&cluster);
+    scene::stop_in_order(&cluster);
 }

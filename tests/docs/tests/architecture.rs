@@ -132,8 +132,12 @@ fn every_crate_of_the_product_is_under_the_rule() {
 #[test]
 fn engines_name_no_runtime_clock_randomness_or_unordered_map() {
     let mut named = Vec::new();
-    for folder in ["participant/src/engine", "coordinator/src/engine", "coordinator/src/placement"]
-    {
+    for folder in [
+        "participant/src/engine",
+        "coordinator/src/engine",
+        "coordinator/src/placement",
+        "coordinator/src/quota",
+    ] {
         for (path, text) in rust_files(folder) {
             if path.ends_with("tests.rs") {
                 continue;

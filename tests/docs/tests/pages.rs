@@ -6,6 +6,7 @@ use std::path::Path;
 use coordinator::service::errors::ServiceError;
 use handfast_docs_tests::{Page, Server, folder_of, read, root, rust_files};
 use wal_core::namespace::Namespace;
+use wal_core::record::NEWEST_WRITE_VERSION;
 use wal_core::{Millis, ShardId, TxnId};
 
 #[test]
@@ -48,7 +49,9 @@ fn with_setting(section: &str, key: &str, value: &str) -> String {
 fn every_setting_is_documented_with_its_default_and_range() {
     let defaults = Namespace::from_toml(&with_setting("", "shards", "16")).expect("a namespace");
     let spelled: toml::Table = defaults.to_toml().parse().expect("canonical TOML");
-    let mut expected = BTreeMap::new();
+    // Where nobody has decided on it, a file does not say it.
+    let newest = toml::Value::Integer(i64::from(NEWEST_WRITE_VERSION));
+    let mut expected = BTreeMap::from([("write_version".to_owned(), newest)]);
     for (section, value) in &spelled {
         match value {
             toml::Value::Table(settings) => {
@@ -119,6 +122,7 @@ fn every_error_reason_is_documented_with_its_code() {
     let every = [
         ServiceError::invalid("field", "wrong"),
         ServiceError::NamespaceNotFound { name: name.clone() },
+        ServiceError::NamespaceUnserved { name: name.clone(), why: String::new() },
         ServiceError::TransactionNotFound { id },
         ServiceError::IdReused { id },
         ServiceError::TooOld { id, floor: Millis(1) },
@@ -127,6 +131,7 @@ fn every_error_reason_is_documented_with_its_code() {
         ServiceError::ShardUnavailable { shard: ShardId(1) },
         ServiceError::ReadTimedOut { waited_ms: 1 },
         ServiceError::ShuttingDown,
+        ServiceError::ConnectionAged,
         ServiceError::InvalidDefinition(String::new()),
         ServiceError::NamespaceExists { name: name.clone() },
         ServiceError::ChangeRefused(String::new()),

@@ -52,7 +52,7 @@ impl OffsetClock {
     }
 
     /// What a server's environment must have to read it.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 2] {
+    pub fn environment(&self) -> [(&'static str, &Path); 2] {
         [("LD_PRELOAD", &self.library), ("HANDFAST_OFFSET_CLOCK", &self.path)]
     }
 }

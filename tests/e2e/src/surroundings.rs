@@ -32,6 +32,13 @@ impl Surroundings {
         self
     }
 
+    /// With a variable of the environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// With words before the binary, such as `setpriv --reuid 65534`; they must `exec` it.
     #[must_use]
     pub fn through(mut self, words: &[&str]) -> Self {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use handfast_e2e::{Said, Server, bank, run, run_with_input};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 /// A server and the endpoint flag that reaches it.
@@ -250,6 +250,26 @@ async fn a_namespace_is_created_changed_and_described_without_a_restart() -> any
         (&3.into(), &"1.50")
     );
     it.run(&submit, &put(r#"{"price": "2.5"}"#)).await?.expect_success();
+    it.server.stop().await
+}
+
+#[tokio::test]
+async fn pools_are_created_and_namespaces_pinned_to_them() -> anyhow::Result<()> {
+    let mut it = Fixture::start().await?;
+    let created = it.json(&["pool", "create", "apart", "--note", "noisy"], "").await?;
+    assert_eq!(created, json!({"name": "apart", "note": "noisy", "namespaces": []}));
+    let again = it.run(&["pool", "create", "apart"], "").await?;
+    again.expect_failure(4, &["apart", "exists"]);
+    it.run(&["pool", "create", "No"], "").await?.expect_failure(4, &["No", "lower-case"]);
+    let pinned = it.json(&["namespace", "pin", "bank", "apart"], "").await?;
+    assert_eq!(pinned, json!({"name": "bank", "pool": "apart", "version": 1}));
+    it.run(&["namespace", "pin", "bank", "apar"], "").await?.expect_failure(4, &["apart"]);
+    it.run(&["namespace", "pin", "bnk", "apart"], "").await?.expect_failure(3, &["bnk"]);
+    let all = it.json(&["pool", "list"], "").await?;
+    let served = all.as_array().context("a list")?.iter().map(|pool| &pool["namespaces"]);
+    assert_eq!(served.collect::<Vec<_>>(), [&json!(["bank"]), &json!([])]);
+    // One server of its own log leads everything, whatever pool it is of.
+    it.submit(OPEN, &[]).await?.expect_success();
     it.server.stop().await
 }
 

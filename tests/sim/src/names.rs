@@ -100,6 +100,7 @@ const fn vote(vote: &Vote) -> &'static str {
         Vote::No(NoReason::Refused) => "vote no: refused",
         Vote::No(NoReason::Overloaded) => "vote no: overloaded",
         Vote::No(NoReason::Drift) => "vote no: drift",
+        Vote::No(NoReason::NewerVersion) => "vote no: newer version",
         Vote::Condemned(_) => "vote condemned",
         Vote::Decided(_) => "vote decided",
         Vote::IdReused => "vote id reused",

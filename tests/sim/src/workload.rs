@@ -90,7 +90,8 @@ pub(crate) fn as_number(value: &[u8]) -> i64 {
 pub(crate) fn schema(plan: &Plan) -> Arc<EngineSchema> {
     let table =
         |columns: usize, owned| TableTypes { columns: vec![ColumnType::BigInt; columns], owned };
-    Arc::new(EngineSchema { tables: vec![table(3, plan.owned[0]), table(4, plan.owned[1])] })
+    let tables = vec![table(3, plan.owned[0]), table(4, plan.owned[1])];
+    Arc::new(EngineSchema { tables, ..EngineSchema::default() })
 }
 
 impl Workload {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -168,14 +168,18 @@ struct State {
     identity: Option<Identity>,
     /// Of those that we started ourselves: to be waited for.
     child: Option<Child>,
+    /// How the last of these ended.
+    ended: Option<ExitStatus>,
 }
 
 impl State {
     fn is_alive(&mut self) -> bool {
-        if let Some(child) = &mut self.child
-            && !matches!(child.try_wait(), Ok(None))
-        {
-            self.child = None;
+        if let Some(child) = &mut self.child {
+            match child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => (self.child, self.ended) = (None, Some(status)),
+                Err(_) => self.child = None,
+            }
         }
         self.identity.is_some_and(Identity::is_alive)
     }
@@ -191,7 +195,7 @@ impl Process {
             let began = numbers.next()?.parse().ok()?;
             Some(Identity { id, began })
         })();
-        Self { name, folder, lifetime, state: Mutex::new(State { identity, child: None }) }
+        Self { name, folder, lifetime, state: Mutex::new(State { identity, ..State::default() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,6 +223,12 @@ impl Process {
         if state.is_alive() { state.identity.map(|identity| identity.id) } else { None }
     }
 
+    /// How it ended; `None` while it runs, and of one that another process started.
+    pub fn ended_with(&self) -> Option<ExitStatus> {
+        let mut state = self.state();
+        if state.is_alive() { None } else { state.ended }
+    }
+
     /// Its resident memory, bytes, while it runs.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
@@ -237,7 +247,7 @@ impl Process {
             .with_context(|| format!("cannot start {}", launch.program.display()))?;
         let id = i32::try_from(child.id()).context("a process id that is none")?;
         state.identity = Identity::of(id);
-        state.child = Some(child);
+        (state.child, state.ended) = (Some(child), None);
         let identity = state.identity.with_context(|| self.ended())?;
         fs::write(self.folder.join(ID_FILE), format!("{} {}\n", identity.id, identity.began))?;
         Ok(())

@@ -144,8 +144,9 @@ impl Stack {
         Self { plan, servers, folder, lifetime, _claim: None, _temporary: None }
     }
 
-    /// Starts what does not run, and waits until everything serves. The names of what was started.
-    pub(crate) fn up(&self) -> anyhow::Result<Vec<String>> {
+    /// Starts what does not run, lets go on what is paused, and waits until everything serves. The names of
+    /// what was started.
+    pub fn up(&self) -> anyhow::Result<Vec<String>> {
         open_to_others(&self.folder)?;
         let end = Instant::now() + START_PATIENCE;
         let dead: Vec<Server> = self
@@ -248,6 +249,11 @@ impl Stack {
     /// Lets a paused server go on.
     pub fn resume(&self, server: Server) -> anyhow::Result<()> {
         self.process(server)?.signal(Signal::CONT)
+    }
+
+    /// All of them.
+    pub fn servers(&self) -> impl Iterator<Item = Server> {
+        self.servers.iter().map(|(server, _)| *server)
     }
 
     /// Whether its process is there.

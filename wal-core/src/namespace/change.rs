@@ -19,6 +19,13 @@ impl Namespace {
             );
             refuse("shards".into(), message);
         }
+        if self.write_version() > new.write_version() {
+            let message = format!(
+                "it is {} already, and records of it may be in the log: it only rises",
+                self.write_version()
+            );
+            refuse("write_version".into(), message);
+        }
         if self.log.kind != new.log.kind {
             let message = format!("a namespace keeps its log: {:?}", self.log.kind.word());
             refuse("log.kind".into(), message);

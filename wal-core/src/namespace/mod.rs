@@ -18,12 +18,16 @@
 //!
 //! # Versions
 //!
-//! A version of a namespace is immutable. The next one may change limits, policies and retention, and
-//! may add tables and columns; [`Namespace::validate_change`] refuses the rest. Tables and columns are
+//! A version of a namespace is immutable. The next one may change limits, quotas, policies and retention,
+//! and may add tables and columns; [`Namespace::validate_change`] refuses the rest. Tables and columns are
 //! numbered by their place in the file and in their `CREATE TABLE`, and these numbers are in the log:
 //! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
 //! after the last one, new columns after the last one of their table, and never into a key. Dropping
 //! is refused for now.
+//!
+//! The **write version** is another thing: it says which kinds of records may stand in the log, so that servers
+//! of two releases can serve a namespace together. It is the newest for a new namespace, stays when the program
+//! is upgraded, and is raised by an administrator (`write_version = 2`) once no older server is left.
 
 mod change;
 mod kafka;
@@ -39,13 +43,14 @@ use std::sync::Arc;
 use crate::id::TableId;
 use crate::nearest::suggestion;
 use crate::problem::write_lines;
+use crate::record::NEWEST_WRITE_VERSION;
 use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
 pub use settings::{
-    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, Setting, StoreKind, StoreSettings,
-    WaitLevel,
+    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, QuotaSettings, Setting, StoreKind,
+    StoreSettings, WaitLevel,
 };
 
 /// Characters of a namespace's name.
@@ -56,10 +61,13 @@ pub const MAX_NAME: usize = 63;
 pub struct Namespace {
     name: String,
     version: u32,
+    /// `None` where the file does not say.
+    write_version: Option<u32>,
     shards: u16,
     log: LogSettings,
     store: StoreSettings,
     limits: Limits,
+    quota: QuotaSettings,
     policy: Policy,
     /// In the order of the file: `tables[i]` has `TableId(i)`.
     tables: Vec<Arc<Table>>,
@@ -82,6 +90,18 @@ impl Namespace {
     #[must_use]
     pub fn with_version(self, version: u32) -> Self {
         Self { version, ..self }
+    }
+
+    /// Which kinds of records may be written to its log: those that every server that may lead its shards can
+    /// read. Where nothing else was decided, the newest.
+    pub fn write_version(&self) -> u32 {
+        self.write_version.unwrap_or(NEWEST_WRITE_VERSION)
+    }
+
+    /// The same namespace with this write version, unless its file says one.
+    #[must_use]
+    pub fn or_write_version(self, write_version: u32) -> Self {
+        Self { write_version: self.write_version.or(Some(write_version)), ..self }
     }
 
     /// How many shards its log has; never changes.
@@ -108,6 +128,11 @@ impl Namespace {
     /// The bounds.
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What it may take of each server that takes its calls.
+    pub const fn quota(&self) -> &QuotaSettings {
+        &self.quota
     }
 
     /// The policies.

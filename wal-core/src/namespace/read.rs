@@ -9,13 +9,14 @@ use super::kafka::{wrong_brokers, wrong_topic};
 use super::settings::{Numbers, Word};
 use super::{
     DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
-    Namespace, NamespaceError, Policy, Problem, Setting, StoreKind, StoreSettings,
+    Namespace, NamespaceError, Policy, Problem, QuotaSettings, Setting, StoreKind, StoreSettings,
     reserved_setting,
 };
 use crate::cql::{CreateTable, MAX_TABLE_NAME};
 use crate::id::TableId;
 use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
+use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION};
 use crate::schema::{Ownership, Table};
 
 impl Namespace {
@@ -46,6 +47,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         );
         root.problem("name", message, problems);
     }
+    let write_version = read_write_version(&mut root, problems);
     let shards = root.number("shards", 1..=u64::from(MAX_SHARDS), problems);
     let mut log = LogSettings::default();
     if let Some(mut section) = root.section("log", problems) {
@@ -66,6 +68,11 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         section.numbers(&mut limits, problems);
         section.finish(&[], Limits::SETTINGS, problems);
     }
+    let mut quota = QuotaSettings::default();
+    if let Some(mut section) = root.section("quota", problems) {
+        section.numbers(&mut quota, problems);
+        section.finish(&[], QuotaSettings::SETTINGS, problems);
+    }
     let mut policy = Policy::default();
     if let Some(mut section) = root.section("policy", problems) {
         if let Some(wait) = section.word("wait", problems) {
@@ -76,18 +83,36 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    root.finish(&["name", "shards", "log", "store", "limits", "policy", "table"], &[], problems);
+    let known =
+        ["name", "write_version", "shards", "log", "store", "limits", "quota", "policy", "table"];
+    root.finish(&known, &[], problems);
     Namespace {
         by_name: index(&tables),
         name,
         version: 1,
+        write_version,
         shards: shards.map_or(DEFAULT_SHARDS, |shards| shards as u16),
         log,
         store,
         limits,
+        quota,
         policy,
         tables,
     }
+}
+
+fn read_write_version(root: &mut Section, problems: &mut Vec<Problem>) -> Option<u32> {
+    const KEY: &str = "write_version";
+    let newest = i64::from(NEWEST_WRITE_VERSION);
+    if root.table.get(KEY).and_then(Toml::as_integer).is_some_and(|stated| stated > newest) {
+        root.table.remove(KEY);
+        let message = format!(
+            "this program knows write versions up to {newest}, and could not read such a log: upgrade it first"
+        );
+        root.problem(KEY, message, problems);
+    }
+    let known = u64::from(OLDEST_WRITE_VERSION)..=u64::from(NEWEST_WRITE_VERSION);
+    root.number(KEY, known, problems).map(|stated| stated as u32)
 }
 
 const KAFKA_WORDS: [&str; 5] = ["brokers", "topic", "replication", "development", "client"];

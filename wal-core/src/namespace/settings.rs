@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use super::kafka::KafkaSettings;
 use crate::limits::{
-    DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS, DEFAULT_ID_WINDOW_MS,
-    DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD, DEFAULT_REMEMBERED_IDS,
-    DEFAULT_RETAIN_BYTES, DEFAULT_RETAIN_MS, DEFAULT_SEGMENT_BYTES, DEFAULT_STORE_CONCURRENCY,
-    DEFAULT_STORE_REQUEST_TIMEOUT_MS, DEFAULT_WAIT_MS, DEFAULT_WAITING_PER_SHARD,
-    MAX_CONDITIONS_PER_TXN, MAX_ID_AHEAD_MS, MAX_RECORD_BYTES, MAX_ROWS_PER_TXN, MAX_SHARDS,
+    DEFAULT_BURST_MS, DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS,
+    DEFAULT_ID_WINDOW_MS, DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD,
+    DEFAULT_REMEMBERED_IDS, DEFAULT_RETAIN_BYTES, DEFAULT_RETAIN_MS, DEFAULT_SEGMENT_BYTES,
+    DEFAULT_STORE_CONCURRENCY, DEFAULT_STORE_REQUEST_TIMEOUT_MS, DEFAULT_WAIT_MS,
+    DEFAULT_WAITING_PER_SHARD, MAX_BYTES_PER_SECOND, MAX_CONDITIONS_PER_TXN, MAX_ID_AHEAD_MS,
+    MAX_IN_FLIGHT, MAX_RECORD_BYTES, MAX_ROWS_PER_TXN, MAX_SHARDS, MAX_TRANSACTIONS_PER_SECOND,
     MAX_TXN_BYTES, RECOVER_AFTER_US,
 };
 
@@ -84,7 +85,7 @@ numbers! {
         /// Shards that one transaction touches.
         shards_per_transaction = MAX_SHARDS as u64, 1..=MAX_SHARDS as u64;
         /// Transactions that a server drives at once; beyond it new ones are refused.
-        in_flight = DEFAULT_IN_FLIGHT, 1..=1 << 20;
+        in_flight = DEFAULT_IN_FLIGHT, 1..=MAX_IN_FLIGHT;
         /// Transactions of one shard that wait for locks or rows.
         waiting_per_shard = DEFAULT_WAITING_PER_SHARD, 1..=1 << 20;
         /// Undecided prepared transactions of one shard.
@@ -99,6 +100,21 @@ numbers! {
         cache_bytes = DEFAULT_CACHE_BYTES, 0..=MOST;
         /// Rows of one flush to the table store.
         flush_rows = DEFAULT_FLUSH_ROWS, 1..=MAX_ROWS_PER_TXN as u64;
+    }
+}
+
+numbers! {
+    /// `[quota]`: what a namespace may take of each server that takes its calls. Each server counts what it
+    /// takes itself, so with three such servers a namespace has three times that.
+    QuotaSettings {
+        /// Submissions and reads of one second.
+        transactions_per_second = MAX_TRANSACTIONS_PER_SECOND, 1..=MAX_TRANSACTIONS_PER_SECOND;
+        /// Bytes of their requests of one second.
+        bytes_per_second = MAX_BYTES_PER_SECOND, 1 << 10..=MAX_BYTES_PER_SECOND;
+        /// How much of what was not used may be used at once: what so many milliseconds give.
+        burst_ms = DEFAULT_BURST_MS, 1..=60 * 1000;
+        /// Submissions and reads without an answer.
+        in_flight = MAX_IN_FLIGHT, 1..=MAX_IN_FLIGHT;
     }
 }
 

@@ -51,6 +51,24 @@ fn a_bare_name_must_be_of_one_table() {
 }
 
 #[test]
+fn the_write_version_is_the_newest_and_only_rises() {
+    let bank = read(BANK);
+    assert_eq!(bank.write_version(), NEWEST_WRITE_VERSION);
+    assert!(!bank.to_toml().contains("write_version"), "nobody has decided on it");
+    let old = bank.clone().or_write_version(1);
+    assert_eq!(old.write_version(), 1);
+    assert_eq!(read(&old.to_toml()), old);
+    assert_eq!(old.clone().or_write_version(2), old, "its file says 1");
+    let raised = read(&format!("write_version = 2\n{BANK}"));
+    old.validate_change(&raised).expect("it rises");
+    let lowered = raised.validate_change(&old).expect_err("records of it may be there");
+    assert_eq!(lowered.problems[0].path, "write_version");
+    // As a program of today reads the file of a later one.
+    let later = problems(&format!("write_version = {}\n{BANK}", NEWEST_WRITE_VERSION + 1));
+    assert!(later.len() == 1 && later[0].contains("upgrade it first"), "{later:?}");
+}
+
+#[test]
 fn the_canonical_file_reads_back() {
     let bank = read(BANK);
     let text = bank.to_toml();
@@ -71,6 +89,9 @@ fn all_problems_are_told_at_once_with_their_paths() {
         segment_byte = 1
         [limits]
         rows_per_transaction = "many"
+        [quota]
+        transaction_per_second = 5
+        burst_ms = 0
         [policy]
         wait = "decided"
         [[table]]
@@ -85,12 +106,14 @@ fn all_problems_are_told_at_once_with_their_paths() {
         "log.kind: expected one of \"embedded\", \"kafka\", \"memory\", got the string \"kafk\"",
         "log.segment_byte: unknown key: did you mean \"segment_bytes\"?",
         "limits.rows_per_transaction: expected a whole number from 1 to 10000, got the string \"many\"",
+        "quota.burst_ms: expected a whole number from 1 to 60000, got 0",
+        "quota.transaction_per_second: unknown key: did you mean \"transactions_per_second\"?",
         "policy.wait: expected one of \"logged\", \"committed\", \"applied\", got the string \"decided\"",
         "table[0].cql: line 1, column 39: a counter cannot",
         "table[0].owner: unknown key: known here: cql, ownership",
         "table[1].ownership: expected one of \"owned\", \"shared\", got the string \"mine\"",
         "table[1].cql: a table needs its CREATE TABLE statement",
-        "colour: unknown key: known here: name, shards, log, store, limits, policy, table",
+        "colour: unknown key: known here: name, shards, log, store, limits, quota, policy, table",
         "nmae: unknown key: did you mean \"name\"?",
     ];
     for (found, start) in found.iter().zip(starts) {
@@ -197,6 +220,8 @@ fn tables_and_columns_may_be_added_at_the_end() {
     assert_eq!(change(&[("ownership = \"shared\"", added)]), Vec::<String>::new());
     let limits = "name = \"bank\"\n[limits]\nin_flight = 7\n";
     assert_eq!(change(&[("name = \"bank\"", limits)]), Vec::<String>::new());
+    let quota = "name = \"bank\"\n[quota]\ntransactions_per_second = 7\n";
+    assert_eq!(change(&[("name = \"bank\"", quota)]), Vec::<String>::new());
 }
 
 #[test]

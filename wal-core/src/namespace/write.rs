@@ -10,6 +10,9 @@ impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
     pub fn to_toml(&self) -> String {
         let mut out = format!("name = {}\nshards = {}\n", basic(&self.name), self.shards);
+        if let Some(write_version) = self.write_version {
+            writeln!(out, "write_version = {write_version}").expect("a string takes all");
+        }
         let kind = [("kind", self.log.kind.word())];
         section(&mut out, "log", &kind, &self.log);
         if let Some(kafka) = &self.log.kafka {
@@ -32,6 +35,7 @@ impl Namespace {
             }
         }
         section(&mut out, "limits", &[], &self.limits);
+        section(&mut out, "quota", &[], &self.quota);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
         for table in &self.tables {
             let cql = table.statement().to_string();

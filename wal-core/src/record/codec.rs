@@ -55,6 +55,15 @@ pub enum DecodeError {
         /// The version that is read.
         expected: u8,
     },
+    /// An undamaged record of a kind that a later program writes.
+    #[error(
+        "the record is of a kind ({found}) that this server does not know: a newer one has written it, and \
+         the namespace's write version allows it; run that version here too"
+    )]
+    Kind {
+        /// The record's kind.
+        found: u8,
+    },
     /// Not what was written.
     #[error("the record is damaged: {what} at byte {at}; restore the log from a copy")]
     Damaged {
@@ -247,7 +256,7 @@ fn read_body(kind: u8, input: &mut Reader) -> Result<Body, DecodeError> {
         12 => Body::Resign,
         13 => Body::Barrier,
         14 => Body::Discard { rows: input.list()? },
-        _ => return Err(input.damaged("an unknown kind of record")),
+        found => return Err(DecodeError::Kind { found }),
     })
 }
 

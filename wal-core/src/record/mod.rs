@@ -193,7 +193,36 @@ pub enum Body {
     Barrier,
 }
 
+/// The newest write version: every kind of record that this program writes is allowed by it, and it reads
+/// whatever namespaces up to it have in their logs.
+pub const NEWEST_WRITE_VERSION: u32 = 2;
+/// The write version of a namespace that was created before there were any.
+pub const OLDEST_WRITE_VERSION: u32 = 1;
+/// The write version from which on [`Body::Discard`] may be written.
+pub const DISCARDS_SINCE: u32 = 2;
+
 impl Body {
+    /// The least write version of a namespace in whose log such a record may stand: whoever reads it knows all
+    /// kinds up to that one.
+    pub const fn write_version(&self) -> u32 {
+        match self {
+            Self::Discard { .. } => DISCARDS_SINCE,
+            Self::Epoch { .. }
+            | Self::Intent { .. }
+            | Self::Prepare(_)
+            | Self::Commit { .. }
+            | Self::CommitSingle(_)
+            | Self::Abort { .. }
+            | Self::Refuse { .. }
+            | Self::Close { .. }
+            | Self::Finished { .. }
+            | Self::Floor { .. }
+            | Self::Checkpoint { .. }
+            | Self::Resign
+            | Self::Barrier => OLDEST_WRITE_VERSION,
+        }
+    }
+
     /// The transaction that the record is about, if it is about one.
     pub fn txn(&self) -> Option<TxnId> {
         match self {

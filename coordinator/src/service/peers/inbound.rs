@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError};
 use handfast_proto::peer;
 use handfast_proto::peer::peer_service_server::PeerService;
 use participant::message::codec::MESSAGE_VERSION;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::queue::{Waiting, queue};
 use super::{Peers, QUEUE, wire};
 
 pub(super) struct Inbound {
@@ -36,7 +36,7 @@ impl PeerService for Inbound {
         self.peers.link(&address);
 
         let connection = self.peers.next_connection();
-        let (asker, replies) = mpsc::channel(QUEUE);
+        let (asker, replies) = queue(QUEUE);
         let mut askers = self.peers.askers.lock().unwrap_or_else(PoisonError::into_inner);
         askers.insert(connection, asker);
         drop(askers);
@@ -50,6 +50,7 @@ impl PeerService for Inbound {
             peers.askers.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection);
         });
         let replies = ReceiverStream::new(replies)
+            .map(Waiting::take)
             .map(|batch| Ok(peer::ExchangeResponse { replies: vec![batch] }));
         Ok(Response::new(Box::pin(replies)))
     }

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Nothing here waits for anything: a queue that is full, or a connection that is down, drops what it is
-//! given, and the engines ask again. What is received is handed to the namespace that it names.
+//! given, and the engines ask again. Namespaces share a queue fairly, so that one that floods is the one whose
+//! messages are dropped. What is received is handed to the namespace that it names.
 
 mod inbound;
 mod outbound;
+mod queue;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,14 +23,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use handfast_proto::peer;
 use handfast_proto::peer::peer_service_server::PeerServiceServer;
 use tokio::runtime::Handle as Tokio;
-use tokio::sync::mpsc;
 
 use crate::placement::Beat;
 use crate::runtime::{FromPeer, Handle, PeerReply, PeerRequest, Transport};
 use inbound::Inbound;
 use outbound::Outgoing;
+use queue::Queue;
 
-/// Messages that wait for one connection; beyond it they are dropped.
+/// Messages that wait for one connection, of all namespaces; beyond it they are dropped.
 const QUEUE: usize = 4_096;
 
 /// Who this server is to the others.
@@ -50,9 +52,9 @@ pub struct Peers {
     tokio: Tokio,
     namespaces: RwLock<BTreeMap<String, Handle>>,
     /// By address, of every server that was ever heard of.
-    links: Mutex<BTreeMap<Arc<str>, mpsc::Sender<Outgoing>>>,
+    links: Mutex<BTreeMap<Arc<str>, Queue<Outgoing>>>,
     /// By number, of every server that asks over a connection of its own.
-    askers: Mutex<BTreeMap<u64, mpsc::Sender<peer::Batch>>>,
+    askers: Mutex<BTreeMap<u64, Queue<peer::Batch>>>,
     last_connection: AtomicU64,
     /// The newest beat of each namespace, for connections that come up.
     beats: Mutex<BTreeMap<String, peer::Beat>>,
@@ -88,7 +90,7 @@ impl Peers {
     /// Carries one namespace's messages.
     pub fn transport(&self, namespace: &str) -> Arc<dyn Transport> {
         let peers = self.this.upgrade().expect("it is called through an Arc");
-        Arc::new(OfNamespace { peers, namespace: namespace.to_owned() })
+        Arc::new(OfNamespace { peers, namespace: namespace.into() })
     }
 
     /// From now on, what the others send for this namespace is handed over to it.
@@ -117,7 +119,7 @@ impl Peers {
     }
 
     /// The queue to a server, which is connected to if it was not known.
-    fn link(&self, address: &Arc<str>) -> Option<mpsc::Sender<Outgoing>> {
+    fn link(&self, address: &Arc<str>) -> Option<Queue<Outgoing>> {
         if *address == self.options.address {
             return None;
         }
@@ -125,7 +127,7 @@ impl Peers {
         if let Some(link) = links.get(address) {
             return Some(link.clone());
         }
-        let (link, queue) = mpsc::channel(QUEUE);
+        let (link, queue) = queue::queue(QUEUE);
         links.insert(address.clone(), link.clone());
         tracing::info!(%address, "a server is known");
         self.tokio.spawn(outbound::keep_connected(self.this.clone(), address.clone(), queue));
@@ -135,15 +137,15 @@ impl Peers {
 
 struct OfNamespace {
     peers: Arc<Peers>,
-    namespace: String,
+    namespace: Arc<str>,
 }
 
 impl Transport for OfNamespace {
     fn ask(&self, address: &Arc<str>, requests: Vec<PeerRequest>) {
         let Some(link) = self.peers.link(address) else { return };
         let items = requests.iter().map(wire::request).collect();
-        let batch = peer::Batch { namespace: self.namespace.clone(), items };
-        if link.try_send(Outgoing::Requests(batch)).is_err() {
+        let batch = peer::Batch { namespace: self.namespace.to_string(), items };
+        if link.offer(&self.namespace, Outgoing::Requests(batch)).is_err() {
             metrics::counter!("handfast_peer_dropped_total", "what" => "requests").increment(1);
         }
     }
@@ -153,8 +155,8 @@ impl Transport for OfNamespace {
         let Some(asker) = askers.get(&connection).cloned() else { return };
         drop(askers);
         let items = replies.iter().map(wire::reply).collect();
-        let batch = peer::Batch { namespace: self.namespace.clone(), items };
-        if asker.try_send(batch).is_err() {
+        let batch = peer::Batch { namespace: self.namespace.to_string(), items };
+        if asker.offer(&self.namespace, batch).is_err() {
             metrics::counter!("handfast_peer_dropped_total", "what" => "replies").increment(1);
         }
     }
@@ -162,11 +164,11 @@ impl Transport for OfNamespace {
     fn beat(&self, beat: Beat) {
         let beat = wire::beat(&self.namespace, &beat);
         let mut beats = self.peers.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        beats.insert(self.namespace.clone(), beat.clone());
+        beats.insert(self.namespace.to_string(), beat.clone());
         drop(beats);
         let links = self.peers.links.lock().unwrap_or_else(PoisonError::into_inner);
         for link in links.values() {
-            let _ = link.try_send(Outgoing::Beat(beat.clone())); // another follows soon
+            let _ = link.offer_anyway(Outgoing::Beat(beat.clone())); // another follows soon
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::queue::Waiting;
 use super::{Peers, QUEUE, wire};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub(super) enum Outgoing {
 pub(super) async fn keep_connected(
     peers: Weak<Peers>,
     address: Arc<str>,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut queue: mpsc::Receiver<Waiting<Outgoing>>,
 ) {
     let mut retry = FIRST_RETRY;
     let mut told = false;
@@ -63,7 +64,7 @@ enum Ended {
 async fn connect_once(
     peers: &Arc<Peers>,
     address: &Arc<str>,
-    queue: &mut mpsc::Receiver<Outgoing>,
+    queue: &mut mpsc::Receiver<Waiting<Outgoing>>,
 ) -> Ended {
     let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
         Ok(endpoint) => endpoint
@@ -103,7 +104,7 @@ fn sources(error: &dyn std::error::Error) -> String {
 async fn exchange(
     peers: &Arc<Peers>,
     channel: Channel,
-    queue: &mut mpsc::Receiver<Outgoing>,
+    queue: &mut mpsc::Receiver<Waiting<Outgoing>>,
 ) -> Result<Ended, Status> {
     let bytes = peers.options.max_message_bytes;
     let mut client = PeerServiceClient::new(channel).max_decoding_message_size(bytes);
@@ -153,11 +154,14 @@ async fn exchange(
 }
 
 /// What waits is sent as one message.
-fn gather(first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) -> peer::ExchangeRequest {
+fn gather(
+    first: Waiting<Outgoing>,
+    queue: &mut mpsc::Receiver<Waiting<Outgoing>>,
+) -> peer::ExchangeRequest {
     let mut message = peer::ExchangeRequest::default();
     let rest = std::iter::from_fn(|| queue.try_recv().ok()).take(TOGETHER);
     for outgoing in std::iter::once(first).chain(rest) {
-        match outgoing {
+        match outgoing.take() {
             Outgoing::Requests(batch) => message.requests.push(batch),
             Outgoing::Beat(beat) => message.beats.push(beat),
         }

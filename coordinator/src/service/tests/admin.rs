@@ -55,6 +55,28 @@ async fn namespaces_are_created_validated_listed_described_and_changed() {
 }
 
 #[tokio::test]
+async fn pools_are_created_and_listed_and_namespaces_pinned_to_them() {
+    let server = Server::start(FakeBackend::new(commits)).await;
+    let mut admin = server.admin();
+    let (name, note) = ("apart".to_owned(), "noisy tenants".to_owned());
+    let create = v1::CreatePoolRequest { name, note };
+    let made = admin.create_pool(create).await.expect("created").into_inner().pool;
+    let made = made.expect("always there");
+    assert_eq!((made.name.as_str(), made.note.as_str()), ("apart", "noisy tenants"));
+    let all = admin.list_pools(v1::ListPoolsRequest {}).await.expect("a list").into_inner();
+    assert_eq!(all.pools[0].namespaces, ["bank"]);
+    let pin = |pool: &str| v1::PinNamespaceRequest {
+        namespace: "bank".to_owned(),
+        pool: pool.to_owned(),
+        note: String::new(),
+    };
+    let pinned = admin.pin_namespace(pin("default")).await.expect("pinned").into_inner();
+    assert_eq!((pinned.pool.as_str(), pinned.version), ("default", 1));
+    let status = admin.pin_namespace(pin("nowhere")).await.expect_err("no such pool");
+    expect(&status, Code::FailedPrecondition, "CHANGE_REFUSED");
+}
+
+#[tokio::test]
 async fn shards_and_unresolved_transactions_are_shown() {
     let server = Server::start(FakeBackend::new(commits)).await;
     let request = v1::GetStatusRequest { namespace: "bank".into() };

@@ -23,8 +23,8 @@ use wal_core::{
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
 use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 use crate::service::{
-    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Refused,
-    ServiceLimits, connections, router,
+    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Pool, Refused,
+    ServiceLimits, router, serve,
 };
 
 pub(super) const DEFINITION: &str = r#"
@@ -44,6 +44,8 @@ pub(super) type Script = Box<dyn Fn(&Call) -> Option<CallAnswer> + Send + Sync>;
 /// An engine that does as it is told.
 pub(super) struct FakeBackend {
     pub(super) namespace: Arc<Namespace>,
+    /// Served too.
+    pub(super) other: Option<Arc<Namespace>>,
     pub(super) script: Script,
     pub(super) refuse: Option<Refused>,
     pub(super) calls: AtomicU64,
@@ -58,6 +60,7 @@ impl FakeBackend {
     ) -> Self {
         Self {
             namespace: Arc::new(Namespace::from_toml(DEFINITION).expect("a definition")),
+            other: None,
             script: Box::new(script),
             refuse: None,
             calls: AtomicU64::new(0),
@@ -81,7 +84,8 @@ impl Backend for FakeBackend {
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
-        (name == self.namespace.name()).then(|| Arc::clone(&self.namespace))
+        let served = [Some(&self.namespace), self.other.as_ref()];
+        served.into_iter().flatten().find(|served| served.name() == name).cloned()
     }
 
     fn why_unserved(&self, name: &str) -> Option<String> {
@@ -254,12 +258,30 @@ impl Control for FakeControl {
             found: self.0.version(),
         })
     }
+
+    async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {
+        let (name, note) = (name.to_owned(), note.to_owned());
+        Ok(Pool { name, note, namespaces: Vec::new() })
+    }
+
+    async fn pools(&self) -> Result<Vec<Pool>, ControlError> {
+        let namespaces = vec![self.0.name().to_owned()];
+        Ok(vec![Pool { name: "default".to_owned(), note: String::new(), namespaces }])
+    }
+
+    async fn pin(&self, _namespace: &str, pool: &str, _note: &str) -> Result<u32, ControlError> {
+        match pool {
+            "default" => Ok(1),
+            other => Err(ControlError::ChangeRefused(format!("pool {other:?} does not exist"))),
+        }
+    }
 }
 
 /// A server on a port of its own.
 pub(super) struct Server {
     pub(super) backend: Arc<FakeBackend>,
     pub(super) drain: Drain,
+    pub(super) address: SocketAddr,
     pub(super) channel: Channel,
 }
 
@@ -274,10 +296,11 @@ impl Server {
         let (router, drain) = router(backend.clone(), control, limits).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("it is bound");
-        tokio::spawn(router.serve_with_incoming(connections(listener)));
+        let never = std::future::pending();
+        tokio::spawn(serve(router, listener, limits.connections, || 0.5, never));
         let channel = Channel::from_shared(format!("http://{address}")).expect("a URL");
         let channel = channel.connect().await.expect("it listens");
-        Self { backend, drain, channel }
+        Self { backend, drain, address, channel }
     }
 
     pub(super) fn data(&self) -> HandfastClient<Channel> {

@@ -1,8 +1,10 @@
 //! The service over real connections, in front of a scripted engine.
 
 mod admin;
+mod connections;
 mod fake;
 mod fuzz;
 mod questions;
+mod quota;
 mod stream;
 mod submit;

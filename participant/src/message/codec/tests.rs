@@ -107,6 +107,7 @@ fn replies() -> Vec<ShardReply> {
         NoReason::Refused,
         NoReason::Overloaded,
         NoReason::Drift,
+        NoReason::NewerVersion,
     ];
     votes.extend(noes.map(Vote::No));
     let mut known = vec![

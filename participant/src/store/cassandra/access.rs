@@ -39,7 +39,7 @@ pub(super) fn tls(authority: &Path) -> Result<Arc<ClientConfig>, OpenError> {
 /// row, which a node finds out only after it has asked whether the role may run them.
 pub(super) async fn check_permissions(
     cluster: &Cluster,
-    tables: &[ClusterTable],
+    tables: &[Arc<ClusterTable>],
 ) -> Result<(), OpenError> {
     for table in tables {
         for (action, text) in table.probes() {

@@ -29,6 +29,8 @@ const REPLICAS: usize = 3;
 const THREADS: usize = 2;
 /// A request that has no answer yet goes to another node too. Safe: everything here may be done twice.
 const SPECULATE_AFTER: Duration = Duration::from_millis(250);
+/// How long a change of the schema may take: nodes tell each other of it, and busy ones take their time.
+const DEFINITION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long nodes may take to agree on a schema before a table is judged by it.
 const SCHEMA_AGREEMENT: Duration = Duration::from_secs(5);
 
@@ -139,6 +141,7 @@ impl Cluster {
     /// to: nodes that create the same table at the same time would each give it an id of its own.
     pub(super) async fn define(&self, text: &str) -> Result<(), ExecutionError> {
         let mut statement = Statement::new(text);
+        statement.set_request_timeout(Some(DEFINITION_TIMEOUT));
         let state = self.session.get_cluster_state();
         let connected = state.get_nodes_info().iter().filter(|node| node.is_connected());
         if let Some(node) = connected.min_by_key(|node| node.host_id) {

@@ -37,8 +37,8 @@ mod values;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustc_hash::FxBuildHasher;
 use tokio::sync::Semaphore;
@@ -97,11 +97,14 @@ fn add(counter: &AtomicU64, count: usize) {
     counter.fetch_add(count as u64, Ordering::Relaxed);
 }
 
+type Tables = HashMap<TableId, Arc<ClusterTable>, FxBuildHasher>;
+
 /// The tables of a namespace in a cluster.
 #[derive(Debug)]
 pub struct CassandraStore {
     cluster: Arc<Cluster>,
-    tables: HashMap<TableId, ClusterTable, FxBuildHasher>,
+    tables: RwLock<Tables>,
+    create_tables: bool,
     /// Bounds batches, and apart from them reads, so that neither starves the other.
     writing: Semaphore,
     reading: Semaphore,
@@ -113,9 +116,31 @@ pub struct CassandraStore {
 #[derive(Debug)]
 pub struct Opened {
     /// The tables.
-    pub store: CassandraStore,
+    pub store: Arc<CassandraStore>,
     /// What Handfast keeps about them in its own keyspace.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
+    deployment: u128,
+}
+
+impl Opened {
+    /// Takes in the tables of the next version of the namespace: checks them, creates those that are
+    /// missing if the namespace says so, and claims what is new. Blocks.
+    ///
+    /// # Errors
+    /// As [`open`]; the tables are then those of the version before.
+    pub fn change(&self, namespace: &Namespace) -> Result<(), OpenError> {
+        self.store.change(&tables_of(namespace))?;
+        self.registry.claim(namespace.name(), self.deployment, self.store.table_names())
+    }
+}
+
+/// The tables of a namespace, each with its keyspace.
+fn tables_of(namespace: &Namespace) -> Vec<(String, Arc<Table>)> {
+    let tables = namespace.tables().iter().map(|table| {
+        let keyspace = namespace.keyspace_of(table).expect("a cluster's keyspaces are checked");
+        (keyspace.to_owned(), Arc::clone(table))
+    });
+    tables.collect()
 }
 
 /// Connects to the cluster of a namespace, checks its tables, creating those that are missing if the
@@ -131,31 +156,45 @@ pub fn open(
     deployment: u128,
     credentials: Option<Credentials>,
 ) -> Result<Opened, OpenError> {
+    let cluster = connect(namespace, credentials)?;
+    let settings = namespace.store();
+    let options = StoreOptions {
+        concurrency: usize::try_from(settings.concurrency).unwrap_or(usize::MAX),
+        create_tables: settings.create_tables,
+    };
+    let store = CassandraStore::open(Arc::clone(&cluster), &tables_of(namespace), &options)?;
+    let registry = Registry::open(cluster, &settings.own_keyspace)?;
+    registry.claim(namespace.name(), deployment, store.table_names())?;
+    Ok(Opened { store: Arc::new(store), registry: Arc::new(registry), deployment })
+}
+
+/// What Handfast keeps about the tables of a namespace, without a look at the tables. Blocks.
+///
+/// # Errors
+/// [`OpenError`] says what stands in the way and what to do.
+///
+/// # Panics
+/// If the namespace's tables are not in a cluster.
+pub fn open_registry(
+    namespace: &Namespace,
+    credentials: Option<Credentials>,
+) -> Result<Registry, OpenError> {
+    Registry::open(connect(namespace, credentials)?, &namespace.store().own_keyspace)
+}
+
+fn connect(
+    namespace: &Namespace,
+    credentials: Option<Credentials>,
+) -> Result<Arc<Cluster>, OpenError> {
     let settings = namespace.store();
     assert_eq!(settings.kind, StoreKind::Cassandra, "the namespace's tables are elsewhere");
-    let cluster = Cluster::connect(&ClusterOptions {
+    Cluster::connect(&ClusterOptions {
         contact_points: settings.contact_points.clone(),
         datacenter: settings.datacenter.clone().expect("a cluster's data centre is checked"),
         credentials,
         tls_ca: settings.tls_ca.as_ref().map(std::path::PathBuf::from),
         request_timeout: std::time::Duration::from_millis(settings.request_timeout_ms),
-    })?;
-    let tables: Vec<(String, Arc<Table>)> = namespace
-        .tables()
-        .iter()
-        .map(|table| {
-            let keyspace = namespace.keyspace_of(table).expect("a cluster's keyspaces are checked");
-            (keyspace.to_owned(), Arc::clone(table))
-        })
-        .collect();
-    let options = StoreOptions {
-        concurrency: usize::try_from(settings.concurrency).unwrap_or(usize::MAX),
-        create_tables: settings.create_tables,
-    };
-    let store = CassandraStore::open(Arc::clone(&cluster), &tables, &options)?;
-    let registry = Registry::open(cluster, &settings.own_keyspace)?;
-    registry.claim(namespace.name(), deployment, store.table_names())?;
-    Ok(Opened { store, registry })
+    })
 }
 
 impl CassandraStore {
@@ -168,25 +207,46 @@ impl CassandraStore {
         tables: &[(String, Arc<Table>)],
         options: &StoreOptions,
     ) -> Result<Self, OpenError> {
-        let tables: Vec<ClusterTable> = tables
-            .iter()
-            .map(|(keyspace, table)| ClusterTable::new(keyspace, Arc::clone(table)))
-            .collect();
-        cluster.block_on(schema::check(&cluster, &tables, options.create_tables))?;
-        cluster.block_on(access::check_permissions(&cluster, &tables))?;
-        Ok(Self {
+        let store = Self {
             cluster,
-            tables: tables.into_iter().map(|table| (table.table.id(), table)).collect(),
+            tables: RwLock::default(),
+            create_tables: options.create_tables,
             writing: Semaphore::new(options.concurrency),
             reading: Semaphore::new(options.concurrency),
             concurrency: options.concurrency,
             counters: Counters::default(),
-        })
+        };
+        store.change(tables)?;
+        Ok(store)
+    }
+
+    /// Serves these tables from now on, all of a namespace's next version. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; the tables are then those that were served before.
+    pub fn change(&self, tables: &[(String, Arc<Table>)]) -> Result<(), OpenError> {
+        let of = |(keyspace, table): &(String, Arc<Table>)| match self.table(table.id()) {
+            // It keeps what was prepared.
+            Some(same) if same.keyspace == *keyspace && same.table == *table => same,
+            _ => Arc::new(ClusterTable::new(keyspace, Arc::clone(table))),
+        };
+        let tables: Vec<Arc<ClusterTable>> = tables.iter().map(of).collect();
+        self.cluster.block_on(schema::check(&self.cluster, &tables, self.create_tables))?;
+        self.cluster.block_on(access::check_permissions(&self.cluster, &tables))?;
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) =
+            tables.into_iter().map(|table| (table.table.id(), table)).collect();
+        Ok(())
+    }
+
+    fn table(&self, id: TableId) -> Option<Arc<ClusterTable>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// Full names of the tables as the cluster has them, without quotes.
-    pub fn table_names(&self) -> impl Iterator<Item = String> {
-        self.tables.values().map(|table| format!("{}.{}", table.keyspace, table.table.name()))
+    pub fn table_names(&self) -> Vec<String> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let name = |table: &Arc<ClusterTable>| format!("{}.{}", table.keyspace, table.table.name());
+        tables.values().map(name).collect()
     }
 
     /// What was done so far.

@@ -47,7 +47,7 @@ impl CassandraStore {
     async fn read_row(&self, key: &RowKey, unreadable: &Unreadable) -> Result<Read, StoreError> {
         let _permit = self.reading.acquire().await.expect("the semaphore is never closed");
         let not_a_key = || Ok(Err("it is of no table here".to_owned()));
-        let Some(table) = self.tables.get(&key.table) else { return not_a_key() };
+        let Some(table) = self.table(key.table) else { return not_a_key() };
         let Some(parts) = table.key_parts(key) else { return not_a_key() };
         // A panic between two inserts leaves a map that is fit for use.
         let lock = || unreadable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,9 +55,9 @@ impl CassandraStore {
             return Ok(Err(why.clone()));
         }
         add(&self.counters.reads, 1);
-        let result = match self.select(table, &parts).await {
+        let result = match self.select(&table, &parts).await {
             Err(error) if is_final(&error) || is_stale(&error) => {
-                self.select_what_is_left(table, &parts).await
+                self.select_what_is_left(&table, &parts).await
             }
             other => other.map(Ok).map_err(|error| transient(ACTION, &error)),
         };

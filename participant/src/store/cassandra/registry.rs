@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! owner   table_name → namespace, deployment, since      claimed by a conditional write
-//! log     name       → identity                          drawn once, by a conditional write
+//! log     name       → identity                          drawn once, by a conditional write; another
+//!                                                        one only where the log is given up
 //! hint    log, shard → position                          written with the position as its time, so that
 //!                                                        the largest wins whoever is late
 //! ```
@@ -78,6 +79,8 @@ impl Registry {
                 done.map_err(|error| OpenError::of(action(), &error))?;
             }
         }
+        // Another server may have created them a moment ago, and not every node knows them yet.
+        let _ = session.await_schema_agreement().await; // a node that is down must not stand in the way
         Ok(())
     }
 
@@ -96,9 +99,8 @@ impl Registry {
         &self,
         namespace: &str,
         deployment: u128,
-        tables: impl Iterator<Item = String>,
+        mut tables: Vec<String>,
     ) -> Result<(), OpenError> {
-        let mut tables: Vec<String> = tables.collect();
         tables.sort();
         let deployment = Uuid::from_u128(deployment);
         self.cluster.block_on(async {
@@ -180,11 +182,54 @@ impl Registry {
             "INSERT INTO {}.log (name, identity) VALUES (?, ?) IF NOT EXISTS",
             self.keyspace
         );
-        let select = format!("SELECT identity FROM {}.log WHERE name = ?", self.keyspace);
+        let select = self.select_identity();
         let first =
             self.first_written::<(Uuid,)>(insert, (log, Uuid::from_u128(fresh)), select, (log,));
         let (identity,) = self.cluster.block_on(first).map_err(failed)?;
         Ok(identity.as_u128())
+    }
+
+    /// The identity of a log, if one was drawn. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn known_identity(&self, log: &str) -> Result<Option<u128>, OpenError> {
+        let mut select = Self::statement(self.select_identity());
+        select.set_consistency(Consistency::LocalSerial);
+        let read = async {
+            let session = self.cluster.session();
+            let answer = session.query_unpaged(select, (log,)).await?;
+            let rows = answer.into_rows_result().map_err(|_| ExecutionError::EmptyPlan)?;
+            rows.maybe_first_row::<(Uuid,)>().map_err(|_| ExecutionError::EmptyPlan)
+        };
+        let failed = |error| OpenError::of(format!("read the identity of log {log}"), &error);
+        let found = self.cluster.block_on(read).map_err(failed)?;
+        Ok(found.map(|(identity,)| identity.as_u128()))
+    }
+
+    /// Gives a log up for another one. Whether the other one is its identity now. Blocks.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn replace_identity(&self, log: &str, old: u128, new: u128) -> Result<bool, OpenError> {
+        let text =
+            format!("UPDATE {}.log SET identity = ? WHERE name = ? IF identity = ?", self.keyspace);
+        let values = (Uuid::from_u128(new), log, Uuid::from_u128(old));
+        let session = self.cluster.session();
+        let done = self.cluster.block_on(session.query_unpaged(Self::statement(text), values));
+        // What is there then is what counts: an answer may be lost, and the write done all the same.
+        let found = self.known_identity(log)?;
+        match (found == Some(new), done) {
+            (true, _) => Ok(true),
+            (false, Ok(_)) => Ok(false),
+            (false, Err(error)) => {
+                Err(OpenError::of(format!("replace the identity of log {log}"), &error))
+            }
+        }
+    }
+
+    fn select_identity(&self) -> String {
+        format!("SELECT identity FROM {}.log WHERE name = ?", self.keyspace)
     }
 
     /// Stores where a shard's newest checkpoint is. One that is behind what is stored changes nothing.

@@ -2,6 +2,7 @@
 //! it. A user's table is never altered; one that is missing is created only if the namespace says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::session::Session;
@@ -131,7 +132,7 @@ fn duration(text: &str) -> Option<Duration> {
 /// looks the same twice is refused.
 pub(super) async fn check(
     cluster: &Cluster,
-    tables: &[ClusterTable],
+    tables: &[Arc<ClusterTable>],
     create: bool,
 ) -> Result<(), OpenError> {
     let session = cluster.session();
@@ -156,7 +157,7 @@ pub(super) async fn check(
 /// What is wrong with the tables now, once those that are missing have been created if `create` says so.
 async fn look(
     cluster: &Cluster,
-    tables: &[ClusterTable],
+    tables: &[Arc<ClusterTable>],
     create: bool,
     least_grace: u64,
 ) -> Result<Vec<Problem>, OpenError> {
@@ -206,7 +207,10 @@ fn declaration(table: &ClusterTable) -> String {
 }
 
 /// Creates the keyspaces that are not there; whether there were any.
-async fn create_keyspaces(cluster: &Cluster, tables: &[ClusterTable]) -> Result<bool, OpenError> {
+async fn create_keyspaces(
+    cluster: &Cluster,
+    tables: &[Arc<ClusterTable>],
+) -> Result<bool, OpenError> {
     let state = cluster.session().get_cluster_state();
     let named: BTreeSet<&str> = tables.iter().map(|table| table.keyspace.as_str()).collect();
     let missing: Vec<&str> =

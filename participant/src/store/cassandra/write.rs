@@ -119,7 +119,7 @@ impl CassandraStore {
     }
 
     fn replicas(&self, state: &scylla::cluster::ClusterState, key: &RowKey) -> Option<ReplicaSet> {
-        let table = self.tables.get(&key.table)?;
+        let table = self.table(key.table)?;
         let strategy = &state.get_keyspace(&table.keyspace)?.strategy;
         let replicas = state.replica_locator().replicas_for_token(
             RingToken::new(Token::of(&key.partition).0),
@@ -208,10 +208,10 @@ impl CassandraStore {
     async fn look_at_tables(&self, call: &Call<'_>, batch: &[usize]) -> Result<(), StoreError> {
         for index in batch {
             let id = call.mutations[*index].key.table;
-            let Some(table) = self.tables.get(&id).filter(|_| call.drift(id).is_none()) else {
+            let Some(table) = self.table(id).filter(|_| call.drift(id).is_none()) else {
                 continue;
             };
-            let drift = schema::drift(&self.cluster, table).await;
+            let drift = schema::drift(&self.cluster, &table).await;
             let drift = drift.map_err(|error| transient("read the schema", &error))?;
             call.lock().insert(id, Arc::new(drift));
         }
@@ -266,7 +266,7 @@ impl CassandraStore {
 
     fn forget_statements(&self, call: &Call<'_>, batch: &[usize]) {
         for index in batch {
-            if let Some(table) = self.tables.get(&call.mutations[*index].key.table) {
+            if let Some(table) = self.table(call.mutations[*index].key.table) {
                 table.forget_statements();
             }
         }
@@ -281,8 +281,7 @@ impl CassandraStore {
         let RowMutation { key, delta } = &call.mutations[index];
         let refused = |why: String| Trouble::Refused(index, why);
         let table = self
-            .tables
-            .get(&key.table)
+            .table(key.table)
             .ok_or_else(|| refused(format!("the namespace has no table {}", key.table)))?;
         let parts = table
             .key_parts(key)

@@ -14,8 +14,8 @@ fn problems(scene: &Scene<'_>, more: &str, cql: &[&str]) -> Vec<String> {
     let namespace = namespace(scene.stack, "drift", "differ", more, cql);
     match cassandra::open(&namespace, 1, None) {
         Ok(opened) => {
-            let names = opened.store.table_names().collect::<Vec<_>>();
-            opened.registry.release(1, names.into_iter()).expect("released");
+            let names = opened.store.table_names().into_iter();
+            opened.registry.release(1, names).expect("released");
             Vec::new()
         }
         Err(OpenError::Schema(problems)) => problems.iter().map(ToString::to_string).collect(),

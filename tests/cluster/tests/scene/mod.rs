@@ -109,8 +109,8 @@ impl Scene {
         );
     }
 
-    /// Ends the load and holds the tables to what the clients were told.
-    pub(crate) fn end(self) {
+    /// Ends the load and holds the tables to what the clients were told. The cluster goes on.
+    pub(crate) fn end(self) -> Cluster {
         let Self { cluster, tokio, load } = self;
         let endpoints = cluster.endpoints();
         let ended = tokio.block_on(load.end(&endpoints)).expect("one outcome each, applied");
@@ -124,11 +124,16 @@ impl Scene {
         assert!(ended.committed() > 500, "too little was done to mean anything");
         ended.check(&found).expect("the tables agree with every answer");
         no_lock_is_left(&cluster, &tokio);
-        for member in cluster.members().collect::<Vec<_>>() {
-            let log = cluster.log(Part::Member(member)).expect("a log");
-            assert!(!log.contains("panicked"), "{member} panicked:\n{log}");
-            cluster.stop(Part::Member(member)).expect("it stops in order");
-        }
+        cluster
+    }
+}
+
+/// Stops all servers in order; none of them may ever have panicked.
+pub(crate) fn stop_in_order(cluster: &Cluster) {
+    for member in cluster.members().collect::<Vec<_>>() {
+        let log = cluster.log(Part::Member(member)).expect("a log");
+        assert!(!log.contains("panicked"), "{member} panicked:\n{log}");
+        cluster.stop(Part::Member(member)).expect("it stops in order");
     }
 }
 

@@ -1,5 +1,7 @@
-//! The server of a run, and what it stands on: a clock that can be set, a disk that can be filled.
+//! One server with log and tables in files, and what it stands on: a clock that can be set, a disk that can
+//! be filled.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,50 +11,106 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
+use super::{Blow, Ground, NotRun, Place, draw};
 use crate::fault::Fault;
+use crate::workload::Workload;
 
+/// What can happen to it.
+pub(super) const FAULTS: &[(Fault, &str)] = &[
+    (Fault::None, "nothing"),
+    (Fault::Kill, "kill -9, and a restart"),
+    (Fault::Pause, "SIGSTOP for up to 2.5 s, then SIGCONT"),
+    (Fault::Clock, "the server's wall clock jumps, forward and back"),
+    (Fault::Drain, "SIGTERM, which must end with exit code 0, and a restart"),
+    (Fault::Disk, "the disk is full for a while, then a restart"),
+    (Fault::Everything, "all of these, also several at the same time"),
+];
+/// Between two faults, milliseconds.
+const QUIET_MS: Range<u64> = 100..700;
+/// Between two kills: a restart is quick, and many of them are wanted.
+const QUIET_BETWEEN_KILLS_MS: Range<u64> = 20..350;
 /// Room on the small disk: the log that a run keeps, its next segments, the tables.
 const DISK_BYTES: u64 = 384 << 20;
 /// How long a paused process sleeps, milliseconds.
-const PAUSE_MS: std::ops::Range<u64> = 50..2_500;
+const PAUSE_MS: Range<u64> = 50..2_500;
 /// How long the server is away between kill and restart, milliseconds.
-const AWAY_MS: std::ops::Range<u64> = 0..150;
+const AWAY_MS: Range<u64> = 0..150;
 /// How long the disk is full, milliseconds, if the server does not give up before.
-const FULL_MS: std::ops::Range<u64> = 300..3_000;
+const FULL_MS: Range<u64> = 300..3_000;
 /// How far the clock jumps forward or back around its base, milliseconds.
-const JUMP_MS: std::ops::Range<i64> = -1_500..1_500;
+const JUMP_MS: Range<i64> = -1_500..1_500;
 /// How far its base goes ahead at once, milliseconds. It never comes back: a server whose clock goes
 /// back by so much refuses work until the clock has caught up, as promised.
-const STEP_MS: std::ops::Range<i64> = 5_000..30_000;
+const STEP_MS: Range<i64> = 5_000..30_000;
 /// How far the base goes ahead in all: ids of the clients' time must stay within the id window.
 const MOST_AHEAD_MS: i64 = 240_000;
 /// Seconds that a server may take to stop in order: with a full disk it cannot finish everything.
 const DRAIN_SECONDS: u32 = 5;
 
 /// The server and what it stands on.
-pub(crate) struct Ground {
-    pub(crate) server: Server,
+pub(crate) struct Embedded {
+    server: Server,
     clock: Option<OffsetClock>,
     disk: Option<SmallDisk>,
     /// How far the clock is ahead when it has not jumped.
     ahead_ms: i64,
-    /// Faults of [`Fault::Everything`] that this machine has no means for, and why.
-    pub(crate) missing: Vec<String>,
+    missing: Vec<String>,
 }
 
-/// One kind of fault that struck, from when to when.
-pub(crate) struct Blow {
-    pub(crate) kind: &'static str,
-    pub(crate) from: Instant,
-    pub(crate) to: Instant,
+impl Ground for Embedded {
+    const PLACE: Place = Place::Embedded;
+    const THINK: Duration = Duration::ZERO;
+
+    fn endpoints(&self) -> Vec<String> {
+        vec![self.server.endpoint()]
+    }
+
+    fn leaders(&self) -> Vec<String> {
+        self.endpoints()
+    }
+
+    fn quiet_ms(&self, fault: Fault) -> Range<u64> {
+        if fault == Fault::Kill { QUIET_BETWEEN_KILLS_MS } else { QUIET_MS }
+    }
+
+    async fn strike(&mut self, fault: Fault, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
+        if fault == Fault::Everything {
+            self.several(rng).await
+        } else {
+            self.single(fault, rng).await
+        }
+    }
+
+    async fn forget(&mut self) -> anyhow::Result<()> {
+        self.server.kill().await?;
+        self.server.restart().await?;
+        Ok(())
+    }
+
+    fn missing(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.missing)
+    }
+
+    async fn end(&mut self, _folder: &Path) -> anyhow::Result<Vec<String>> {
+        self.server.stop().await?;
+        let panicked = self.server.said().contains("panicked");
+        Ok(panicked.then(|| "the server panicked: see server.log".to_owned()).into_iter().collect())
+    }
+
+    /// The log and the tables have told what they had to tell, if the run is valid; a small disk is gone with
+    /// the run.
+    async fn leave(&mut self, folder: &Path, valid: bool) -> anyhow::Result<()> {
+        if valid {
+            return Ok(std::fs::remove_dir_all(folder.join("data"))?);
+        }
+        match &self.disk {
+            Some(disk) => disk.copy_out(".", &folder.join("data-of-small-disk")).await,
+            None => Ok(()),
+        }
+    }
 }
 
-/// This machine has no means for a fault: the run says *not run*, and that is no verdict.
-#[derive(Debug, thiserror::Error)]
-#[error("not run: {0}")]
-pub struct NotRun(pub String);
-
-impl Ground {
+impl Embedded {
     /// Starts the server on what the fault needs.
     ///
     /// # Errors
@@ -60,8 +118,16 @@ impl Ground {
     pub(crate) async fn start(
         fault: Fault,
         folder: &Path,
-        definition: &str,
+        workload: &dyn Workload,
     ) -> anyhow::Result<Self> {
+        // Small logs, so that they are trimmed while the run goes on; and quick recovery, because a process
+        // that is killed more often than attempts are recovered gets nothing done that could be wrong.
+        let definition = format!(
+            "name = '{}'\nshards = 8\npolicy.recover_after_ms = 100\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
+             log.retain_bytes = 67108864\nlog.checkpoint_every_bytes = 262144\n{}\n",
+            workload.namespace(),
+            workload.tables()
+        );
         let mut missing = Vec::new();
         let mut absent = |name: &str, error: anyhow::Error| -> anyhow::Result<()> {
             let why = format!("{name}: {error:#}");
@@ -71,7 +137,7 @@ impl Ground {
         };
         let mut around = Surroundings::default();
         let mut clock = None;
-        if fault.needs_clock() {
+        if matches!(fault, Fault::Clock | Fault::Everything) {
             match OffsetClock::build(folder).await {
                 Ok(built) => {
                     around = around.with_clock(&built);
@@ -81,7 +147,7 @@ impl Ground {
             }
         }
         let mut disk = None;
-        if fault.needs_disk() {
+        if matches!(fault, Fault::Disk | Fault::Everything) {
             match SmallDisk::mount(&folder.join("data"), DISK_BYTES).await {
                 Ok(mounted) => {
                     around = around.with_disk(&mounted);
@@ -90,33 +156,20 @@ impl Ground {
                 Err(error) => absent("a disk that can be filled", error)?,
             }
         }
-        let mut server = Server::start_in(folder, &[definition], around).await?;
+        let mut server = Server::start_in(folder, &[&definition], around).await?;
         server.drain_within(DRAIN_SECONDS);
         Ok(Self { server, clock, disk, ahead_ms: 0, missing })
-    }
-
-    /// Strikes once, which may be several kinds at a time: which, from when to when.
-    pub(crate) async fn strike(
-        &mut self,
-        fault: Fault,
-        rng: &mut StdRng,
-    ) -> anyhow::Result<Vec<Blow>> {
-        if fault == Fault::Everything {
-            self.several(rng).await
-        } else {
-            self.single(fault, rng).await
-        }
     }
 
     async fn single(&mut self, fault: Fault, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
         let from = Instant::now();
         match fault {
-            Fault::None | Fault::Everything => return Ok(Vec::new()),
             Fault::Kill => self.kill(rng).await?,
             Fault::Pause => self.pause(rng).await?,
             Fault::Clock => self.jump(rng).await?,
             Fault::Drain => self.drain().await?,
             Fault::Disk => self.fill(rng).await?,
+            _ => return Ok(Vec::new()),
         }
         Ok(vec![Blow { kind: fault.name(), from, to: Instant::now() }])
     }
@@ -202,14 +255,6 @@ impl Ground {
         self.server.restart().await?;
         Ok(())
     }
-
-    /// Saves the data of a run that was not valid; a small disk is gone with the run.
-    pub(crate) async fn keep_data(&self, folder: &Path) -> anyhow::Result<()> {
-        match &self.disk {
-            Some(disk) => disk.copy_out(".", &folder.join("data-of-small-disk")).await,
-            None => Ok(()),
-        }
-    }
 }
 
 /// Whether a server that refused to start said why, in its last words.
@@ -217,8 +262,4 @@ fn says_that_the_disk_is_full(refused: &anyhow::Error) -> bool {
     let said = refused.to_string();
     let last = said.rsplit("error: ").next().unwrap_or_default();
     last.contains("disk is full") || last.contains("No space left")
-}
-
-fn draw(range: &std::ops::Range<u64>, rng: &mut StdRng) -> Duration {
-    Duration::from_millis(rng.random_range(range.clone()))
 }
