@@ -12,6 +12,8 @@
 //! * A leader that sees another owner, for long enough, hands over: it finishes, resigns, and says so.
 //! * An owner whose predecessor lives waits for that, but not for ever.
 //! * Who was deposed or failed stands again only after a while, longer each time.
+//! * Who hears nobody any more, of processes that have not refused its connections either, is more likely
+//!   cut off than left alone: it goes on with what it leads, and hesitates before it stands for more.
 //! * Who takes part no longer, because another pool serves the namespace, hands over to those who do. While
 //!   there are none it goes on with what it leads, and stands for nothing: to be pinned to a pool that is
 //!   empty is no reason to stop.
@@ -61,6 +63,8 @@ impl PlacementConfig {
 /// The first wait after a seat was lost; doubled each time, up to the last, until it is kept for that long.
 const FIRST_RETRY_US: u64 = 100_000;
 const LAST_RETRY_US: u64 = 10_000_000;
+/// How long who hears nobody hesitates. By then the others, if they are well, have taken over what it led.
+const HESITATION_US: u64 = 10_000_000;
 
 /// What a participant says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +188,8 @@ pub struct Placement {
     /// Set by the first event.
     began_us: Option<u64>,
     leaving: bool,
+    /// Since when nobody was heard of any more.
+    isolated_since_us: Option<u64>,
     /// Who took part when the owners were worked out last.
     members: Vec<Arc<str>>,
 }
@@ -198,6 +204,7 @@ impl Placement {
             places,
             began_us: None,
             leaving: false,
+            isolated_since_us: None,
             members: Vec::new(),
         }
     }
@@ -276,9 +283,12 @@ impl Placement {
         let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
         if resigned {
             place.seat = Seat::None;
-        } else {
-            place.lose(now);
+            return;
         }
+        if self.isolated_since_us.is_some() {
+            place.retry_us = LAST_RETRY_US; // whoever deposed it is there, and stays unheard
+        }
+        place.lose(now);
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<PlacementCommand>) {
@@ -286,6 +296,7 @@ impl Placement {
             return;
         }
         self.own(now);
+        let hesitates = self.hesitates(now);
         let listened = now.mono_us >= self.began_us.unwrap_or_default() + self.config.settle_us;
         for index in 0..self.places.len() {
             let shard = ShardId(u16::try_from(index).expect("a namespace's shards fit 16 bits"));
@@ -300,7 +311,7 @@ impl Placement {
                 continue;
             }
             let free = place.seat == Seat::None && now.mono_us >= place.retry_at_us;
-            if !free || !listened {
+            if !free || !listened || hesitates {
                 continue;
             }
             let waited = now.mono_us >= place.owned_since_us + self.config.handover_us;
@@ -335,6 +346,18 @@ impl Placement {
             }
         }
         self.members = members;
+    }
+
+    /// Whether it hears nobody, and has not for long.
+    fn hesitates(&mut self, now: Now) -> bool {
+        let hears_any = self.peers.values().any(|peer| self.is_alive(now, peer));
+        // One that refuses connections is gone, and not cut off.
+        let misses_any = self.peers.values().any(|peer| peer.heard_us > 0);
+        if hears_any || !misses_any {
+            self.isolated_since_us = None;
+            return false;
+        }
+        now.mono_us < *self.isolated_since_us.get_or_insert(now.mono_us) + HESITATION_US
     }
 
     const fn is_alive(&self, now: Now, peer: &Peer) -> bool {

@@ -120,6 +120,24 @@ impl World {
         }
     }
 
+    /// As [`Self::run`], with a log that deposes whoever led before; each notices when it appends.
+    fn run_with_a_log(&mut self, ms: u64) -> usize {
+        let mut won = 0;
+        for _ in 0..ms / 100 {
+            won += self.run(100);
+            for index in 0..self.nodes.len() {
+                let node = self.nodes[index].as_ref();
+                let leads = node.map(|node| node.placement.beat().leads).unwrap_or_default();
+                for (shard, epoch) in leads {
+                    if epoch.0 < self.epochs[usize::from(shard.0)] {
+                        self.step(index, PlacementEvent::Lost { shard, resigned: false });
+                    }
+                }
+            }
+        }
+        won
+    }
+
     /// Who leads each shard in its newest epoch.
     fn leaders(&self) -> Vec<Option<usize>> {
         let leads =
@@ -239,32 +257,27 @@ fn who_leads_goes_on_while_the_pool_that_is_to_take_over_is_empty() {
 }
 
 #[test]
+fn one_that_is_cut_off_lets_the_others_lead() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    let its_own = world.shares()[0];
+    world.cut.extend([(0, 1), (0, 2)]);
+    assert_eq!(world.run_with_a_log(10_000), its_own, "the others take what it led, and keep it");
+    assert_eq!(world.shares(), [0, 8, 8]);
+    world.cut.clear();
+    world.run_with_a_log(30_000);
+    assert_eq!(world.shares().iter().max(), Some(&6));
+}
+
+#[test]
 fn two_that_cannot_hear_each_other_depose_each_other_ever_less_often() {
     let mut world = World::new(2);
     world.run(3_000);
     world.cut.push((0, 1));
-    // Each thinks that it is alone. The log deposes whoever led before; it notices when it appends.
-    let mut wins = Vec::new();
-    for _ in 0..6 {
-        let mut won = 0;
-        for _ in 0..100 {
-            won += world.run(100);
-            for index in 0..2 {
-                let stale: Vec<_> = world.nodes[index]
-                    .as_ref()
-                    .map(|node| node.placement.beat().leads)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|(shard, epoch)| epoch.0 < world.epochs[usize::from(shard.0)])
-                    .collect();
-                for (shard, _) in stale {
-                    world.step(index, PlacementEvent::Lost { shard, resigned: false });
-                }
-            }
-        }
-        wins.push(won);
-    }
-    assert!(wins[5] * 3 < wins[0], "{wins:?}");
+    let wins: Vec<usize> = (0..6).map(|_| world.run_with_a_log(10_000)).collect();
+    assert_eq!(wins[0], 0, "each goes on with what it leads");
+    let shards = usize::from(SHARDS);
+    assert!(wins[1..].iter().all(|won| *won <= 2 * shards), "{wins:?}");
     world.cut.clear();
     world.run(30_000);
     assert_eq!(world.shares(), [8, 8]);
