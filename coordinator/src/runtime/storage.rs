@@ -78,10 +78,17 @@ impl Storage {
             .name("table-writer".into())
             .spawn(move || writer.run(&to_write))?;
         for _ in 0..readers {
-            let (store, to_read, core) = (store.clone(), to_read.clone(), core.clone());
+            let to_read = to_read.clone();
+            let reader = Reader {
+                store: store.clone(),
+                core: core.clone(),
+                failures: Failures::default(),
+                refusals: 0,
+                refused: VecDeque::new(),
+            };
             std::thread::Builder::new()
                 .name("table-reader".into())
-                .spawn(move || read(&*store, &to_read, &core))?;
+                .spawn(move || reader.run(&to_read))?;
         }
         Ok(Self { writes, reads })
     }
@@ -105,27 +112,96 @@ impl Storage {
     }
 }
 
-fn read(store: &dyn TableStore, to_read: &Receiver<Read>, core: &Sender<Input>) {
-    let mut failures = Failures::default();
-    while let Ok(first) = to_read.recv() {
-        let mut keys = Vec::new();
-        let mut asked = Vec::new();
-        for Read { seat, io, keys: more } in std::iter::once(first).chain(to_read.try_iter()) {
-            asked.push((seat, io, more.len()));
-            keys.extend(more);
-            if keys.len() >= ROWS_AT_ONCE {
-                break;
-            }
-        }
-        let rows = store.read(&keys);
-        failures.note(&rows, "reading rows failed; trying again");
-        let mut rows = rows.ok().map(Vec::into_iter);
-        for (seat, io, count) in asked {
-            let rows = rows.as_mut().map(|rows| rows.take(count).collect());
-            if core.send(Input::RowsRead { seat, io, rows }).is_err() {
+/// Reads for everybody who asked meanwhile, in one call.
+struct Reader {
+    store: Arc<dyn TableStore>,
+    core: Sender<Input>,
+    failures: Failures,
+    refusals: u32,
+    /// Reads of tables that cannot be read, and when that is told: they are asked again at once.
+    refused: VecDeque<(Instant, SeatId, IoId)>,
+}
+
+/// How long a read of a table that cannot be read takes at least: whoever waits for it asks again and again.
+const REFUSED_READ_TAKES: Duration = Duration::from_millis(500);
+
+impl Reader {
+    fn run(mut self, to_read: &Receiver<Read>) {
+        loop {
+            let first = match self.refused.front() {
+                None => to_read.recv().map_err(RecvTimeoutError::from),
+                Some((due, ..)) => to_read.recv_deadline(*due),
+            };
+            let told = match first {
+                Ok(first) => {
+                    let mut rows = 0;
+                    let mut reads = Vec::new();
+                    for read in std::iter::once(first).chain(to_read.try_iter()) {
+                        rows += read.keys.len();
+                        reads.push(read);
+                        if rows >= ROWS_AT_ONCE {
+                            break;
+                        }
+                    }
+                    self.read(reads)
+                }
+                Err(RecvTimeoutError::Timeout) => Some(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if told.and_then(|()| self.tell_refused()).is_none() {
                 return; // the core is gone
             }
         }
+    }
+
+    /// Reads, and tells everybody; those of tables that cannot be read later, and the others without them.
+    fn read(&mut self, mut reads: Vec<Read>) -> Option<()> {
+        while !reads.is_empty() {
+            let keys: Vec<RowKey> = reads.iter().flat_map(|read| &read.keys).cloned().collect();
+            match self.store.read(&keys) {
+                Err(StoreError::Refused(refused)) if !refused.is_empty() => {
+                    reads = self.refuse(reads, &refused);
+                }
+                rows => {
+                    self.failures.note(&rows, "reading rows failed; trying again");
+                    let mut rows = rows.ok().map(Vec::into_iter);
+                    for Read { seat, io, keys } in reads.drain(..) {
+                        let rows = rows.as_mut().map(|rows| rows.take(keys.len()).collect());
+                        self.core.send(Input::RowsRead { seat, io, rows }).ok()?;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Sets aside the reads of which a key is refused; returns the others.
+    fn refuse(&mut self, reads: Vec<Read>, refused: &[Refusal]) -> Vec<Read> {
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals.is_power_of_two() {
+            let why = &refused[0].why;
+            tracing::warn!(why, refusals = self.refusals, "rows cannot be read; trying again");
+        }
+        let mut before = 0;
+        let (held, left): (Vec<Read>, Vec<Read>) = reads.into_iter().partition(|read| {
+            let of_it = before..before + read.keys.len();
+            before = of_it.end;
+            refused.iter().any(|refusal| of_it.contains(&refusal.index))
+        });
+        let due = Instant::now() + REFUSED_READ_TAKES;
+        self.refused.extend(held.into_iter().map(|read| (due, read.seat, read.io)));
+        left
+    }
+
+    fn tell_refused(&mut self) -> Option<()> {
+        while let Some((due, seat, io)) = self.refused.front().copied() {
+            if due > Instant::now() {
+                break;
+            }
+            self.refused.pop_front();
+            self.core.send(Input::RowsRead { seat, io, rows: None }).ok()?;
+        }
+        Some(())
     }
 }
 
@@ -341,5 +417,65 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(left.iter().map(|flush| flush.io.0).collect::<Vec<_>>(), [2]);
+    }
+
+    /// A store of which one table cannot be read.
+    struct WithoutTable(TableId);
+
+    impl TableStore for WithoutTable {
+        fn read(&self, keys: &[RowKey]) -> Result<Vec<Row>, StoreError> {
+            let gone = |(index, key): (usize, &RowKey)| {
+                let why = "the table was dropped".to_owned();
+                (key.table == self.0).then_some(Refusal { index, why })
+            };
+            let refused: Vec<Refusal> = keys.iter().enumerate().filter_map(gone).collect();
+            match refused.is_empty() {
+                true => Ok(vec![Row::default(); keys.len()]),
+                false => Err(StoreError::Refused(refused)),
+            }
+        }
+
+        fn apply(&self, _: &[RowMutation]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_holds_up_no_other() {
+        let (core, answers) = unbounded();
+        let (reads, to_read) = unbounded();
+        // All are there before the reader begins: it reads them in one call.
+        for (io, table, count) in [(1, 0, 2), (2, 1, 1), (3, 0, 1), (4, 1, 2), (5, 2, 3)] {
+            let key = |name: u8| RowKey {
+                table: TableId(table),
+                partition: Bytes::copy_from_slice(&[name]),
+                clustering: Bytes::new(),
+            };
+            let seat = SeatId { shard: ShardId(0), uid: 0 };
+            let keys = (0..count).map(key).collect();
+            reads.send(Read { seat, io: IoId(io), keys }).expect("the channel is open");
+        }
+        let reader = Reader {
+            store: Arc::new(WithoutTable(TableId(1))),
+            core,
+            failures: Failures::default(),
+            refusals: 0,
+            refused: VecDeque::new(),
+        };
+        let begun = Instant::now();
+        let thread = std::thread::spawn(move || reader.run(&to_read));
+        let next = || match answers.recv_timeout(Duration::from_secs(20)).expect("an answer") {
+            Input::RowsRead { io, rows, .. } => (io.0, rows.map(|rows| rows.len())),
+            _ => panic!("a reader tells of reads"),
+        };
+        assert_eq!([next(), next(), next()], [(1, Some(2)), (3, Some(1)), (5, Some(3))]);
+        assert_eq!([next(), next()], [(2, None), (4, None)]);
+        assert!(begun.elapsed() >= REFUSED_READ_TAKES, "they are not asked again without a pause");
+        drop(reads);
+        thread.join().expect("it ends when nobody asks any more");
     }
 }

@@ -182,11 +182,11 @@ pub enum ShardCommand {
         /// What.
         request: ShardRequest,
     },
-    /// Read rows of the table store.
+    /// Read rows of one table of the table store.
     ReadRows {
         /// Answer with it.
         io: IoId,
-        /// Which rows.
+        /// Which rows, all of one table.
         keys: Vec<RowKey>,
     },
     /// Merge rows into the table store. One flush at a time is outstanding.

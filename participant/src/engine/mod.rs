@@ -336,10 +336,14 @@ impl<R: Rules> ShardEngine<R> {
     fn finish_step(&mut self, now: Now, out: &mut Vec<ShardCommand>) {
         self.wake_waiters(now, out);
         if !self.to_read.is_empty() {
-            let keys = std::mem::take(&mut self.to_read);
-            let io = self.next_io();
-            self.reads.insert(io, keys.clone());
-            out.push(ShardCommand::ReadRows { io, keys });
+            let mut keys = std::mem::take(&mut self.to_read);
+            keys.sort_by_key(|key| key.table);
+            // One for each table: of a table that cannot be read, the others know nothing.
+            for keys in keys.chunk_by(|one, other| one.table == other.table) {
+                let io = self.next_io();
+                self.reads.insert(io, keys.to_vec());
+                out.push(ShardCommand::ReadRows { io, keys: keys.to_vec() });
+            }
         }
         if matches!(self.role, Role::Leading | Role::Draining) {
             self.flush_if_due(now, out);

@@ -16,7 +16,9 @@
 //! 5. **Failure.** A failed apply may have been applied in part or later: it is tried again until it
 //!    succeeds. [`StoreError::Refused`] is for good (a column dropped) and names at least one of the
 //!    mutations that the store will not take as they are, if it can all of them: these are not applied at
-//!    all; what was given beside them may have been, and is tried again without them. All else is transient.
+//!    all; what was given beside them may have been, and is tried again without them. A read is refused
+//!    where a table cannot be read (it was dropped): the refusal names every key of such tables, and the
+//!    other keys are read again without them. All else is transient.
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
 #[cfg(feature = "cassandra")]
@@ -39,15 +41,15 @@ pub enum StoreError {
         /// Why it failed.
         why: String,
     },
-    /// Will never succeed as it is.
-    #[error("table store refuses {} writes for good, the first because {}", .0.len(), first(.0))]
+    /// Will not succeed as it is until somebody mends something.
+    #[error("table store refuses {} rows, the first because {}", .0.len(), first(.0))]
     Refused(Vec<Refusal>),
 }
 
-/// A mutation that a table store will never take as it is.
+/// A mutation that a table store will never take as it is, or a key of a table that it cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
-    /// Which of the mutations given.
+    /// Which of the mutations or keys given.
     pub index: usize,
     /// Why, and what can be done.
     pub why: String,

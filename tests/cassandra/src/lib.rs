@@ -28,8 +28,19 @@ impl Cql {
     /// # Panics
     /// If they do not serve.
     pub fn connect(nodes: &[SocketAddr]) -> Self {
+        Self::of(SessionBuilder::new().known_nodes_addr(nodes))
+    }
+
+    /// Connects to nodes that ask for a login.
+    ///
+    /// # Panics
+    /// If they do not serve, or do not let it in.
+    pub fn connect_as(nodes: &[SocketAddr], role: &str, password: &str) -> Self {
+        Self::of(SessionBuilder::new().known_nodes_addr(nodes).user(role, password))
+    }
+
+    fn of(builder: SessionBuilder) -> Self {
         let runtime = Runtime::new().expect("threads");
-        let builder = SessionBuilder::new().known_nodes_addr(nodes);
         let session = runtime.block_on(builder.build()).expect("a session");
         Self { session, runtime }
     }
@@ -73,6 +84,7 @@ pub fn options(stack: &Stack) -> ClusterOptions {
         contact_points: stack.cassandra_nodes().iter().map(ToString::to_string).collect(),
         datacenter: DATACENTER.to_owned(),
         credentials: None,
+        tls_ca: None,
         request_timeout: Duration::from_secs(3),
     }
 }

@@ -15,6 +15,7 @@ fn tables_on_three_nodes_with_one_down() {
     let scene = Scene { stack: &stack, cql: &cql };
     scene.play("replica sets", scenes::coalescing::batches_keep_to_a_replica_set);
     scene.play("one paused", scenes::faults::one_paused_node_of_three_is_not_noticed);
+    scene.play("fidelity", scenes::fidelity::the_nodes_answer_as_the_models_do);
     scenes::conformance::prepare(&scene, 3);
     stack.kill9(Server::Cassandra(2)).expect("killed");
     let begun = Instant::now();

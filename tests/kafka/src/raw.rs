@@ -75,3 +75,26 @@ pub fn produce(brokers: &str, topic: &str, partition: i32, payload: &[u8]) {
     assert!(producer.send(message.payload(payload)).is_ok(), "the client takes it");
     producer.flush(PATIENCE).expect("the broker takes it");
 }
+
+/// One who sends messages, each at once and by itself, without any of the log's rules.
+pub struct Sender(BaseProducer);
+
+impl Sender {
+    /// Connects when it sends first.
+    ///
+    /// # Panics
+    /// If there are no threads.
+    pub fn new(brokers: &str) -> Self {
+        Self(config(brokers).set("linger.ms", "0").create().expect("a client"))
+    }
+
+    /// Sends a message, and waits until it is in the log.
+    ///
+    /// # Panics
+    /// If the brokers do not take it.
+    pub fn send(&self, topic: &str, partition: i32, payload: &[u8]) {
+        let message: BaseRecord<'_, (), [u8]> = BaseRecord::to(topic).partition(partition);
+        assert!(self.0.send(message.payload(payload)).is_ok(), "the client takes it");
+        self.0.flush(PATIENCE).expect("the broker takes it");
+    }
+}

@@ -1,9 +1,10 @@
 //! The log in Kafka keeps every clause, on one broker and on three.
 
 use std::rc::Rc;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
-use handfast_kafka_tests::{brokers, raw};
+use handfast_kafka_tests::{brokers, fidelity, raw};
 use handfast_stack::{Server, Stack};
 use wal_core::limits::MAX_RECORD_BYTES;
 use wal_core::log::conformance::{self, Subject};
@@ -59,8 +60,9 @@ impl Subject for Kafka {
     }
 }
 
-fn run_on(brokers: usize) {
-    let (stack, _guard) = brokers::alone(brokers);
+/// Every clause on brokers of its own, which are left running.
+fn run_on(brokers: usize) -> (Rc<Stack>, MutexGuard<'static, ()>) {
+    let (stack, guard) = brokers::alone(brokers);
     let stack = Rc::new(stack);
     conformance::run(&mut || {
         for index in 0..brokers {
@@ -70,14 +72,17 @@ fn run_on(brokers: usize) {
         let options = KafkaOptions { append_timeout: Duration::from_secs(4), ..options };
         Kafka::boxed(Rc::clone(&stack), options)
     });
+    (stack, guard)
 }
 
 #[test]
 fn one_broker_keeps_every_clause() {
-    run_on(1);
+    drop(run_on(1));
 }
 
 #[test]
-fn three_brokers_keep_every_clause() {
-    run_on(3);
+fn three_brokers_keep_every_clause_and_answer_as_the_model_does() {
+    let (stack, _guard) = run_on(3);
+    (0..3).for_each(|index| stack.resume(Server::Kafka(index)).expect("a broker that runs"));
+    fidelity::play(&stack);
 }

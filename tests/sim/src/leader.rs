@@ -285,6 +285,12 @@ impl World {
         io: IoId,
         keys: &[RowKey],
     ) -> Result<(), Failure> {
+        if !self.space.store.unreadable(keys).is_empty() {
+            // The table is gone, as CQL says it: neither written nor read.
+            let back = self.rng.range(1_000..1_000_000);
+            self.schedule(back, Event::RowsRead { seat, io, rows: None });
+            return Ok(());
+        }
         // The tables of a cluster are Cassandra's, which shows neither tombstones nor markers.
         let shown = self.space.plan.flavour == Flavour::Cluster;
         let read = |key: &RowKey| {

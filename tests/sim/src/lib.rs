@@ -25,6 +25,7 @@ mod clock;
 mod engines;
 mod failure;
 mod fault;
+pub mod fidelity;
 mod focus;
 mod graph;
 mod history;

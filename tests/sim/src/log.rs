@@ -55,6 +55,11 @@ impl ShardLog {
         self.records.len() as u64
     }
 
+    /// The first record that can be read.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Where a replay starts that asks for this position; 0 stands for the first record that is left.
     pub(crate) fn start(&self, from: Position) -> Result<u64, Trimmed> {
         match from.0 {

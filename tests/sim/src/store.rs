@@ -66,6 +66,12 @@ impl Store {
         (0..mutations.len()).filter(|index| is_refused(&mutations[*index].key)).collect()
     }
 
+    /// Places of the keys that cannot be read: a table that refuses all of its writes is gone.
+    pub(crate) fn unreadable(&self, keys: &[RowKey]) -> Vec<usize> {
+        let is_gone = |key: &RowKey| self.refused.contains(&Refused::Table(key.table));
+        (0..keys.len()).filter(|index| is_gone(&keys[*index])).collect()
+    }
+
     /// What every reader sees of a row.
     pub(crate) fn row(&self, key: &RowKey) -> Row {
         self.rows.get(key).cloned().unwrap_or_default()

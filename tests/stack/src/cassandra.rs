@@ -100,7 +100,8 @@ pub(crate) fn launch(plan: &Plan, folder: &Path) -> anyhow::Result<Launch> {
 pub(crate) fn prepare(plan: &Plan, folder: &Path, index: usize) -> anyhow::Result<()> {
     let conf = folder.join("conf");
     fs::create_dir_all(&conf).with_context(|| format!("cannot create {}", conf.display()))?;
-    fs::write(conf.join("cassandra.yaml"), yaml(plan, &folder.join("data"), index))?;
+    let yaml = with(&plan.cassandra_settings, &yaml(plan, &folder.join("data"), index));
+    fs::write(conf.join("cassandra.yaml"), yaml)?;
     fs::write(conf.join("logback.xml"), LOGBACK)?;
     Ok(())
 }
@@ -112,6 +113,16 @@ const LOGBACK: &str = r#"<configuration>
   <root level="INFO"><appender-ref ref="STDOUT"/></root>
 </configuration>
 "#;
+
+/// The settings with others in their places.
+fn with(others: &[(String, String)], yaml: &str) -> String {
+    let is_other = |line: &str| {
+        others.iter().any(|(name, _)| line.split_once(':').is_some_and(|(key, _)| key == name))
+    };
+    let kept = yaml.lines().filter(|line| !is_other(line)).map(str::to_owned);
+    let others = others.iter().map(|(name, value)| format!("{name}: {value}"));
+    kept.chain(others).fold(String::new(), |all, line| all + &line + "\n")
+}
 
 fn yaml(plan: &Plan, data: &Path, index: usize) -> String {
     // All are seeds: whichever is down, the others may start.
@@ -195,6 +206,9 @@ struct Session(std::net::TcpStream);
 const ERROR: u8 = 0x00;
 const STARTUP: u8 = 0x01;
 const READY: u8 = 0x02;
+const AUTHENTICATE: u8 = 0x03;
+const AUTH_RESPONSE: u8 = 0x0f;
+const AUTH_SUCCESS: u8 = 0x10;
 const QUERY: u8 = 0x07;
 const RESULT: u8 = 0x08;
 
@@ -206,7 +220,14 @@ impl Session {
             options.extend(u16::try_from(text.len()).context("a short text")?.to_be_bytes());
             options.extend(text.as_bytes());
         }
-        session.ask(STARTUP, &options, READY)?;
+        if session.ask(STARTUP, &options, &[READY, AUTHENTICATE])? == AUTHENTICATE {
+            // Every new cluster lets this role in.
+            let login = b"\0cassandra\0cassandra";
+            let mut response =
+                u32::try_from(login.len()).context("a short text")?.to_be_bytes().to_vec();
+            response.extend(login);
+            session.ask(AUTH_RESPONSE, &response, &[AUTH_SUCCESS])?;
+        }
         Ok(session)
     }
 
@@ -215,10 +236,11 @@ impl Session {
         body.extend(text.as_bytes());
         body.extend((consistency as u16).to_be_bytes());
         body.push(0); // no flags
-        self.ask(QUERY, &body, RESULT)
+        self.ask(QUERY, &body, &[RESULT]).map(|_| ())
     }
 
-    fn ask(&mut self, opcode: u8, body: &[u8], expected: u8) -> anyhow::Result<()> {
+    /// The kind of the answer, which must be one of those.
+    fn ask(&mut self, opcode: u8, body: &[u8], expected: &[u8]) -> anyhow::Result<u8> {
         // Version 4, no flags, stream 0.
         let mut frame = vec![4, 0, 0, 0, opcode];
         frame.extend(u32::try_from(body.len()).context("a short message")?.to_be_bytes());
@@ -233,7 +255,8 @@ impl Session {
             let message = String::from_utf8_lossy(fields.take(usize::from(length))?);
             bail!("it answered with error {code:#x}: {message}");
         }
-        ensure!(header[4] == expected, "it answered with a message of kind {:#x}", header[4]);
-        Ok(())
+        let kind = header[4];
+        ensure!(expected.contains(&kind), "it answered with a message of kind {kind:#x}");
+        Ok(kind)
     }
 }

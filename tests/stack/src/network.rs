@@ -19,7 +19,7 @@ impl Network {
     /// A network that nobody has claimed, and the claim, which ends when it is dropped.
     pub(crate) fn claim_free() -> anyhow::Result<(Self, TcpListener)> {
         for _ in 0..TRIES {
-            let network = Self([127, rand::random_range(16..=254), rand::random_range(1..=254)]);
+            let network = Self::drawn();
             if let Ok(claim) = network.claim() {
                 return Ok((network, claim));
             }
@@ -35,8 +35,13 @@ impl Network {
         TcpListener::bind(claim).with_context(|| format!("{claim} is taken"))
     }
 
-    /// The address of host `number`.
-    pub(crate) fn host(self, number: u8) -> IpAddr {
+    /// One that is drawn, for a stack whose addresses must be known before it is made. It may be taken.
+    pub fn drawn() -> Self {
+        Self([127, rand::random_range(16..=254), rand::random_range(1..=254)])
+    }
+
+    /// The address of host `number`: servers are on 1 to 3.
+    pub fn host(self, number: u8) -> IpAddr {
         let [a, b, c] = self.0;
         IpAddr::V4(Ipv4Addr::new(a, b, c, number))
     }

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) postgres: bool,
     pub(crate) jit: Jit,
     pub(crate) kafka_properties: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) cassandra_settings: Vec<(String, String)>,
     /// Kafka's, 22 characters.
     pub(crate) cluster_id: String,
     /// PostgreSQL's, of the owner of the database.
@@ -49,6 +51,7 @@ impl Plan {
             postgres: spec.postgres,
             jit: spec.jit,
             kafka_properties: spec.kafka_properties.clone(),
+            cassandra_settings: spec.cassandra_settings.clone(),
             // Base64 of 128 bits: of the last character only two bits count, and `A` has none set.
             cluster_id: format!("{}A", letters(21)),
             password: letters(24),
@@ -70,6 +73,10 @@ impl Plan {
         ensure!(
             self.kafka_properties == spec.kafka_properties,
             "its brokers have other properties"
+        );
+        ensure!(
+            self.cassandra_settings == spec.cassandra_settings,
+            "its nodes have other settings"
         );
         Ok(())
     }

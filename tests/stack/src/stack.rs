@@ -44,6 +44,9 @@ pub struct StackSpec {
     pub jit: Jit,
     /// Further lines of every broker's `server.properties`; the last of a name counts.
     pub kafka_properties: Vec<(String, String)>,
+    /// Further settings of every node's `cassandra.yaml`, each in one line, instead of those of the same name.
+    /// A node that asks for a login is asked as `cassandra` whether it serves.
+    pub cassandra_settings: Vec<(String, String)>,
     /// The first three numbers of the addresses; a free network of loopback if not given.
     pub network: Option<Network>,
 }

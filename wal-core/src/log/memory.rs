@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 
 use super::{AppendDone, Appended, IntentLog, LogError, ShardBatch, Visit};
-use crate::id::{Epoch, Nonce, Position, ShardId};
+use crate::id::{Epoch, Nonce, Position, Sequence, ShardId};
 
 /// What can happen to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +197,16 @@ impl MemoryLog {
         self.shared().shard(shard).planned.push_back(fault);
     }
 
+    /// A batch of a process that is gone comes into the log now, whoever may write by then. The record of a
+    /// candidate begins its epoch if that is the next one.
+    pub fn land(&self, batch: &ShardBatch) {
+        let mut shared = self.shared();
+        let newest = shared.shard(batch.shard).newest;
+        shared.put(batch);
+        let begins = batch.first == Sequence(0) && batch.epoch == newest.next();
+        shared.shard(batch.shard).newest = if begins { batch.epoch } else { newest };
+    }
+
     /// Keeps answers back from now on. What was appended is in the log already.
     pub fn hold_answers(&self) {
         self.shared().holding = true;
@@ -289,7 +299,10 @@ impl IntentLog for MemoryLog {
     }
 
     fn store_hint(&self, shard: ShardId, checkpoint: Position) -> Result<(), LogError> {
-        self.shared().shard(shard).hint = Some(checkpoint);
+        // As every log does that several processes write: one that is late does not set it back.
+        let mut shared = self.shared();
+        let hint = &mut shared.shard(shard).hint;
+        *hint = (*hint).max(Some(checkpoint));
         Ok(())
     }
 

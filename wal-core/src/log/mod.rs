@@ -144,6 +144,17 @@ pub enum LogError {
         /// What was tried and what it came to.
         why: String,
     },
+    /// The servers that keep the log do not let this one in.
+    #[error(
+        "Kafka at {brokers} does not let this server in: {why}; check sasl.mechanism, sasl.username and \
+         sasl.password in [log.client], and the variables of the environment that they name"
+    )]
+    Login {
+        /// Where they are.
+        brokers: String,
+        /// What a broker said.
+        why: String,
+    },
     /// The log could lose what it acknowledges, or is somebody else's.
     #[error("the topic {log} cannot be the log: {problems}")]
     Unsafe {

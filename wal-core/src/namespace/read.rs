@@ -170,8 +170,8 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The words of `[store]` that only a cluster has.
-const OF_A_CLUSTER: [&str; 5] =
-    ["contact_points", "datacenter", "keyspace", "own_keyspace", "create_tables"];
+const OF_A_CLUSTER: [&str; 6] =
+    ["contact_points", "datacenter", "keyspace", "own_keyspace", "tls_ca", "create_tables"];
 
 fn read_store(root: &mut Section, problems: &mut Vec<Problem>) -> StoreSettings {
     let mut store = StoreSettings::default();
@@ -215,6 +215,11 @@ fn read_cluster(section: &mut Section, store: &mut StoreSettings, problems: &mut
     store.keyspace = section.text("keyspace", problems);
     if let Some(own) = section.text("own_keyspace", problems) {
         store.own_keyspace = own;
+    }
+    store.tls_ca = section.text("tls_ca", problems);
+    if store.tls_ca.as_deref() == Some("") {
+        let message = "name a file with certificates in PEM, or leave it out: then there is no TLS";
+        section.problem("tls_ca", message.to_owned(), problems);
     }
     store.create_tables = section.flag("create_tables", problems).unwrap_or(false);
     for (key, name) in

@@ -168,6 +168,8 @@ numbers! {
     keyspace: Option<String> = None;
     /// The keyspace in which Handfast says which tables are whose.
     own_keyspace: String = DEFAULT_OWN_KEYSPACE.to_owned();
+    /// A file, on every server, with the authorities (PEM) that signed the nodes' certificates: TLS.
+    tls_ca: Option<String> = None;
     /// Whether tables that the cluster does not have are created. Tables that it has are never altered.
     create_tables: bool = false;
 }

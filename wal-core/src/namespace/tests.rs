@@ -326,6 +326,11 @@ fn a_cluster_of_tables_is_read_and_written() {
     assert_eq!(keyspaces, [Some("bank"), Some("other")]);
     assert_eq!(read(&bank.to_toml()), bank);
     assert_eq!(read(BANK).store().kind, StoreKind::Embedded);
+    let with_tls = CLUSTER.replace("datacenter", "tls_ca = \"/etc/ca.pem\"\n    datacenter");
+    let with_tls = read(&with_tls);
+    assert_eq!(with_tls.store().tls_ca.as_deref(), Some("/etc/ca.pem"));
+    assert_eq!(read(&with_tls.to_toml()), with_tls);
+    bank.validate_change(&with_tls).expect("TLS may come later");
 }
 
 #[test]
@@ -348,6 +353,7 @@ fn what_is_wrong_with_a_cluster_is_told_with_its_place() {
             "create_tables = 1\ndatacenter",
             "store.create_tables: expected true or false",
         ),
+        ("datacenter", "tls_ca = \"\"\ndatacenter", "store.tls_ca: name a file with certificates"),
         ("datacenter", "concurrency = 0\ndatacenter", "store.concurrency: expected a whole number"),
     ] {
         let found = replaced(from, to);

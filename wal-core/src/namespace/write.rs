@@ -27,6 +27,7 @@ impl Namespace {
                 ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
                 ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
                 ("own_keyspace", basic(&store.own_keyspace)),
+                ("tls_ca", store.tls_ca.as_deref().map_or_else(String::new, basic)),
                 ("create_tables", store.create_tables.to_string()),
             ];
             for (key, value) in words.iter().filter(|(_, value)| !value.is_empty()) {

@@ -1,12 +1,13 @@
 //! The connection to a cluster: one session, and the threads on which it runs.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
-use scylla::client::session::Session;
+use scylla::client::session::{Session, TlsContext};
 use scylla::client::session_builder::SessionBuilder;
 use scylla::cluster::Node;
 use scylla::errors::ExecutionError;
@@ -20,7 +21,7 @@ use scylla::statement::Statement;
 use tokio::runtime::Runtime;
 use wal_core::cql::quoted;
 
-use super::OpenError;
+use super::{OpenError, access};
 
 /// Replicas of a keyspace that is created, where there are so many nodes.
 const REPLICAS: usize = 3;
@@ -42,6 +43,8 @@ pub struct ClusterOptions {
     pub datacenter: String,
     /// User and password, if the cluster wants them.
     pub credentials: Option<Credentials>,
+    /// TLS, with nodes whose certificates the authorities of this file (PEM) have signed; `None`: without.
+    pub tls_ca: Option<PathBuf>,
     /// How long one request may take.
     pub request_timeout: Duration,
 }
@@ -206,11 +209,17 @@ async fn connect(options: &ClusterOptions) -> Result<Session, OpenError> {
     if let Some(Credentials { user, password }) = &options.credentials {
         builder = builder.user(user, password);
     }
+    if let Some(authority) = &options.tls_ca {
+        builder = builder.tls_context(Some(TlsContext::Rustls023(access::tls(authority)?)));
+    }
     let patience = options.request_timeout * 3;
     let tried = options.contact_points.join(", ");
     match tokio::time::timeout(patience, builder.build()).await {
         Ok(Ok(session)) => Ok(session),
-        Ok(Err(error)) => Err(OpenError::Unreachable { tried, why: error.to_string() }),
+        Ok(Err(error)) => {
+            let role = options.credentials.as_ref().map(|credentials| credentials.user.clone());
+            Err(OpenError::unconnected(tried, role, error.to_string()))
+        }
         Err(_) => {
             let why = format!("no answer within {} ms", patience.as_millis());
             Err(OpenError::Unreachable { tried, why })

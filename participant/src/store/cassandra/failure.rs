@@ -1,6 +1,7 @@
 //! What a failed request means: wrong for good, or for now.
 
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use wal_core::cql::quoted;
 
 use crate::store::StoreError;
 
@@ -10,12 +11,33 @@ pub enum OpenError {
     /// No node answered as it should.
     #[error(
         "cannot connect to Cassandra at {tried}: {why}; check `store.contact_points`, that the nodes are \
-         up, and HANDFAST_CASSANDRA_USER and _PASSWORD if they ask for a login"
+         up, and `store.tls_ca` if they speak TLS"
     )]
     Unreachable {
         /// The contact points.
         tried: String,
         /// What the driver said of the last one.
+        why: String,
+    },
+    /// The nodes do not let the role in.
+    #[error("{}", login(.tried, .role.as_deref(), .why))]
+    Login {
+        /// The contact points.
+        tried: String,
+        /// Who tried, if anybody was named.
+        role: Option<String>,
+        /// What the driver said.
+        why: String,
+    },
+    /// The file with the authority of the nodes' certificates cannot be used.
+    #[error(
+        "cannot use {path} (`store.tls_ca`): {why}; it must hold the certificates, in PEM, of the authority \
+         that signed those of the nodes"
+    )]
+    Authority {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
         why: String,
     },
     /// The cluster is there, the data centre is not.
@@ -54,13 +76,12 @@ pub enum OpenError {
     },
     /// The role may not do what is needed.
     #[error(
-        "cannot {action}: {why}; grant the role what docs/cassandra.md lists under \"Permissions\", or \
-         have an administrator run it"
+        "cannot {action}: {why} (docs/cassandra.md lists under \"Permissions\" what a role needs)"
     )]
     Denied {
         /// What was tried.
         action: String,
-        /// What the server said.
+        /// What the server said, and the statement that would mend it.
         why: String,
     },
     /// A request failed for now.
@@ -83,12 +104,64 @@ fn lines(problems: &[wal_core::namespace::Problem]) -> String {
 impl OpenError {
     /// A failed request of the opening.
     pub(super) fn of(action: impl Into<String>, error: &ExecutionError) -> Self {
-        let (action, why) = (action.into(), error.to_string());
+        let action = action.into();
         match db_error(error) {
-            Some(DbError::Unauthorized) => Self::Denied { action, why },
-            _ => Self::Failed { action, why },
+            Some(DbError::Unauthorized) => Self::Denied { action, why: with_grant(error) },
+            _ => Self::Failed { action, why: error.to_string() },
         }
     }
+
+    /// No session came about.
+    pub(super) fn unconnected(tried: String, role: Option<String>, why: String) -> Self {
+        // The driver tells of its last attempt in many ways; all of these have the word.
+        match ["uthenticat", "redential"].iter().any(|word| why.contains(word)) {
+            true => Self::Login { tried, role, why },
+            false => Self::Unreachable { tried, why },
+        }
+    }
+}
+
+fn login(tried: &str, role: Option<&str>, why: &str) -> String {
+    match role {
+        None => format!(
+            "Cassandra at {tried} asks for a login ({why}); set HANDFAST_CASSANDRA_USER and \
+             HANDFAST_CASSANDRA_PASSWORD in the environment of this server"
+        ),
+        Some(role) => format!(
+            "Cassandra at {tried} does not let the role {role:?} in: {why}; check \
+             HANDFAST_CASSANDRA_USER and HANDFAST_CASSANDRA_PASSWORD, and that the role may log in"
+        ),
+    }
+}
+
+/// The error, and where the role lacks a permission, the statement that grants it.
+pub(super) fn with_grant(error: &ExecutionError) -> String {
+    let text = error.to_string();
+    match grant(&text) {
+        Some(grant) => format!("{text}; have an administrator run: {grant}"),
+        None => text,
+    }
+}
+
+/// `User ann has no MODIFY permission on <table bank.accounts> or any of its parents`: what grants it.
+fn grant(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("User ")?;
+    let (role, rest) = rest.split_once(" has no ")?;
+    let (permission, rest) = rest.split_once(" permission on <")?;
+    let (resource, _) = rest.split_once('>')?;
+    let resource = match resource.split_once(' ')? {
+        ("table", name) => {
+            let (keyspace, table) = name.split_once('.')?;
+            format!("TABLE {}.{}", quoted(keyspace), quoted(table))
+        }
+        ("keyspace", name) => format!("KEYSPACE {}", quoted(name)),
+        ("all", "keyspaces") => "ALL KEYSPACES".to_owned(),
+        ("all", rest) => {
+            format!("ALL TABLES IN KEYSPACE {}", quoted(rest.strip_prefix("tables in ")?))
+        }
+        _ => return None,
+    };
+    Some(format!("GRANT {permission} ON {resource} TO {};", quoted(role)))
 }
 
 fn db_error(error: &ExecutionError) -> Option<&DbError> {
@@ -113,9 +186,15 @@ pub(super) fn is_invalid(error: &ExecutionError) -> bool {
     }
 }
 
+/// Whether the role lacks a permission. (A node that cannot ask whether it has it says *unauthorized*, too,
+/// in other words: that is for now.)
+pub(super) fn is_denied(error: &ExecutionError) -> bool {
+    matches!(db_error(error), Some(DbError::Unauthorized)) && grant(&error.to_string()).is_some()
+}
+
 /// Whether trying again is of no use until somebody mends something.
 pub(super) fn is_final(error: &ExecutionError) -> bool {
-    is_invalid(error) || matches!(db_error(error), Some(DbError::Unauthorized))
+    is_invalid(error) || is_denied(error)
 }
 
 /// Whether a prepared statement has become another one, and must be prepared anew.
@@ -131,4 +210,29 @@ pub(super) fn is_stale(error: &ExecutionError) -> bool {
 
 pub(super) fn transient(action: &'static str, error: &ExecutionError) -> StoreError {
     StoreError::Transient { action, why: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grant;
+
+    #[test]
+    fn a_missing_permission_names_the_statement_that_grants_it() {
+        let said = |permission, resource| {
+            format!(
+                "Database returned an error: User ann has no {permission} permission on <{resource}> or \
+                 any of its parents"
+            )
+        };
+        for (permission, resource, expected) in [
+            ("MODIFY", "table bank.accounts", "GRANT MODIFY ON TABLE bank.accounts TO ann;"),
+            ("SELECT", "table Bank.t", "GRANT SELECT ON TABLE \"Bank\".t TO ann;"),
+            ("CREATE", "keyspace bank", "GRANT CREATE ON KEYSPACE bank TO ann;"),
+            ("CREATE", "all tables in b", "GRANT CREATE ON ALL TABLES IN KEYSPACE b TO ann;"),
+            ("CREATE", "all keyspaces", "GRANT CREATE ON ALL KEYSPACES TO ann;"),
+        ] {
+            assert_eq!(grant(&said(permission, resource)).as_deref(), Some(expected));
+        }
+        assert_eq!(grant("Unable to perform authorization of permissions"), None);
+    }
 }

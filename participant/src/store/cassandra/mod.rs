@@ -24,6 +24,7 @@
 //! it: if the table or column is really gone, the write is refused for good, and only it; the
 //! others of its batch go out by themselves. Everything else is for now.
 
+mod access;
 mod baseline;
 mod cluster;
 mod failure;
@@ -191,6 +192,7 @@ fn connect(
         contact_points: settings.contact_points.clone(),
         datacenter: settings.datacenter.clone().expect("a cluster's data centre is checked"),
         credentials,
+        tls_ca: settings.tls_ca.as_ref().map(std::path::PathBuf::from),
         request_timeout: std::time::Duration::from_millis(settings.request_timeout_ms),
     })
 }
@@ -230,6 +232,7 @@ impl CassandraStore {
         };
         let tables: Vec<Arc<ClusterTable>> = tables.iter().map(of).collect();
         self.cluster.block_on(schema::check(&self.cluster, &tables, self.create_tables))?;
+        self.cluster.block_on(access::check_permissions(&self.cluster, &tables))?;
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) =
             tables.into_iter().map(|table| (table.table.id(), table)).collect();
         Ok(())

@@ -1,41 +1,69 @@
 //! Reads by full primary key: every column with its write time.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rustc_hash::FxBuildHasher;
 use scylla::deserialize::row::ColumnIterator;
-use scylla::errors::{ExecutionError, PrepareError};
-use wal_core::{Cell, ColumnId, Row, RowKey, Timestamp};
+use scylla::errors::ExecutionError;
+use wal_core::{Cell, ColumnId, Row, RowKey, TableId, Timestamp};
 
-use super::failure::{is_invalid, is_stale, transient};
+use super::failure::{is_denied, is_final, is_stale, transient, with_grant};
 use super::statements::{ClusterTable, Select};
 use super::values::{Bound, KeyParts};
 use super::{CassandraStore, add, schema};
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError};
 
 const ACTION: &str = "read a row";
 
+/// Tables that cannot be read, and why, as was found during one call: so a thousand keys of a table that
+/// was dropped cost a few looks at the schema.
+type Unreadable = Mutex<HashMap<TableId, String, FxBuildHasher>>;
+
+/// A row, or why its table cannot be read.
+type Read = Result<Row, String>;
+
 impl CassandraStore {
     pub(super) async fn read_rows(&self, keys: &[RowKey]) -> Result<Vec<Row>, StoreError> {
-        stream::iter(keys)
-            .map(|key| self.read_row(key))
+        let unreadable = Unreadable::default();
+        let read: Vec<Read> = stream::iter(keys)
+            .map(|key| self.read_row(key, &unreadable))
             .buffered(self.concurrency)
             .try_collect()
-            .await
+            .await?;
+        let mut refused = Vec::new();
+        let mut rows = Vec::with_capacity(keys.len());
+        for (index, row) in read.into_iter().enumerate() {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(why) => refused.push(Refusal { index, why }),
+            }
+        }
+        if refused.is_empty() { Ok(rows) } else { Err(StoreError::Refused(refused)) }
     }
 
-    async fn read_row(&self, key: &RowKey) -> Result<Row, StoreError> {
+    async fn read_row(&self, key: &RowKey, unreadable: &Unreadable) -> Result<Read, StoreError> {
         let _permit = self.reading.acquire().await.expect("the semaphore is never closed");
-        let not_a_key =
-            || StoreError::Transient { action: ACTION, why: "it is of no table here".to_owned() };
-        let table = self.table(key.table).ok_or_else(not_a_key)?;
-        let parts = table.key_parts(key).ok_or_else(not_a_key)?;
+        let not_a_key = || Ok(Err("it is of no table here".to_owned()));
+        let Some(table) = self.table(key.table) else { return not_a_key() };
+        let Some(parts) = table.key_parts(key) else { return not_a_key() };
+        // A panic between two inserts leaves a map that is fit for use.
+        let lock = || unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = lock().get(&key.table) {
+            return Ok(Err(why.clone()));
+        }
         add(&self.counters.reads, 1);
         let result = match self.select(&table, &parts).await {
-            Err(error) if is_invalid(&error) || is_stale(&error) => {
+            Err(error) if is_final(&error) || is_stale(&error) => {
                 self.select_what_is_left(&table, &parts).await
             }
-            other => other.map_err(|error| transient(ACTION, &error)),
+            other => other.map(Ok).map_err(|error| transient(ACTION, &error)),
         };
+        if let Ok(Err(why)) = &result {
+            lock().insert(key.table, why.clone());
+        }
         if result.is_err() {
             add(&self.counters.failures, 1);
         }
@@ -69,13 +97,12 @@ impl CassandraStore {
         &self,
         table: &ClusterTable,
         key: &KeyParts,
-    ) -> Result<Row, StoreError> {
+    ) -> Result<Read, StoreError> {
         let failed = |error: ExecutionError| transient(ACTION, &error);
         let session = self.cluster.session();
         let left = schema::columns_left(&self.cluster, table).await.map_err(failed)?;
         let Some(left) = left else {
-            let why = format!("the table {} is not there any more", table.name);
-            return Err(StoreError::Transient { action: ACTION, why });
+            return Ok(Err(format!("the table {} was dropped; create it again", table.name)));
         };
         let count = table.regular().count();
         if left.len() < count {
@@ -83,9 +110,14 @@ impl CassandraStore {
             tracing::warn!(table = %table.name, dropped, "columns were dropped, and read as null");
         }
         table.forget_statements();
-        let prepared = |error: PrepareError| failed(error.into());
-        let select = table.select_columns(session, left.into()).await.map_err(prepared)?;
-        self.select_with(&select, key).await.map_err(failed)
+        let answer = match table.select_columns(session, left.into()).await {
+            Ok(select) => self.select_with(&select, key).await,
+            Err(error) => Err(error.into()),
+        };
+        match answer {
+            Err(error) if is_denied(&error) => Ok(Err(with_grant(&error))),
+            other => other.map(Ok).map_err(failed),
+        }
     }
 }
 

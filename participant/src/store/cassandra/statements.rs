@@ -112,6 +112,17 @@ impl ClusterTable {
         self.table.column(id).filter(|column| !column.kind.is_key()).map(|c| quoted(&c.name))
     }
 
+    /// A read and a write of no row at all: what is done, and the statement.
+    pub(super) fn probes(&self) -> [(&'static str, String); 2] {
+        let nulls: Vec<String> = self.key_columns().map(|name| format!("{name} = null")).collect();
+        let (name, row) = (&self.name, nulls.join(" AND "));
+        let first = self.key_columns().next().expect("a table has a key");
+        [
+            ("read the table", format!("SELECT {first} FROM {name} WHERE {row}")),
+            ("write the table", format!("DELETE FROM {name} USING TIMESTAMP 1 WHERE {row}")),
+        ]
+    }
+
     fn where_key(&self, text: &mut String) {
         for (index, column) in self.key_columns().enumerate() {
             let word = if index == 0 { "WHERE" } else { "AND" };

@@ -15,7 +15,7 @@ use scylla::statement::prepared::PreparedStatement;
 use wal_core::token::Token;
 use wal_core::{RowKey, RowMutation, TableId};
 
-use super::failure::{is_invalid, is_stale, transient};
+use super::failure::{is_final, is_stale, transient, with_grant};
 use super::plan::{Batch, ReplicaSet, plan};
 use super::schema::Drift;
 use super::statements::steps;
@@ -308,7 +308,7 @@ impl CassandraStore {
                 action: ACTION,
                 why: "a node had not heard of the table's columns yet".to_owned(),
             }),
-            Err(Trouble::Invalid(_)) => Ok(error.to_string()),
+            Err(Trouble::Invalid(_)) => Ok(with_grant(error)),
             Err(Trouble::Refused(_, why)) => Ok(why),
             Err(Trouble::Now(error)) => Err(error),
         }
@@ -319,7 +319,7 @@ impl CassandraStore {
 enum Trouble {
     /// It may be taken later.
     Now(StoreError),
-    /// The server finds something in it wrong.
+    /// The server finds something in it wrong, or the role may not write it.
     Invalid(Box<ExecutionError>),
     /// This mutation is wrong, as can be seen here.
     Refused(usize, String),
@@ -327,7 +327,7 @@ enum Trouble {
 
 impl Trouble {
     fn of(error: ExecutionError) -> Self {
-        if is_invalid(&error) {
+        if is_final(&error) {
             Self::Invalid(Box::new(error))
         } else {
             Self::Now(transient(ACTION, &error))

@@ -114,6 +114,7 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
             contact_points: store.contact_points.clone(),
             datacenter: store.datacenter.clone().context("a cluster's data centre is checked")?,
             credentials: Credentials::from_environment(),
+            tls_ca: store.tls_ca.as_ref().map(std::path::PathBuf::from),
             request_timeout: Duration::from_millis(store.request_timeout_ms),
         };
         let [left, right] = &plain_tables;

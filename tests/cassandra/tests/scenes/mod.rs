@@ -5,6 +5,7 @@
 pub(crate) mod coalescing;
 pub(crate) mod conformance;
 pub(crate) mod faults;
+pub(crate) mod fidelity;
 pub(crate) mod plain;
 pub(crate) mod registry;
 pub(crate) mod schema;

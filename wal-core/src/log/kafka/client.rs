@@ -58,6 +58,18 @@ impl Complaints {
         }
     }
 
+    /// The newest of those that say that a broker does not let this client in.
+    pub(super) fn of_login(&self) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().rev().find(|complaint| is_of_login(complaint)).cloned()
+    }
+
+    /// Brokers let it in.
+    pub(super) fn forget_logins(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|complaint| !is_of_login(complaint));
+    }
+
     /// The error, and all of them.
     pub(super) fn with(&self, error: &KafkaError) -> String {
         let all = self.or(error);
@@ -73,6 +85,11 @@ impl Complaints {
         }
         kept.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
     }
+}
+
+fn is_of_login(complaint: &str) -> bool {
+    let words = ["uthentication", "mechanism"];
+    complaint.contains("SASL") && words.iter().any(|word| complaint.contains(word))
 }
 
 /// Hears what a client complains of.

@@ -80,12 +80,19 @@ impl Topic {
         loop {
             let left = end.saturating_duration_since(Instant::now()).max(PAUSE);
             let error = match question(left.min(ONE_TRY)) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.complaints.forget_logins();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             self.listen();
             if is_refused(&error) {
                 return Err(failed(action, &error));
+            }
+            if let Some(why) = self.complaints.of_login() {
+                let brokers = self.options.kafka.brokers.clone();
+                return Err(LogError::Login { brokers, why });
             }
             if Instant::now() + PAUSE >= end {
                 return Err(if is_unreachable(&error) {

@@ -70,6 +70,8 @@ pub struct Owner {
     pub shard: ShardId,
     /// The epoch.
     pub epoch: Epoch,
+    /// Drawn for this epoch.
+    pub nonce: Nonce,
     next: Sequence,
     hash: u64,
 }
@@ -79,17 +81,22 @@ impl Owner {
     /// if that did not make it the owner.
     pub fn stand(log: &dyn IntentLog, shard: ShardId) -> Result<Self, String> {
         let (_, before) = counted(log, shard);
-        let owner = Nonce(rand::random());
-        let mut it =
-            Self { shard, epoch: before.epoch.next(), next: Sequence(0), hash: before.hash };
-        let wall_us = 0;
-        let body = Body::Epoch { log: log.identity(), owner, address: String::new(), wall_us };
-        match answer(&submit(log, it.batch(&[body]))) {
+        let (it, record) = Self::ready(log.identity(), shard, &before);
+        match answer(&submit(log, record)) {
             Appended::Durable { .. } => {}
             other => return Err(format!("{other:?}")),
         }
         let (_, after) = counted(log, shard);
-        if after.owner == owner { Ok(it) } else { Err(format!("epoch {} was lost", it.epoch)) }
+        if after.owner == it.nonce { Ok(it) } else { Err(format!("epoch {} was lost", it.epoch)) }
+    }
+
+    /// One that stands behind what was read, and its `Epoch` record, which nobody has been sent.
+    pub fn ready(identity: Nonce, shard: ShardId, before: &Acceptor) -> (Self, ShardBatch) {
+        let (epoch, nonce) = (before.epoch.next(), Nonce(rand::random()));
+        let mut it = Self { shard, epoch, nonce, next: Sequence(0), hash: before.hash };
+        let address = String::new();
+        let record = it.batch(&[Body::Epoch { log: identity, owner: nonce, address, wall_us: 0 }]);
+        (it, record)
     }
 
     /// The next records of this epoch, with these numbers.
