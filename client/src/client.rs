@@ -80,7 +80,7 @@ impl Client {
                 return Err(GivenUp { failure, in_doubt });
             }
             tracing::debug!(tries, ?pause, reason = failure.message, "trying again");
-            if failure.retry_after.is_none() {
+            if failure.retry_after.is_none() || failure.is_of_this_server() {
                 self.servers.turn();
             }
             tokio::time::sleep(pause).await;

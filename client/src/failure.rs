@@ -48,6 +48,16 @@ impl Failure {
         }
     }
 
+    /// The stream ended before this was answered.
+    pub(crate) fn cut_off(why: &str) -> Self {
+        Self { message: why.to_owned(), ..Self::malformed("") }
+    }
+
+    /// Whether another server may do what this one cannot, now or later.
+    pub(crate) fn is_of_this_server(&self) -> bool {
+        self.reason == reason::CLOCKS_APART
+    }
+
     /// The error of one answer in a stream.
     pub(crate) fn of_answer(error: tonic_types::pb::Status) -> Self {
         use tonic_types::RpcStatusExt as _;
@@ -102,6 +112,7 @@ fn meaning(code: Code, reason: &str, never_sent: bool) -> Meaning {
     match reason {
         reason::OVERLOADED
         | reason::SHARD_UNAVAILABLE
+        | reason::CLOCKS_APART
         | reason::NAMESPACE_UNSERVED
         | reason::CONTROL_UNAVAILABLE
         | reason::SHUTTING_DOWN

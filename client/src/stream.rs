@@ -122,6 +122,7 @@ impl Client {
             outgoing: Vec::new(),
             later: BTreeMap::new(),
             next: 0,
+            elsewhere: false,
         };
         tokio::spawn(driver.run());
         SubmitStream { jobs, window: Arc::new(Semaphore::new(window)) }
@@ -147,6 +148,8 @@ struct Driver {
     /// Tags to be sent again, by when.
     later: BTreeMap<(Instant, u64), ()>,
     next: u64,
+    /// Set by an answer that another server would not give.
+    elsewhere: bool,
 }
 
 impl Driver {
@@ -199,6 +202,9 @@ impl Driver {
                     Ok(Some(message)) => {
                         *failures = 0;
                         message.answers.into_iter().for_each(|answer| self.on_answer(answer));
+                        if std::mem::take(&mut self.elsewhere) {
+                            return Over::Broken(Failure::cut_off("another server is asked"));
+                        }
                     }
                     Ok(None) => return Over::Broken(Failure::malformed("the stream ended early")),
                     Err(status) => return Over::Broken(status.into()),
@@ -213,7 +219,7 @@ impl Driver {
                     Ok(permit) => permit.send(self.batch()),
                     // The transport dropped the stream; its own end says why.
                     Err(_) if inbound.is_some() => self.outgoing.clear(),
-                    Err(_) => return Over::Broken(Failure::malformed("it was cut off")),
+                    Err(_) => return Over::Broken(Failure::cut_off("the stream was cut off")),
                 },
             }
         }
@@ -265,6 +271,7 @@ impl Driver {
             let _ = job.answer.send(given_up);
             return;
         }
+        self.elsewhere |= failure.is_of_this_server();
         job.tries += 1;
         self.later.insert((Instant::now() + pause, answer.tag), ());
         self.pending.insert(answer.tag, job);

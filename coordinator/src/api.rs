@@ -72,6 +72,12 @@ pub enum Answer {
         /// Which.
         shard: ShardId,
     },
+    /// The clocks of this process and of a shard's leader are too far apart: nothing was logged; another
+    /// process may do it.
+    ClocksApart {
+        /// Which shard.
+        shard: ShardId,
+    },
 }
 
 /// The answer to a read.

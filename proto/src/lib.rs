@@ -46,6 +46,8 @@ pub mod reason {
     pub const OVERLOADED: &str = "OVERLOADED";
     /// A shard has no leader.
     pub const SHARD_UNAVAILABLE: &str = "SHARD_UNAVAILABLE";
+    /// The clocks of the server that was asked and of a shard's leader are too far apart.
+    pub const CLOCKS_APART: &str = "CLOCKS_APART";
     /// A read waited too long for undecided transactions.
     pub const READ_TIMED_OUT: &str = "READ_TIMED_OUT";
     /// The server stops.

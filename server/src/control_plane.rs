@@ -1,14 +1,16 @@
 //! The control plane, joined to what serves its namespaces.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::{
     Change, ControlError as PlaneError, ControlPlane, DEFAULT_POOL, Described, Follower, Snapshot,
 };
 use coordinator::service::{Control, ControlError, Definition, Pool};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
 
@@ -42,12 +44,13 @@ pub(crate) enum Unserved {
 pub(crate) struct Namespaces {
     follower: Follower,
     serve: Arc<dyn Serve>,
-    /// How each is served. One change at a time, so that it is what was stored last.
-    served: Arc<Mutex<Served>>,
+    /// How each is served, by name.
+    slots: std::sync::Mutex<BTreeMap<String, Slot>>,
 }
 
-/// The version of each namespace that is served, and the pool.
-type Served = BTreeMap<String, (u32, String)>;
+/// The version of a namespace that is served, and the pool; `None` if it is not. Of one namespace one change
+/// at a time, and none back to an older version.
+type Slot = Arc<Mutex<Option<(u32, String)>>>;
 
 impl Namespaces {
     /// Serves every namespace that there is, and from then on what is created and changed.
@@ -58,8 +61,14 @@ impl Namespaces {
     ) -> anyhow::Result<Arc<Self>> {
         let mut changes = follower.watch();
         let mut snapshot = Arc::clone(&changes.borrow_and_update());
-        let namespaces = Arc::new(Self { follower, serve, served: Arc::default() });
-        let mut failed = namespaces.take_in(&snapshot).await;
+        let namespaces = Arc::new(Self { follower, serve, slots: std::sync::Mutex::default() });
+        let mut serving = Serving::default();
+        serving.begin(&namespaces, &snapshot);
+        let mut failed = Vec::new();
+        while let Some(done) = serving.next().await {
+            failed.extend(done);
+        }
+        failed.sort();
         let pause = match (unserved, failed.first()) {
             (Unserved::Stop, Some((name, why))) => anyhow::bail!("namespace {name:?}: {why}"),
             (Unserved::Stop, None) => TRY_AGAIN_AFTER,
@@ -67,6 +76,7 @@ impl Namespaces {
         };
         let weak = Arc::downgrade(&namespaces);
         tokio::spawn(async move {
+            let mut again = Instant::now() + pause;
             loop {
                 tokio::select! {
                     changed = changes.changed() => {
@@ -74,71 +84,65 @@ impl Namespaces {
                         let Ok(()) = changed else { return };
                         snapshot = Arc::clone(&changes.borrow_and_update());
                     }
-                    () = tokio::time::sleep(pause), if !failed.is_empty() => {}
+                    () = tokio::time::sleep_until(again), if !serving.unserved.is_empty() => {}
+                    Some(_) = serving.next() => continue,
                 }
+                again = Instant::now() + pause;
                 let Some(namespaces) = Weak::upgrade(&weak) else { return };
-                failed = namespaces.take_in(&snapshot).await;
+                serving.begin(&namespaces, &snapshot);
             }
         });
         Ok(namespaces)
     }
 
-    /// Serves what is not served yet. Returns what cannot be, by name, and why.
-    async fn take_in(&self, snapshot: &Snapshot) -> Vec<(String, String)> {
-        let mut failed = Vec::new();
-        for placed in &snapshot.namespaces {
-            let namespace = Arc::new(placed.described.namespace.clone());
-            let (name, version) = (namespace.name(), namespace.version());
-            if let Err(why) = self.serve(&namespace, &placed.pool).await {
-                tracing::error!(namespace = name, version, "it cannot be served: {why}");
-                failed.push((name.to_owned(), why));
-            }
-        }
-        failed
+    fn slot(&self, name: &str) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(name.to_owned()).or_default())
     }
 
-    /// Serves this version of a namespace, unless it or a later one is served already, by this pool.
-    async fn serve(&self, namespace: &Arc<Namespace>, pool: &str) -> Result<(), String> {
-        let served = Arc::clone(&self.served).lock_owned().await;
-        self.serve_locked(served, namespace, Some(pool)).await
-    }
-
+    /// Serves this version of a namespace that was stored, unless it or a later one is served already, by this
+    /// pool. Without a pool it stays with its own; a new one has the default one.
+    ///
     /// What it does may block, and runs where that is allowed. It runs to its end, with the lock, whether
     /// or not the caller waits so long: were it forgotten half-way that a namespace is being opened, it
-    /// would be opened twice, and its two halves depose each other for ever. Without a pool it stays with
-    /// its own; a new one has the default one.
-    async fn serve_locked(
+    /// would be opened twice, and its two halves depose each other for ever.
+    fn serve(
         &self,
-        mut served: OwnedMutexGuard<Served>,
-        namespace: &Arc<Namespace>,
-        pool: Option<&str>,
-    ) -> Result<(), String> {
-        let (name, version) = (namespace.name().to_owned(), namespace.version());
-        let is_served = served.contains_key(&name);
-        if let Some((newest, current)) = served.get_mut(&name) {
-            if let Some(pool) = pool.filter(|pool| *pool != current.as_str()) {
-                self.serve.place(&name, pool);
-                pool.clone_into(current);
+        namespace: Arc<Namespace>,
+        pool: Option<String>,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let (serve, slot) = (Arc::clone(&self.serve), self.slot(namespace.name()));
+        async move {
+            let mut served = slot.lock_owned().await;
+            let version = namespace.version();
+            if let Some((newest, current)) = &mut *served {
+                if let Some(pool) = pool.as_ref().filter(|pool| *pool != current) {
+                    serve.place(namespace.name(), pool);
+                    current.clone_from(pool);
+                }
+                if *newest >= version {
+                    return Ok(());
+                }
             }
-            if *newest >= version {
-                return Ok(());
+            let work = move || {
+                let pool = match &*served {
+                    Some((_, current)) => {
+                        serve.change(namespace)?;
+                        current.clone()
+                    }
+                    None => {
+                        let pool = pool.unwrap_or_else(|| DEFAULT_POOL.to_owned());
+                        serve.open(namespace, &pool)?;
+                        pool
+                    }
+                };
+                *served = Some((version, pool));
+                Ok(())
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
+                Err(error) => Err(format!("it was cut off: {error}")),
             }
-        }
-        let pool = served.get(&name).map_or(pool.unwrap_or(DEFAULT_POOL), |(_, pool)| pool);
-        let pool = pool.to_owned();
-        let (serve, namespace) = (Arc::clone(&self.serve), Arc::clone(namespace));
-        let work = move || {
-            if is_served {
-                serve.change(namespace)?;
-            } else {
-                serve.open(namespace, &pool)?;
-            }
-            served.insert(name, (version, pool));
-            Ok(())
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(error) => Err(format!("it was cut off: {error}")),
         }
     }
 
@@ -212,10 +216,46 @@ fn named(file: &str) -> String {
     Namespace::from_toml(file).map(|namespace| namespace.name().to_owned()).unwrap_or_default()
 }
 
+/// Namespaces that are being opened and changed: whichever takes its time holds up no other.
+#[derive(Default)]
+struct Serving {
+    tasks: JoinSet<(String, Result<(), String>)>,
+    busy: BTreeSet<String>,
+    /// To be tried again.
+    unserved: BTreeSet<String>,
+}
+
+impl Serving {
+    /// Begins to serve all that is not served yet as it should be.
+    fn begin(&mut self, namespaces: &Namespaces, snapshot: &Snapshot) {
+        for placed in &snapshot.namespaces {
+            let namespace = Arc::new(placed.described.namespace.clone());
+            let name = namespace.name().to_owned();
+            if !self.busy.insert(name.clone()) {
+                self.unserved.insert(name); // with another version, maybe
+                continue;
+            }
+            self.unserved.remove(&name);
+            let served = namespaces.serve(namespace, Some(placed.pool.clone()));
+            self.tasks.spawn(async move { (name, served.await) });
+        }
+    }
+
+    /// Waits until one has come to an end. `None` if there is none; else what cannot be served, by name, and
+    /// why.
+    async fn next(&mut self) -> Option<Option<(String, String)>> {
+        let (name, done) = self.tasks.join_next().await?.expect("serving does not panic");
+        self.busy.remove(&name);
+        let Err(why) = done else { return Some(None) };
+        tracing::error!(namespace = name, "it cannot be served: {why}");
+        self.unserved.insert(name.clone());
+        Some(Some((name, why)))
+    }
+}
+
 #[tonic::async_trait]
 impl Control for Namespaces {
     async fn create(&self, file: &str) -> Result<Definition, ControlError> {
-        let served = Arc::clone(&self.served).lock_owned().await;
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
         let created = match self.plane() {
             Ok(plane) => plane.create(file, &change).await.map_err(|e| error(e, &named(file))),
@@ -230,7 +270,7 @@ impl Control for Namespaces {
             }
             other => definition(other?),
         };
-        self.serve_locked(served, &created.namespace, None).await.map_err(stored_only)?;
+        self.serve(Arc::clone(&created.namespace), None).await.map_err(stored_only)?;
         Ok(created)
     }
 
@@ -266,12 +306,11 @@ impl Control for Namespaces {
     }
 
     async fn change(&self, file: &str, expected_version: u32) -> Result<Definition, ControlError> {
-        let served = Arc::clone(&self.served).lock_owned().await;
         let expected_version = Some(expected_version);
         let change = Change { by: AUTHOR, note: "", at: now(), expected_version };
         let changed = self.plane()?.change(file, &change).await;
         let changed = definition(changed.map_err(|e| error(e, &named(file)))?);
-        self.serve_locked(served, &changed.namespace, None).await.map_err(stored_only)?;
+        self.serve(Arc::clone(&changed.namespace), None).await.map_err(stored_only)?;
         Ok(changed)
     }
 
@@ -347,13 +386,14 @@ mod tests {
             tokio::time::timeout(Duration::from_millis(150), namespaces.create(file)).await;
         assert!(created.is_err(), "it took 300 ms");
         let described = namespaces.describe("n").await.expect("it was stored");
-        namespaces.serve(&described.namespace, DEFAULT_POOL).await.expect("it is served");
+        namespaces.serve(described.namespace, None).await.expect("it is served");
         assert_eq!(slow.opened.load(Ordering::SeqCst), 1);
     }
 
-    /// Cannot open one of its namespaces at first.
+    /// Cannot open one of its namespaces at first, and takes its time to find that out.
     #[derive(Default)]
     struct Picky {
+        held: AtomicBool,
         cured: AtomicBool,
         opened: std::sync::Mutex<Vec<String>>,
         placed: std::sync::Mutex<Vec<(String, String)>>,
@@ -367,6 +407,9 @@ mod tests {
 
         fn open(&self, namespace: Arc<Namespace>, _: &str) -> Result<(), String> {
             if namespace.name() == "bad" && !self.cured.load(Ordering::SeqCst) {
+                while self.held.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 return Err("its tables are away".to_owned());
             }
             self.opened.lock().expect("no test panics with it").push(namespace.name().to_owned());
@@ -420,5 +463,40 @@ mod tests {
         }
         let apart = |name: &str| (name.to_owned(), "apart".to_owned());
         assert_eq!(placed(), [apart("good"), apart("bad")]);
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_to_fail_holds_up_nobody_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = format!("sqlite:{}", folder.path().join("control.db").display());
+        let follower = Follower::start(FollowOptions { address, copy: None, poll: POLL }).await;
+        let picky = Arc::new(Picky { held: AtomicBool::new(true), ..Picky::default() });
+        let unserved = Unserved::TryAgain(Duration::from_millis(50));
+        let namespaces = Namespaces::start(follower.expect("a file"), picky.clone(), unserved);
+        let namespaces = namespaces.await.expect("there is nothing to serve yet");
+        let file = |name| {
+            format!("name = \"{name}\"\n[[table]]\ncql = \"CREATE TABLE t (id int PRIMARY KEY)\"\n")
+        };
+        let bad = Arc::clone(&namespaces);
+        let bad_file = file("bad");
+        let failing = tokio::spawn(async move { bad.create(&bad_file).await.map(|_| ()) });
+        // By its own server, and by others that see it in the database.
+        while namespaces.describe("bad").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        namespaces.create(&file("good")).await.expect("it is served");
+        let change = Change { by: AUTHOR, note: "", at: now(), expected_version: None };
+        let plane = namespaces.plane().expect("a file is never away");
+        plane.create(&file("other"), &change).await.expect("it is new");
+        let opened = || picky.opened.lock().expect("no test panics with it").clone();
+        while opened() != ["good", "other"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        picky.held.store(false, Ordering::SeqCst);
+        assert!(failing.await.expect("it does not panic").is_err());
+        picky.cured.store(true, Ordering::SeqCst);
+        while opened() != ["good", "other", "bad"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

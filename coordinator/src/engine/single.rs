@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use participant::engine::Rules;
-use participant::message::{Outcome, ShardReply, ShardRequest, Vote};
+use participant::message::{NoReason, Outcome, ShardReply, ShardRequest, Vote};
 use wal_core::{Now, ShardId, Timestamp, Transaction};
 
 use super::{Context, Next, RETRY_AFTER_MS, age_us};
@@ -68,6 +68,7 @@ impl Single {
                 Vote::No(_) | Vote::Condemned(_) | Vote::Yes { .. } if self.resent => {
                     return Next::Continue;
                 }
+                Vote::No(NoReason::Drift) => Answer::ClocksApart { shard },
                 Vote::No(_) | Vote::Condemned(_) | Vote::Yes { .. } => full(),
             },
             ShardReply::Applied { .. } => match self.committed {

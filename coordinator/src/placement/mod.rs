@@ -11,7 +11,9 @@
 //! * The owner of a shard that nobody leads, or whose leader fell silent, stands at once.
 //! * A leader that sees another owner, for long enough, hands over: it finishes, resigns, and says so.
 //! * An owner whose predecessor lives waits for that, but not for ever.
-//! * Who was deposed or failed stands again only after a while, longer each time.
+//! * Who was deposed or failed stands again only after a while, longer each time. Who failed says so too, and
+//!   then somebody else owns the shard for a while, longer each time: a process that hears the others well may
+//!   still be cut off from the log, or have a clock that the log refuses.
 //! * Who hears nobody any more, of processes that have not refused its connections either, is more likely
 //!   cut off than left alone: it goes on with what it leads, and hesitates before it stands for more.
 //! * Who takes part no longer, because another pool serves the namespace, hands over to those who do. While
@@ -63,6 +65,10 @@ impl PlacementConfig {
 /// The first wait after a seat was lost; doubled each time, up to the last, until it is kept for that long.
 const FIRST_RETRY_US: u64 = 100_000;
 const LAST_RETRY_US: u64 = 10_000_000;
+/// For how long who failed to lead a shard leaves it to others; doubled each time, up to the last, until it is
+/// kept for [`LAST_RETRY_US`].
+const FIRST_UNABLE_US: u64 = 10_000_000;
+const LAST_UNABLE_US: u64 = 300_000_000;
 /// How long who hears nobody hesitates. By then the others, if they are well, have taken over what it led.
 const HESITATION_US: u64 = 10_000_000;
 
@@ -74,6 +80,19 @@ pub struct Beat {
     pub participates: bool,
     /// What it leads of this namespace.
     pub leads: Vec<(ShardId, Epoch)>,
+    /// What it failed to lead, and leaves to others if there are any; in order.
+    pub unable: Vec<ShardId>,
+}
+
+/// Why a process no longer leads, nor stands for, a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It gave it up in order, and nothing went wrong.
+    HandedOver,
+    /// Another process leads it.
+    Deposed,
+    /// Its log could not be read or written from here.
+    Failed,
 }
 
 /// What the placement is told.
@@ -102,8 +121,8 @@ pub enum PlacementEvent {
     Lost {
         /// Which.
         shard: ShardId,
-        /// Whether it gave it up in order, and nothing went wrong.
-        resigned: bool,
+        /// Why.
+        why: Loss,
     },
     /// From now on this process takes part, or no longer does: the namespace is served by its pool, or by
     /// another.
@@ -156,6 +175,9 @@ struct Place {
     led_since_us: u64,
     retry_at_us: u64,
     retry_us: u64,
+    /// This process leaves it to others until then.
+    unable_until_us: u64,
+    unable_us: u64,
 }
 
 impl Place {
@@ -163,13 +185,20 @@ impl Place {
     fn lose(&mut self, now: Now) {
         let led = matches!(self.seat, Seat::Leading(_) | Seat::Draining(_));
         if led && now.mono_us >= self.led_since_us + LAST_RETRY_US {
-            self.retry_us = 0;
+            (self.retry_us, self.unable_us) = (0, 0);
         }
         self.seat = Seat::None;
         self.retry_us = (2 * self.retry_us).clamp(FIRST_RETRY_US, LAST_RETRY_US);
         // Two that depose each other in turn must not do so in step.
         let salt = now.mono_us % 1_009 * self.retry_us / 1_009;
         self.retry_at_us = now.mono_us + self.retry_us + salt;
+    }
+
+    /// It could not be led from here.
+    fn fail(&mut self, now: Now) {
+        self.lose(now);
+        self.unable_us = (2 * self.unable_us).clamp(FIRST_UNABLE_US, LAST_UNABLE_US);
+        self.unable_until_us = now.mono_us + self.unable_us;
     }
 }
 
@@ -190,9 +219,12 @@ pub struct Placement {
     leaving: bool,
     /// Since when nobody was heard of any more.
     isolated_since_us: Option<u64>,
-    /// Who took part when the owners were worked out last.
-    members: Vec<Arc<str>>,
+    /// Who took part when the owners were worked out last, and what each was unable to lead.
+    members: Vec<Member>,
 }
+
+/// Who takes part, and what it is unable to lead.
+type Member = (Arc<str>, Vec<ShardId>);
 
 impl Placement {
     /// A process that has heard of nobody yet.
@@ -228,7 +260,7 @@ impl Placement {
                     out.push(PlacementCommand::Route { shard, epoch, address });
                 }
             }
-            PlacementEvent::Lost { shard, resigned } => self.on_lost(now, shard, resigned),
+            PlacementEvent::Lost { shard, why } => self.on_lost(now, shard, why),
             PlacementEvent::Participates(participates) => self.config.participates = participates,
             PlacementEvent::Leave => {
                 self.leaving = true;
@@ -241,13 +273,20 @@ impl Placement {
     }
 
     /// What this process says of itself.
-    pub fn beat(&self) -> Beat {
+    pub fn beat(&self, now: Now) -> Beat {
         let leads = (0..).map(ShardId).zip(&self.places).filter_map(|(shard, place)| {
             let (Seat::Leading(epoch) | Seat::Draining(epoch)) = place.seat else { return None };
             Some((shard, epoch))
         });
         let participates = self.config.participates && !self.leaving;
-        Beat { participates, leads: leads.collect() }
+        Beat { participates, leads: leads.collect(), unable: self.unable(now) }
+    }
+
+    /// What this process leaves to others for now.
+    fn unable(&self, now: Now) -> Vec<ShardId> {
+        let places = (0..).map(ShardId).zip(&self.places);
+        let unable = places.filter(|(_, place)| now.mono_us < place.unable_until_us);
+        unable.map(|(shard, _)| shard).collect()
     }
 
     /// Where a shard was last known to be led, and in which epoch.
@@ -279,16 +318,16 @@ impl Placement {
         self.peers.insert(address, Peer { beat, heard_us: now.mono_us });
     }
 
-    fn on_lost(&mut self, now: Now, shard: ShardId, resigned: bool) {
+    fn on_lost(&mut self, now: Now, shard: ShardId, why: Loss) {
         let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
-        if resigned {
-            place.seat = Seat::None;
-            return;
-        }
-        if self.isolated_since_us.is_some() {
+        if self.isolated_since_us.is_some() && why != Loss::HandedOver {
             place.retry_us = LAST_RETRY_US; // whoever deposed it is there, and stays unheard
         }
-        place.lose(now);
+        match why {
+            Loss::HandedOver => place.seat = Seat::None,
+            Loss::Deposed => place.lose(now),
+            Loss::Failed => place.fail(now),
+        }
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<PlacementCommand>) {
@@ -322,19 +361,19 @@ impl Placement {
         }
     }
 
-    /// Works out the owners anew, if the members have changed.
+    /// Works out the owners anew, if the members have changed, or what they are unable to lead.
     fn own(&mut self, now: Now) {
-        let mut members: Vec<_> = self
+        let mut members: Vec<Member> = self
             .peers
             .iter()
             .filter(|(_, peer)| peer.beat.participates && self.is_alive(now, peer))
-            .map(|(address, _)| address.clone())
+            .map(|(address, peer)| (address.clone(), peer.beat.unable.clone()))
             .collect();
         if self.config.participates {
-            members.push(self.config.address.clone());
+            members.push((self.config.address.clone(), self.unable(now)));
         }
         members.sort_unstable();
-        members.dedup();
+        members.dedup_by(|other, first| other.0 == first.0);
         if members == self.members {
             return;
         }

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use wal_core::ShardId;
+
+use super::Member;
+
 /// For each shard, its owner: of the participants that own less than their share, the one with the
 /// greatest hash of address and shard. `members` are sorted; everybody gets `shards / members` or one
-/// more. Empty if there are none.
-pub(super) fn owners(members: &[Arc<str>], shards: u16) -> Vec<Arc<str>> {
+/// more. What an owner is unable to lead goes, beyond all shares, to who is able and has the greatest hash,
+/// if anybody is. Empty if there are no members.
+pub(super) fn owners(members: &[Member], shards: u16) -> Vec<Arc<str>> {
     let (count, shards_all) = (members.len(), usize::from(shards));
     if count == 0 {
         return Vec::new();
@@ -16,15 +21,17 @@ pub(super) fn owners(members: &[Arc<str>], shards: u16) -> Vec<Arc<str>> {
     for shard in 0..shards {
         let has_room =
             |&index: &usize| owned[index] < least || (owned[index] == least && larger > 0);
-        let owner = (0..count)
-            .filter(has_room)
-            .max_by_key(|index| (weight(&members[*index], shard), *index))
-            .expect("the shares add up to all shards");
+        let rank = |index: &usize| (weight(&members[*index].0, shard), *index);
+        let owner =
+            (0..count).filter(has_room).max_by_key(rank).expect("the shares add up to all shards");
         if owned[owner] == least {
             larger -= 1;
         }
         owned[owner] += 1;
-        owners.push(members[owner].clone());
+        let is_able = |&index: &usize| !members[index].1.contains(&ShardId(shard));
+        let stand_in =
+            if is_able(&owner) { None } else { (0..count).filter(is_able).max_by_key(rank) };
+        owners.push(members[stand_in.unwrap_or(owner)].0.clone());
     }
     owners
 }
@@ -47,18 +54,19 @@ mod tests {
 
     use super::*;
 
-    fn members(names: &[&str]) -> Vec<Arc<str>> {
-        names.iter().map(|name| Arc::from(*name)).collect()
+    fn members(names: &[impl AsRef<str>]) -> Vec<Member> {
+        let mut members: Vec<Member> =
+            names.iter().map(|name| (Arc::from(name.as_ref()), Vec::new())).collect();
+        members.sort_unstable();
+        members
     }
 
     #[test]
     fn everybody_has_a_fair_share() {
         for (count, shards) in [(1, 16), (3, 16), (5, 16), (16, 16), (20, 16), (7, 1024)] {
             let names: Vec<String> = (0..count).map(|n| format!("10.0.0.{n}:7420")).collect();
-            let mut sorted: Vec<Arc<str>> = names.iter().map(|n| Arc::from(n.as_str())).collect();
-            sorted.sort_unstable();
             let mut shares: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-            for owner in owners(&sorted, shards) {
+            for owner in owners(&members(&names), shards) {
                 *shares.entry(owner).or_default() += 1;
             }
             let (least, most) = (usize::from(shards) / count, usize::from(shards).div_ceil(count));
@@ -76,5 +84,22 @@ mod tests {
             .filter(|(before, after)| *before != after)
             .count();
         assert!((64..=112).contains(&moved), "{moved} of 256 moved; its share is 64");
+    }
+
+    #[test]
+    fn what_its_owner_is_unable_to_lead_is_another_s_and_nothing_else_moves() {
+        let mut three = members(&["a", "b", "c"]);
+        let before = owners(&three, 16);
+        let shard = before.iter().position(|owner| &**owner == "b").expect("everybody has a share");
+        three[1].1.push(ShardId(u16::try_from(shard).expect("of 16")));
+        let after = owners(&three, 16);
+        assert_ne!(&*after[shard], "b");
+        let same = |index: &usize| before[*index] == after[*index];
+        assert_eq!((0..16).filter(same).count(), 15);
+        // What nobody is able to lead stays with its owner.
+        for member in &mut three {
+            member.1 = (0..16).map(ShardId).collect();
+        }
+        assert_eq!(owners(&three, 16), before);
     }
 }

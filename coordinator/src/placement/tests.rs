@@ -7,6 +7,8 @@ struct World {
     epochs: Vec<u64>,
     /// Pairs that do not hear each other.
     cut: Vec<(usize, usize)>,
+    /// Who the log refuses, or does not reach.
+    failing: Vec<usize>,
 }
 
 struct Node {
@@ -29,6 +31,7 @@ impl World {
             nodes: (0..nodes).map(|_| None).collect(),
             epochs: vec![0; usize::from(SHARDS)],
             cut: Vec::new(),
+            failing: Vec::new(),
         };
         (0..nodes).for_each(|index| world.start(index));
         world
@@ -98,7 +101,13 @@ impl World {
             node.draining.remove(shard);
         }
         for shard in drained {
-            self.step(index, PlacementEvent::Lost { shard, resigned: true });
+            self.step(index, PlacementEvent::Lost { shard, why: Loss::HandedOver });
+        }
+        if self.failing.contains(&index) {
+            for shard in won {
+                self.step(index, PlacementEvent::Lost { shard, why: Loss::Failed });
+            }
+            return 0;
         }
         for shard in &won {
             self.epochs[usize::from(shard.0)] += 1;
@@ -110,7 +119,7 @@ impl World {
 
     fn beat(&mut self, index: usize) {
         let Some(node) = &self.nodes[index] else { return };
-        let (beat, address) = (node.placement.beat(), address(index));
+        let (beat, address) = (node.placement.beat(self.now()), address(index));
         for other in 0..self.nodes.len() {
             let cut = self.cut.contains(&(index, other)) || self.cut.contains(&(other, index));
             if other != index && !cut {
@@ -127,10 +136,11 @@ impl World {
             won += self.run(100);
             for index in 0..self.nodes.len() {
                 let node = self.nodes[index].as_ref();
-                let leads = node.map(|node| node.placement.beat().leads).unwrap_or_default();
+                let leads =
+                    node.map(|node| node.placement.beat(self.now()).leads).unwrap_or_default();
                 for (shard, epoch) in leads {
                     if epoch.0 < self.epochs[usize::from(shard.0)] {
-                        self.step(index, PlacementEvent::Lost { shard, resigned: false });
+                        self.step(index, PlacementEvent::Lost { shard, why: Loss::Deposed });
                     }
                 }
             }
@@ -138,10 +148,20 @@ impl World {
         won
     }
 
+    /// The log refuses a process from now on.
+    fn fail(&mut self, index: usize) {
+        self.failing.push(index);
+        let node = self.nodes[index].as_ref().expect("it runs");
+        for (shard, _) in node.placement.beat(self.now()).leads {
+            self.step(index, PlacementEvent::Lost { shard, why: Loss::Failed });
+        }
+    }
+
     /// Who leads each shard in its newest epoch.
     fn leaders(&self) -> Vec<Option<usize>> {
-        let leads =
-            |node: &Node, shard, epoch| node.placement.beat().leads.contains(&(shard, epoch));
+        let leads = |node: &Node, shard, epoch| {
+            node.placement.beat(self.now()).leads.contains(&(shard, epoch))
+        };
         let leader = |(shard, epoch): (ShardId, &u64)| {
             let epoch = Epoch(*epoch);
             self.nodes.iter().position(|n| n.as_ref().is_some_and(|n| leads(n, shard, epoch)))
@@ -284,4 +304,30 @@ fn two_that_cannot_hear_each_other_depose_each_other_ever_less_often() {
     world.run(30_000);
     assert_eq!(world.shares(), [8, 8]);
     assert_eq!(world.run(30_000), 0);
+}
+
+#[test]
+fn what_one_fails_to_lead_others_lead_and_it_tries_again_ever_less_often() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    world.fail(1);
+    world.run(2_000);
+    assert!(world.leaders().iter().all(|leader| matches!(leader, Some(0 | 2))));
+    let moves: Vec<usize> = (0..5).map(|_| world.run(60_000)).collect();
+    assert!(moves[0] > 0 && moves[3] + moves[4] <= moves[0], "{moves:?}");
+    world.failing.clear();
+    world.run(400_000);
+    assert_eq!(world.shares().iter().max(), Some(&6), "{:?}", world.shares());
+    assert_eq!(world.run(60_000), 0, "nothing moves without a cause");
+}
+
+#[test]
+fn where_everybody_fails_everybody_tries_on() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    (0..3).for_each(|index| world.fail(index));
+    world.run(600_000);
+    world.failing.clear();
+    world.run(25_000);
+    assert!(world.leaders().iter().all(Option::is_some), "{:?}", world.leaders());
 }

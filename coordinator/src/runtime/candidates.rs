@@ -15,7 +15,7 @@ use super::recover::owner_nonce;
 use super::seat::{Phase, Seat, SeatId};
 use super::{outgoing::Outgoing, shard_limits};
 use crate::interface::CommitEvent;
-use crate::placement::{Placement, PlacementCommand, PlacementEvent};
+use crate::placement::{Loss, Placement, PlacementCommand, PlacementEvent};
 
 /// How often this server tells the others how it is, beside whenever that changes.
 const BEAT_EVERY_US: u64 = 200_000;
@@ -86,7 +86,7 @@ impl Core {
         let Some(among) = &mut self.among else { return };
         if now.mono_us >= among.beat_at_us {
             among.beat_at_us = now.mono_us + BEAT_EVERY_US;
-            among.transport.beat(among.placement.beat());
+            among.transport.beat(among.placement.beat(now));
         }
     }
 
@@ -100,7 +100,7 @@ impl Core {
     fn stand(&mut self, now: Now, shard: ShardId) {
         let Some(among) = &mut self.among else { return };
         if among.condemned.contains(&shard) {
-            return self.place(now, PlacementEvent::Lost { shard, resigned: false });
+            return self.place(now, PlacementEvent::Lost { shard, why: Loss::Failed });
         }
         among.last_uid += 1;
         let id = SeatId { shard, uid: among.last_uid };
@@ -122,7 +122,7 @@ impl Core {
         if let Err(error) = reader::read(log, seat, from, core) {
             tracing::error!(shard = %seat.shard, %error, "cannot start a thread to read the log");
             let now = self.parts.clock.now();
-            self.lose(now, seat.shard, false);
+            self.lose(now, seat.shard, Loss::Failed);
         }
     }
 
@@ -139,7 +139,7 @@ impl Core {
         match end {
             Err(error) => {
                 tracing::warn!(shard = %id.shard, %error, "the log cannot be read; trying again");
-                self.lose(now, id.shard, false);
+                self.lose(now, id.shard, Loss::Failed);
             }
             Ok(end) if seat.phase == Phase::Reading => {
                 seat.phase = Phase::Standing(end);
@@ -189,12 +189,17 @@ impl Core {
         } else {
             tracing::info!(%shard, "no longer leading: {text}");
         }
-        self.lose(now, shard, why == HaltReason::Resigned);
+        let why = match why {
+            HaltReason::Resigned => Loss::HandedOver,
+            HaltReason::Deposed => Loss::Deposed,
+            HaltReason::AppendInDoubt(_) | HaltReason::Corrupt(_) => Loss::Failed,
+        };
+        self.lose(now, shard, why);
     }
 
-    fn lose(&mut self, now: Now, shard: ShardId, resigned: bool) {
+    fn lose(&mut self, now: Now, shard: ShardId, why: Loss) {
         self.vacate(shard);
-        self.place(now, PlacementEvent::Lost { shard, resigned });
+        self.place(now, PlacementEvent::Lost { shard, why });
     }
 
     fn vacate(&mut self, shard: ShardId) {

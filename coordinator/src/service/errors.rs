@@ -9,7 +9,7 @@ use std::time::Duration;
 use handfast_proto::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
-use wal_core::limits::MAX_ID_AHEAD_MS;
+use wal_core::limits::{MAX_CLOCK_DRIFT_US, MAX_ID_AHEAD_MS};
 use wal_core::{Millis, ShardId, TxnId};
 
 use super::backend::{BackendError, Refused};
@@ -122,6 +122,16 @@ pub enum ServiceError {
         /// Which.
         shard: ShardId,
     },
+    /// The clocks of this server and of a shard's leader are too far apart; nothing was logged.
+    #[error(
+        "this server's clock and that of the leader of shard {shard} are more than {} ms apart; nothing was \
+         logged, ask another server; synchronize the clocks",
+        MAX_CLOCK_DRIFT_US / 1_000
+    )]
+    ClocksApart {
+        /// Which.
+        shard: ShardId,
+    },
     /// A read waited too long.
     #[error("the rows were not free of undecided transactions within {waited_ms} ms; read again")]
     ReadTimedOut {
@@ -198,6 +208,7 @@ impl ServiceError {
             Self::FromFuture { .. } => (Code::InvalidArgument, reason::ID_FROM_FUTURE),
             Self::Overloaded { .. } => (Code::ResourceExhausted, reason::OVERLOADED),
             Self::ShardUnavailable { .. } => (Code::Unavailable, reason::SHARD_UNAVAILABLE),
+            Self::ClocksApart { .. } => (Code::Unavailable, reason::CLOCKS_APART),
             Self::NamespaceUnserved { .. } => (Code::Unavailable, reason::NAMESPACE_UNSERVED),
             Self::ControlUnavailable(_) => (Code::Unavailable, reason::CONTROL_UNAVAILABLE),
             Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
@@ -216,6 +227,7 @@ impl ServiceError {
         match self {
             Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::ShardUnavailable { .. }
+            | Self::ClocksApart { .. }
             | Self::ReadTimedOut { .. }
             | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
             Self::ShuttingDown | Self::NamespaceUnserved { .. } => Some(RETRY_SHUTDOWN_MS),
@@ -249,7 +261,9 @@ impl ServiceError {
                 vec![("id", id.to_string()), ("floor_ms", floor.to_string())]
             }
             Self::Overloaded { what, .. } => vec![("full", (*what).to_owned())],
-            Self::ShardUnavailable { shard } => vec![("shard", shard.to_string())],
+            Self::ShardUnavailable { shard } | Self::ClocksApart { shard } => {
+                vec![("shard", shard.to_string())]
+            }
             Self::VersionConflict { name, expected, found } => vec![
                 ("namespace", name.clone()),
                 ("expected_version", expected.to_string()),
@@ -307,6 +321,7 @@ impl ServiceError {
             | Self::TooOld { .. }
             | Self::Overloaded { .. }
             | Self::ShardUnavailable { .. }
+            | Self::ClocksApart { .. }
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
             | Self::ConnectionAged

@@ -54,7 +54,8 @@ impl ServiceMetrics {
             | Answer::TooOld { .. }
             | Answer::FromFuture
             | Answer::Overloaded { .. }
-            | Answer::Unavailable { .. } => {}
+            | Answer::Unavailable { .. }
+            | Answer::ClocksApart { .. } => {}
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) fn of_submission(
             return Err(ServiceError::Overloaded { what, retry_after_ms });
         }
         Answer::Unavailable { shard } => return Err(ServiceError::ShardUnavailable { shard }),
+        Answer::ClocksApart { shard } => return Err(ServiceError::ClocksApart { shard }),
     })
 }
 

@@ -20,4 +20,4 @@ txn t1: 1 alice =1
 > submit t1 as call 5
 < s5 to 1: single t1
 > s5 from 1: single t1 no, drift
-< call 5: overloaded, the shard's queues
+< call 5: its clock and that of 1 are apart

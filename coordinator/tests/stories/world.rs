@@ -185,6 +185,7 @@ fn submit_text(answer: &Answer) -> String {
         Answer::FromFuture => "from the future".to_owned(),
         Answer::Overloaded { what, .. } => format!("overloaded, {what}"),
         Answer::Unavailable { shard } => format!("{shard} is not led"),
+        Answer::ClocksApart { shard } => format!("its clock and that of {shard} are apart"),
     }
 }
 

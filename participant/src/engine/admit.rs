@@ -18,7 +18,7 @@ const MAX_UNTAKEN_BYTES: usize = 8 << 20;
 /// What waits.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    Single { txn: Arc<Transaction>, applied: bool },
+    Single { txn: Arc<Transaction>, applied: bool, clock_us: i64 },
     Prepare(Box<PrepareRequest>),
     Read { keys: Arc<[RowKey]>, only: bool },
     Hold { keys: Arc<[RowKey]> },
@@ -31,6 +31,15 @@ impl Asked {
             Self::Single { txn, .. } => &txn.parts[0].1,
             Self::Prepare(prepare) => &prepare.part,
             Self::Read { .. } | Self::Hold { .. } => &[],
+        }
+    }
+
+    /// The sender's wall clock when it asked, microseconds; none of a reader's.
+    const fn clock_us(&self) -> i64 {
+        match self {
+            Self::Single { clock_us, .. } => *clock_us,
+            Self::Prepare(prepare) => prepare.clock_us,
+            Self::Read { .. } | Self::Hold { .. } => i64::MAX,
         }
     }
 }
@@ -58,6 +67,11 @@ impl Waiter {
             pinned: SmallVec::new(),
             since_us: now.mono_us,
         }
+    }
+
+    /// What its sender's clock says now: how long it waited here is no difference between clocks.
+    pub(super) const fn sender_clock_us(&self, now: Now) -> i64 {
+        self.asked.clock_us().saturating_add_unsigned(now.mono_us - self.since_us)
     }
 }
 
@@ -98,10 +112,10 @@ impl<R: Rules> ShardEngine<R> {
         }
         self.leave_lock_queues(age, &waiter);
         match &waiter.asked {
-            Asked::Single { txn, applied } => {
-                self.decide_single(now, txn, *applied, &waiter.origins, out);
+            Asked::Single { txn, applied, .. } => {
+                self.decide_single(now, txn, *applied, &waiter, out);
             }
-            Asked::Prepare(prepare) => self.decide_prepare(now, prepare, &waiter.origins, out),
+            Asked::Prepare(prepare) => self.decide_prepare(now, prepare, &waiter, out),
             Asked::Read { .. } | Asked::Hold { .. } => {
                 unreachable!("reads were sent elsewhere above")
             }
@@ -240,6 +254,17 @@ impl<R: Rules> ShardEngine<R> {
         let step = if self.rules.holds(Rule::TimestampsIncrease) { 0 } else { Timestamp::STEP };
         let last = Timestamp(newest.0 - step);
         Ok(Checked { adds, timestamp: Timestamp::propose(now.wall_us, last) })
+    }
+
+    /// Whether a timestamp is later than a waiter's sender can explain: one of the two clocks is wrong.
+    pub(super) const fn is_beyond_drift(
+        &self,
+        now: Now,
+        waiter: &Waiter,
+        timestamp: Timestamp,
+    ) -> bool {
+        let latest_us = waiter.sender_clock_us(now).saturating_add(self.config.limits.max_drift_us);
+        timestamp.0 > latest_us
     }
 
     /// Whether there is no room for another transaction: the reason, in a word for the client.

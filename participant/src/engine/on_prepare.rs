@@ -133,9 +133,10 @@ impl<R: Rules> ShardEngine<R> {
         &mut self,
         now: Now,
         prepare: &PrepareRequest,
-        origins: &[Origin],
+        waiter: &Waiter,
         out: &mut Vec<ShardCommand>,
     ) {
+        let origins = &waiter.origins;
         let (id, attempt) = (prepare.id, prepare.attempt);
         let conditions = attempt.number == 1 || self.rules.holds(Rule::EveryAttemptIsChecked);
         let Checked { adds, timestamp } = match self.check_again(now, &prepare.part, conditions) {
@@ -164,7 +165,7 @@ impl<R: Rules> ShardEngine<R> {
                 return self.tell_voters(id, attempt, origins);
             }
         };
-        if timestamp.0 > prepare.clock_us + self.config.limits.max_drift_us {
+        if self.is_beyond_drift(now, waiter, timestamp) {
             for origin in origins {
                 self.say_no(now, *origin, id, attempt, NoReason::Drift);
             }

@@ -51,11 +51,8 @@ impl<R: Rules> ShardEngine<R> {
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });
             return;
         }
-        if self.last_timestamp.0 > clock_us + self.config.limits.max_drift_us {
-            let vote = Vote::No(NoReason::Drift);
-            return self.reply(origin, ShardReply::Single { id, vote });
-        }
-        self.consider(now, age, Waiter::new(Asked::Single { txn, applied }, origin, now), out);
+        let asked = Asked::Single { txn, applied, clock_us };
+        self.consider(now, age, Waiter::new(asked, origin, now), out);
     }
 
     /// Its locks are free and its rows at hand: commit it, or close it.
@@ -64,9 +61,10 @@ impl<R: Rules> ShardEngine<R> {
         now: Now,
         txn: &Arc<Transaction>,
         applied: bool,
-        origins: &[Origin],
+        waiter: &Waiter,
         out: &mut Vec<ShardCommand>,
     ) {
+        let origins = &waiter.origins;
         let id = txn.id;
         let part = &txn.parts[0].1;
         let Checked { adds, timestamp } = match self.check(now, part) {
@@ -76,6 +74,13 @@ impl<R: Rules> ShardEngine<R> {
                 return self.tell_single(id, origins);
             }
         };
+        if self.is_beyond_drift(now, waiter, timestamp) {
+            for origin in origins {
+                let vote = Vote::No(NoReason::Drift);
+                self.reply(*origin, ShardReply::Single { id, vote });
+            }
+            return;
+        }
         let commit =
             CommitSingle { id, fingerprint: txn.fingerprint, timestamp, part: part.clone(), adds };
         self.write(now, Body::CommitSingle(Box::new(commit)), out);

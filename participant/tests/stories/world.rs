@@ -113,6 +113,7 @@ impl World {
                 self.now.wall_us += number::<i64>(ms) * 1000;
                 self.step(ShardEvent::Tick, text);
             }
+            ["clock", "set", "by", ms, "ms"] => self.now.wall_us += number::<i64>(ms) * 1000,
             ["durable"] => self.durable(text),
             ["append", "fails"] => {
                 self.in_flight.clear();

@@ -181,6 +181,7 @@ fn ended(answer: &CallAnswer) -> Ended {
         CallAnswer::Submit(
             Answer::Overloaded { .. }
             | Answer::Unavailable { .. }
+            | Answer::ClocksApart { .. }
             | Answer::IdReused
             | Answer::TooOld { .. }
             | Answer::FromFuture,

@@ -1,4 +1,5 @@
-//! Servers in network namespaces of their own, so that one can be cut off from some others and not from all.
+//! Servers in network namespaces of their own, so that one can be cut off from some others and not from all;
+//! and disks of their own, which can be full.
 //!
 //! ```text
 //!   the test's own network namespace                    one for each server of Handfast
@@ -12,6 +13,7 @@
 
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -83,7 +85,7 @@ pub fn play(test: &str, scenes: impl FnOnce()) {
     }
     let this = std::env::current_exe().expect("this executable");
     let mut again = Command::new("unshare");
-    again.arg("--net").arg("--").arg(this).args(["--exact", test, "--nocapture"]);
+    again.args(["--net", "--mount", "--"]).arg(this).args(["--exact", test, "--nocapture"]);
     let status = again.env(MARK, "1").status().expect("unshare is part of util-linux");
     assert!(status.success(), "{test} failed in its network: {status}");
 }
@@ -180,6 +182,19 @@ pub(crate) fn mend(pid: i32, way: Way) -> anyhow::Result<()> {
         within(pid, &["rule", "del", "pref", "10", "ipproto", "tcp", side, &port, "blackhole"])?;
     }
     Ok(())
+}
+
+/// Puts what is in a folder on a small disk of its own, mounted there: nobody but this process and what it
+/// starts from now on sees it, and it ends with them.
+pub(crate) fn small_disk(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    ensure!(is_apart(), "a disk of its own is only for what runs in a mount namespace of its own");
+    let aside = folder.with_extension("aside");
+    std::fs::rename(folder, &aside).context("cannot move it aside")?;
+    std::fs::create_dir(folder)?;
+    let size = format!("size={bytes}");
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "handfast-small"]).arg(folder))?;
+    run(Command::new("cp").arg("-a").arg(aside.join(".")).arg(folder))?;
+    Ok(std::fs::remove_dir_all(aside)?)
 }
 
 fn ip(args: &[&str]) -> anyhow::Result<()> {

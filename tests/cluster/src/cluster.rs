@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{Client, Options, RetryPolicy};
-use handfast_stack::{Jit, Launch, Process, ServerState, Stack, StackSpec};
+use handfast_stack::{Jit, Launch, Process, Server, ServerState, Stack, StackSpec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,14 @@ impl Cluster {
     /// Mends what [`Self::cut`] did.
     pub fn mend(&self, member: Member, way: Way) -> anyhow::Result<()> {
         apart::mend(self.process(member)?.id().context("it does not run")?, way)
+    }
+
+    /// Puts the data of a broker that is stopped on a disk of its own, of so many bytes; only within
+    /// [`apart::play`]. The folder where that disk is.
+    pub fn small_disk(&self, broker: usize, bytes: u64) -> anyhow::Result<PathBuf> {
+        let data = self.stack.folder().join(Server::Kafka(broker).name()).join("data");
+        apart::small_disk(&data, bytes)?;
+        Ok(data)
     }
 
     /// The servers of a stack that runs, whether they run or not.

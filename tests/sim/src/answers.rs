@@ -102,7 +102,10 @@ impl World {
             }
             Answer::IdReused => self.check_id_reused(txn),
             Answer::TooOld { floor } => self.check_too_old(txn, *floor),
-            Answer::FromFuture | Answer::Overloaded { .. } | Answer::Unavailable { .. } => Ok(()),
+            Answer::FromFuture
+            | Answer::Overloaded { .. }
+            | Answer::Unavailable { .. }
+            | Answer::ClocksApart { .. } => Ok(()),
         }
     }
 

@@ -387,7 +387,7 @@ impl World {
                 self.space.history.txns[txn].from_future = true;
                 self.think(client);
             }
-            Answer::Overloaded { .. } | Answer::Unavailable { .. } => {
+            Answer::Overloaded { .. } | Answer::Unavailable { .. } | Answer::ClocksApart { .. } => {
                 self.space.history.txns[txn].denied = true;
                 if tries > 0 {
                     self.space.clients[client].doing =

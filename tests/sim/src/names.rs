@@ -159,6 +159,7 @@ pub(crate) const fn answer(answer: &CallAnswer) -> &'static str {
             Answer::FromFuture => "answer from future",
             Answer::Overloaded { .. } => "answer overloaded",
             Answer::Unavailable { .. } => "answer unavailable",
+            Answer::ClocksApart { .. } => "answer clocks apart",
         },
         CallAnswer::Read(answer) => match answer {
             ReadAnswer::Rows(_) => "read rows",
@@ -289,6 +290,7 @@ pub(crate) const ALL: &[&str] = &[
     "answer from future",
     "answer overloaded",
     "answer unavailable",
+    "answer clocks apart",
     "read rows",
     "read overloaded",
     "read unavailable",

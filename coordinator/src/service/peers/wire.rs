@@ -40,6 +40,7 @@ pub(super) fn beat(namespace: &str, beat: &Beat) -> peer::Beat {
         namespace: namespace.to_owned(),
         participates: beat.participates,
         leads: beat.leads.iter().map(led).collect(),
+        unable: beat.unable.iter().map(|shard| u32::from(shard.0)).collect(),
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn replies(batch: peer::Batch) -> Result<FromPeer, DecodeError> {
 pub(super) fn heard(address: &Arc<str>, beat: &peer::Beat) -> Result<FromPeer, DecodeError> {
     let led = |led: &peer::Led| Ok((shard(led.shard)?, Epoch(led.epoch)));
     let leads = beat.leads.iter().map(led).collect::<Result<_, DecodeError>>()?;
-    let beat = Beat { participates: beat.participates, leads };
+    let unable = beat.unable.iter().map(|number| shard(*number)).collect::<Result<_, _>>()?;
+    let beat = Beat { participates: beat.participates, leads, unable };
     Ok(FromPeer::Heard { address: address.clone(), beat })
 }

@@ -116,6 +116,10 @@ async fn every_refusal_has_its_code_reason_and_details() {
     let status = failed(Answer::Unavailable { shard: ShardId(4) }).await;
     let details = expect(&status, Code::Unavailable, "SHARD_UNAVAILABLE");
     assert!(details.retry_info().is_some());
+    let status = failed(Answer::ClocksApart { shard: ShardId(4) }).await;
+    assert!(status.message().contains("500 ms apart"), "{status:?}");
+    let details = expect(&status, Code::Unavailable, "CLOCKS_APART");
+    assert!(details.retry_info().is_some());
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ impl Job {
             Answer::Committed { timestamp, .. } => committed(it, timestamp, context),
             Answer::Aborted { reason, .. } => self.on_aborted(reason, context),
             // Said before anything was sent.
-            Answer::Unavailable { .. } => self.pause(context),
+            Answer::Unavailable { .. } | Answer::ClocksApart { .. } => self.pause(context),
             // An earlier message with the same request may still be on its way.
             Answer::Overloaded { .. } => self.fence(it),
             Answer::Logged(_) => Step::Wait,

@@ -104,7 +104,6 @@ type Tables = HashMap<TableId, Arc<ClusterTable>, FxBuildHasher>;
 pub struct CassandraStore {
     cluster: Arc<Cluster>,
     tables: RwLock<Tables>,
-    create_tables: bool,
     /// Bounds batches, and apart from them reads, so that neither starves the other.
     writing: Semaphore,
     reading: Semaphore,
@@ -129,7 +128,7 @@ impl Opened {
     /// # Errors
     /// As [`open`]. Nothing may be written to the new tables then: they may be another's.
     pub fn change(&self, namespace: &Namespace) -> Result<(), OpenError> {
-        self.store.change(&tables_of(namespace))?;
+        self.store.change(&tables_of(namespace), namespace.store().create_tables)?;
         self.registry.claim(namespace.name(), self.deployment, self.store.table_names())
     }
 }
@@ -210,28 +209,32 @@ impl CassandraStore {
         let store = Self {
             cluster,
             tables: RwLock::default(),
-            create_tables: options.create_tables,
             writing: Semaphore::new(options.concurrency),
             reading: Semaphore::new(options.concurrency),
             concurrency: options.concurrency,
             counters: Counters::default(),
         };
-        store.change(tables)?;
+        store.change(tables, options.create_tables)?;
         Ok(store)
     }
 
-    /// Serves these tables from now on, all of a namespace's next version. Blocks.
+    /// Serves these tables from now on, all of a namespace's next version, and creates those that are not
+    /// there if `create_tables` says so. Blocks.
     ///
     /// # Errors
     /// As [`Self::open`]; the tables are then those that were served before.
-    pub fn change(&self, tables: &[(String, Arc<Table>)]) -> Result<(), OpenError> {
+    pub fn change(
+        &self,
+        tables: &[(String, Arc<Table>)],
+        create_tables: bool,
+    ) -> Result<(), OpenError> {
         let of = |(keyspace, table): &(String, Arc<Table>)| match self.table(table.id()) {
             // It keeps what was prepared.
             Some(same) if same.keyspace == *keyspace && same.table == *table => same,
             _ => Arc::new(ClusterTable::new(keyspace, Arc::clone(table))),
         };
         let tables: Vec<Arc<ClusterTable>> = tables.iter().map(of).collect();
-        self.cluster.block_on(schema::check(&self.cluster, &tables, self.create_tables))?;
+        self.cluster.block_on(schema::check(&self.cluster, &tables, create_tables))?;
         self.cluster.block_on(access::check_permissions(&self.cluster, &tables))?;
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) =
             tables.into_iter().map(|table| (table.table.id(), table)).collect();

@@ -41,7 +41,7 @@ impl Scene {
     }
 
     /// Waits until every shard has committed something new, and says how long that took.
-    fn serves_again(&self, after: &str, since: Instant) {
+    pub(crate) fn serves_again(&self, after: &str, since: Instant) {
         let done = self.tokio.block_on(async {
             tokio::time::timeout(SERVES_AGAIN, async {
                 loop {

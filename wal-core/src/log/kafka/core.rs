@@ -1,15 +1,14 @@
-//! The one thread that owns every shard's term: it gathers batches into groups, hands them to producers,
-//! and answers.
+//! Every shard's term: batches are gathered into groups, handed to producers, and answered. See `mailbox.rs`
+//! for whose thread does it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-
 use super::Shared;
 use super::calls::Calls;
+use super::mailbox::Teller;
 use super::options::{MAX_DRIFT_MS, MAX_GROUP_BYTES, MAX_GROUPS_IN_FLIGHT};
 use super::producer::{EpochProducer, Report, Source};
 use super::read_back::read_back;
@@ -18,8 +17,6 @@ use crate::id::{Epoch, Sequence, ShardId};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::log::{AppendDone, Appended, LogError, ShardBatch};
 
-/// How often it is looked at whether an answer is overdue.
-const TICK: Duration = Duration::from_millis(250);
 /// How much later than the client library says itself that an append timed out.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long closing waits for what is on its way.
@@ -29,7 +26,7 @@ const MAX_SPARES: usize = 4;
 /// How long nobody stands again after the clocks were found apart.
 const DRIFT_PAUSE: Duration = Duration::from_secs(10);
 
-/// What the thread is told.
+/// What the core is told.
 pub(super) enum Input {
     /// Batches; `refused` says why none of them may be taken.
     Append { batches: Vec<ShardBatch>, refused: Option<String>, done: AppendDone },
@@ -39,7 +36,7 @@ pub(super) enum Input {
     ReadBack(Source, Result<Found, LogError>),
     /// A producer for an epoch to come, or nothing if none could be made.
     Spare(Option<Box<EpochProducer>>),
-    /// Answer what can be answered, then end.
+    /// Take nothing more in; answer what can be answered.
     Close,
 }
 
@@ -62,8 +59,8 @@ type Answers = Vec<(Ticket, Appended)>;
 
 pub(super) struct Core {
     shared: Arc<Shared>,
-    input: Sender<Input>,
-    arrivals: Receiver<Input>,
+    /// Where the core itself can be told something, from other threads.
+    teller: Teller,
     lanes: BTreeMap<ShardId, Lane>,
     calls: Calls,
     /// Producers that wait for an epoch, and how many are being made.
@@ -75,38 +72,31 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        input: Sender<Input>,
-        arrivals: Receiver<Input>,
-    ) -> Self {
-        let mut core = Self {
+    pub(super) fn new(shared: Arc<Shared>, teller: Teller) -> Self {
+        Self {
             shared,
-            input,
-            arrivals,
+            teller,
             lanes: BTreeMap::new(),
             calls: Calls::default(),
             spares: Vec::new(),
             coming: 0,
             drift: None,
             closing: None,
-        };
-        core.make_spares();
-        core
+        }
     }
 
     /// Has producers made for the epochs to come, elsewhere.
-    fn make_spares(&mut self) {
+    pub(super) fn make_spares(&mut self) {
         let wanted = MAX_SPARES.min(usize::from(self.shared.options.shards));
         let missing = wanted.saturating_sub(self.spares.len() + self.coming);
         if missing == 0 || self.closing.is_some() {
             return;
         }
-        let (shared, to) = (Arc::clone(&self.shared), self.input.clone());
+        let (shared, to) = (Arc::clone(&self.shared), self.teller.clone());
         let making = std::thread::Builder::new().name("log-producers".into()).spawn(move || {
             for _ in 0..missing {
                 let spare = EpochProducer::new(&shared.options, to.clone()).ok();
-                let _ = to.send(Input::Spare(spare.map(Box::new))); // the log may be closed
+                to.tell(Input::Spare(spare.map(Box::new)));
             }
         });
         if making.is_ok() {
@@ -114,36 +104,23 @@ impl Core {
         }
     }
 
-    pub(super) fn work(mut self) {
-        let mut ticked = Instant::now();
-        loop {
-            let idle = self.calls.is_empty();
-            let received = if idle && self.closing.is_none() {
-                self.arrivals.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else if idle {
-                break;
-            } else {
-                self.arrivals.recv_timeout(TICK)
-            };
-            match received {
-                Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if ticked.elapsed() >= TICK {
-                ticked = Instant::now();
-                self.tick();
-            }
-        }
+    /// Whether it was closed, and nobody waits any more, or they have waited for long enough.
+    pub(super) fn is_done(&self) -> bool {
+        let lost_patience = |since: Instant| since.elapsed() > CLOSE_PATIENCE;
+        self.closing.is_some_and(|since| self.calls.is_empty() || lost_patience(since))
+    }
+
+    pub(super) const fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Ends everything that is left.
+    pub(super) fn finish(&mut self) {
         self.end_all("the log was closed");
-        // What came in behind the closing is answered too (clause 6).
-        while let Ok(input) = self.arrivals.try_recv() {
-            self.take(input);
-        }
         self.spares.drain(..).for_each(EpochProducer::destroy);
     }
 
-    fn take(&mut self, input: Input) {
+    pub(super) fn take(&mut self, input: Input) {
         match input {
             Input::Append { batches, refused, done } => self.append(batches, refused, done),
             Input::Reported(source, report) if self.is_current(source) => match report {
@@ -157,9 +134,12 @@ impl Core {
             Input::Reported(..) | Input::ReadBack(..) => {}
             Input::Spare(spare) => {
                 self.coming -= 1;
-                self.spares.extend(spare.map(|spare| *spare));
+                match spare {
+                    Some(late) if self.closing.is_some() => late.destroy(),
+                    spare => self.spares.extend(spare.map(|spare| *spare)),
+                }
             }
-            Input::Close => self.closing = Some(Instant::now()),
+            Input::Close => drop(self.closing.get_or_insert_with(Instant::now)),
         }
     }
 
@@ -249,7 +229,7 @@ impl Core {
             spare.destroy();
         }
         self.make_spares();
-        EpochProducer::new(&self.shared.options, self.input.clone())
+        EpochProducer::new(&self.shared.options, self.teller.clone())
     }
 
     /// Hands over what waits, if few enough groups are on their way.
@@ -345,11 +325,11 @@ impl Core {
     fn read(&mut self, shard: ShardId, question: Question) {
         let Some(lane) = self.lanes.get(&shard) else { return };
         let source = Source { shard, generation: lane.generation };
-        let (shared, to) = (Arc::clone(&self.shared), self.input.clone());
+        let (shared, to) = (Arc::clone(&self.shared), self.teller.clone());
         shared.counters.read_backs.fetch_add(1, Ordering::Relaxed);
         let reading = std::thread::Builder::new().name("log-read-back".into()).spawn(move || {
             let found = read_back(&shared, shard, question);
-            let _ = to.send(Input::ReadBack(source, found)); // the log may be closed
+            to.tell(Input::ReadBack(source, found));
         });
         if let Err(error) = reading {
             self.end(shard, &format!("cannot start a thread: {error}"));
@@ -389,7 +369,8 @@ impl Core {
         self.end_all(&why);
     }
 
-    fn tick(&mut self) {
+    /// Looks whether an answer is overdue.
+    pub(super) fn tick(&mut self) {
         let patience = self.shared.options.append_timeout + GRACE;
         let overdue =
             |lane: &Lane| lane.groups.front().is_some_and(|(_, since)| since.elapsed() > patience);
@@ -397,9 +378,6 @@ impl Core {
             self.lanes.iter().filter(|(_, lane)| overdue(lane)).map(|(shard, _)| *shard).collect();
         for shard in late {
             self.end(shard, &format!("nobody answered for {patience:?}"));
-        }
-        if self.closing.is_some_and(|since| since.elapsed() > CLOSE_PATIENCE) {
-            self.end_all("the log was closed before an answer came");
         }
     }
 }

@@ -36,6 +36,7 @@ mod client;
 mod core;
 mod hints;
 mod identity;
+mod mailbox;
 mod options;
 mod producer;
 mod read_back;
@@ -57,17 +58,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
 use self::client::failed;
-use self::core::{Core, Input};
+use self::core::Input;
+use self::mailbox::Mailbox;
 use self::reader::{Reader, offset_from, offset_of};
 use self::topic::Topic;
-use super::{AppendDone, Appended, IntentLog, LogError, ShardBatch, Visit};
+use super::{AppendDone, IntentLog, LogError, ShardBatch, Visit};
 use crate::id::{Nonce, Position, ShardId};
 
 /// Figures for metrics, since the log was opened.
@@ -200,8 +201,8 @@ impl Shared {
 /// A handle on the log of a namespace in Kafka. Dropping it answers what is on its way, or gives up after 5 s.
 pub struct KafkaLog {
     shared: Arc<Shared>,
-    input: Sender<Input>,
-    core: Option<JoinHandle<()>>,
+    mailbox: Arc<Mailbox>,
+    looking: Option<JoinHandle<()>>,
 }
 
 impl KafkaLog {
@@ -233,12 +234,8 @@ impl KafkaLog {
                 shared.limits(shard)?;
             }
         }
-        let (input, arrivals) = crossbeam_channel::unbounded();
-        let core = Core::new(Arc::clone(&shared), input.clone(), arrivals);
-        let thread = thread::Builder::new().name("log-kafka".into()).spawn(|| core.work());
-        let core =
-            thread.map_err(|source| LogError::Io { action: "start a thread".into(), source })?;
-        Ok(Self { shared, input, core: Some(core) })
+        let (mailbox, looking) = Mailbox::open(Arc::clone(&shared))?;
+        Ok(Self { shared, mailbox, looking: Some(looking) })
     }
 
     /// Figures for metrics.
@@ -263,12 +260,13 @@ impl KafkaLog {
 
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        let _ = self.input.send(Input::Close); // the thread may have panicked
-        // The last owner may be a callback, on the core's own thread: that one ends by itself.
-        if let Some(core) = self.core.take().filter(|it| it.thread().id() != thread::current().id())
-        {
+        self.mailbox.tell(Input::Close);
+        let Some(looking) = self.looking.take() else { return };
+        looking.thread().unpark();
+        // The last owner may be a callback: what it returns to is what would be waited for.
+        if !self.mailbox.is_at_work_here() {
             // A panic in it was reported by its own thread; there is nothing left to undo.
-            let _ = core.join();
+            let _ = looking.join();
         }
     }
 }
@@ -289,12 +287,7 @@ impl IntentLog for KafkaLog {
             shared.queued.fetch_sub(bytes, Ordering::Relaxed);
             done(results);
         });
-        if let Err(unsent) = self.input.send(Input::Append { batches, refused, done })
-            && let Input::Append { batches, done, .. } = unsent.into_inner()
-        {
-            let rejected = |_: ShardBatch| Appended::Rejected { why: "the log has failed".into() };
-            done(batches.into_iter().map(rejected).collect());
-        }
+        self.mailbox.tell(Input::Append { batches, refused, done });
     }
 
     fn replay(

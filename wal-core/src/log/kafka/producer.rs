@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crossbeam_channel::Sender;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -11,6 +10,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 
 use super::client::{Complaints, failed, of_producer};
 use super::core::Input;
+use super::mailbox::Teller;
 use super::options::KafkaOptions;
 use super::reader::offset_from;
 use super::term::Run;
@@ -37,7 +37,7 @@ pub(super) enum Report {
 struct Reports {
     /// Whose records they are; a producer that waits for an epoch has none.
     source: Arc<OnceLock<Source>>,
-    to: Sender<Input>,
+    to: Teller,
     run: Mutex<Option<(Run, Option<i64>)>>,
     complaints: Complaints,
 }
@@ -50,7 +50,7 @@ const fn opaque(seq: Sequence, is_last: bool) -> usize {
 impl Reports {
     fn send(&self, report: Report) {
         if let Some(source) = self.source.get() {
-            let _ = self.to.send(Input::Reported(*source, report)); // the log may be closed
+            self.to.tell(Input::Reported(*source, report));
         }
     }
 
@@ -132,7 +132,7 @@ pub(super) struct EpochProducer {
 
 impl EpochProducer {
     /// A producer that no epoch uses yet.
-    pub(super) fn new(options: &KafkaOptions, to: Sender<Input>) -> Result<Self, LogError> {
+    pub(super) fn new(options: &KafkaOptions, to: Teller) -> Result<Self, LogError> {
         let source = Arc::default();
         let reports = Reports {
             source: Arc::clone(&source),

@@ -1,0 +1,129 @@
+//! Who works for the log's core: whoever comes by.
+//!
+//! What the core is told waits in a queue. Who puts something in works the queue off at once, unless somebody
+//! is at it already, who then sees to this too. So an append goes from its caller's thread straight into the
+//! client library, and the report of it from the library's thread straight to the callback: a thread of the
+//! core's own between them would have to be woken twice for each append, which on a busy machine takes longer
+//! than all that it does. Nobody ever waits for the lock.
+
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::Shared;
+use super::core::{Core, Input};
+use crate::log::{Appended, LogError, ShardBatch};
+
+/// How often it is looked at whether an answer is overdue.
+const TICK: Duration = Duration::from_millis(250);
+/// The same while the log is being closed.
+const CLOSING_TICK: Duration = Duration::from_millis(5);
+
+pub(super) struct Mailbox {
+    core: Mutex<Core>,
+    input: Sender<Input>,
+    arrivals: Receiver<Input>,
+    /// Who is at it.
+    worker: Mutex<Option<ThreadId>>,
+}
+
+/// Tells a core something, if its log is still there.
+#[derive(Clone)]
+pub(super) struct Teller(Weak<Mailbox>);
+
+impl Teller {
+    pub(super) fn tell(&self, input: Input) {
+        if let Some(mailbox) = self.0.upgrade() {
+            mailbox.tell(input);
+        }
+    }
+}
+
+impl Mailbox {
+    /// A core at work, and the thread that looks after it until it is [closed](Input::Close).
+    pub(super) fn open(shared: Arc<Shared>) -> Result<(Arc<Self>, JoinHandle<()>), LogError> {
+        let (input, arrivals) = crossbeam_channel::unbounded();
+        let mailbox = Arc::new_cyclic(|teller| {
+            let core = Mutex::new(Core::new(shared, Teller(teller.clone())));
+            Self { core, input, arrivals, worker: Mutex::default() }
+        });
+        mailbox.core().make_spares();
+        let same = Arc::clone(&mailbox);
+        let looking =
+            thread::Builder::new().name("log-kafka".into()).spawn(move || same.look_after());
+        let thread =
+            looking.map_err(|source| LogError::Io { action: "start a thread".into(), source })?;
+        Ok((mailbox, thread))
+    }
+
+    /// Tells the core something, and works for it if nobody does.
+    pub(super) fn tell(&self, input: Input) {
+        let _ = self.input.send(input); // the other end is ours
+        // Either whoever is at it sees what was just put in, or it is seen here that nobody is.
+        fence(Ordering::SeqCst);
+        self.work();
+    }
+
+    /// Whether it is this thread that works just now, further up.
+    pub(super) fn is_at_work_here(&self) -> bool {
+        *self.worker() == Some(thread::current().id())
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            match self.core.try_lock() {
+                Ok(mut core) => {
+                    *self.worker() = Some(thread::current().id());
+                    while let Ok(input) = self.arrivals.try_recv() {
+                        core.take(input);
+                    }
+                    *self.worker() = None;
+                }
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => return self.refuse_all(),
+            }
+            fence(Ordering::SeqCst);
+            if self.arrivals.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The core has panicked, which was reported: nobody may wait for it.
+    fn refuse_all(&self) {
+        while let Ok(input) = self.arrivals.try_recv() {
+            if let Input::Append { batches, done, .. } = input {
+                let why = || Appended::Rejected { why: "the log has failed".into() };
+                done(batches.iter().map(|_: &ShardBatch| why()).collect());
+            }
+        }
+    }
+
+    fn look_after(&self) {
+        let mut pause = TICK;
+        loop {
+            thread::park_timeout(pause);
+            self.work();
+            let mut core = self.core();
+            core.tick();
+            if core.is_done() {
+                core.finish();
+                return;
+            }
+            if core.is_closing() {
+                pause = CLOSING_TICK;
+            }
+        }
+    }
+}
