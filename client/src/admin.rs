@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use handfast_proto::reason;
 use handfast_proto::v1;
 use tonic::{Code, Response, Status};
 
@@ -26,6 +27,9 @@ pub enum AdminError {
     /// The server is away or overloaded. A change may or may not have been made: look first.
     #[error("{0}")]
     Unavailable(String),
+    /// It is stored, and cannot be served yet: its log or its tables cannot be opened.
+    #[error("{0}")]
+    NotServedYet(String),
     /// The server refused for a reason of its own.
     #[error("{1}")]
     Refused(Code, String),
@@ -33,8 +37,9 @@ pub enum AdminError {
 
 impl From<Status> for AdminError {
     fn from(status: Status) -> Self {
-        let Failure { meaning, code, message, .. } = Failure::from(status);
+        let Failure { meaning, code, message, reason: why, .. } = Failure::from(status);
         match (code, meaning) {
+            _ if why == reason::NOT_SERVED_YET => Self::NotServedYet(message),
             (_, Meaning::NotDone | Meaning::InDoubt) => Self::Unavailable(message),
             (Code::InvalidArgument, _) => Self::Invalid(message),
             (Code::NotFound, _) => Self::NotFound(message),

@@ -60,6 +60,8 @@ pub mod reason {
     pub const NAMESPACE_EXISTS: &str = "NAMESPACE_EXISTS";
     /// The change is not possible on live data.
     pub const CHANGE_REFUSED: &str = "CHANGE_REFUSED";
+    /// A namespace was created or changed, but cannot be served yet.
+    pub const NOT_SERVED_YET: &str = "NOT_SERVED_YET";
     /// The namespace was changed meanwhile.
     pub const NAMESPACE_VERSION_CONFLICT: &str = "NAMESPACE_VERSION_CONFLICT";
     /// The store of namespaces is away; nothing was changed.

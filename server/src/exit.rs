@@ -120,7 +120,7 @@ impl From<ExplainError> for Failure {
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let code = match &error {
-            AdminError::Invalid(_) | AdminError::Refused(..) => ERROR,
+            AdminError::Invalid(_) | AdminError::NotServedYet(_) | AdminError::Refused(..) => ERROR,
             AdminError::NotFound(_) => NOT_FOUND,
             AdminError::Conflict(_) => CONFLICT,
             AdminError::Unavailable(_) => TRY_AGAIN,

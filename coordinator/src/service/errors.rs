@@ -176,6 +176,9 @@ pub enum ServiceError {
     /// The control plane's database is away; nothing was changed, and transactions go on.
     #[error("the control plane is away, nothing was changed, try again: {0}")]
     ControlUnavailable(String),
+    /// A namespace was created or changed, and cannot be served yet.
+    #[error("{0}")]
+    NotServedYet(String),
     /// Something broke inside.
     #[error("internal: {0}")]
     Internal(String),
@@ -218,6 +221,7 @@ impl ServiceError {
             Self::NamespaceExists { .. } => (Code::AlreadyExists, reason::NAMESPACE_EXISTS),
             Self::ChangeRefused(_) => (Code::FailedPrecondition, reason::CHANGE_REFUSED),
             Self::VersionConflict { .. } => (Code::Aborted, reason::NAMESPACE_VERSION_CONFLICT),
+            Self::NotServedYet(_) => (Code::FailedPrecondition, reason::NOT_SERVED_YET),
             Self::Internal(_) => (Code::Internal, reason::INTERNAL),
         }
     }
@@ -242,6 +246,7 @@ impl ServiceError {
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }
+            | Self::NotServedYet(_)
             | Self::Internal(_) => None,
         }
     }
@@ -276,6 +281,7 @@ impl ServiceError {
             | Self::InvalidDefinition(_)
             | Self::ChangeRefused(_)
             | Self::ControlUnavailable(_)
+            | Self::NotServedYet(_)
             | Self::Internal(_) => Vec::new(),
         }
     }
@@ -330,6 +336,7 @@ impl ServiceError {
             | Self::ChangeRefused(_)
             | Self::VersionConflict { .. }
             | Self::ControlUnavailable(_)
+            | Self::NotServedYet(_)
             | Self::Internal(_) => {}
         }
         details
@@ -381,7 +388,8 @@ impl From<ControlError> for ServiceError {
                 Self::VersionConflict { name, expected, found }
             }
             ControlError::Unavailable(why) => Self::ControlUnavailable(why),
-            ControlError::Unserved(why) | ControlError::Broken(why) => Self::Internal(why),
+            ControlError::Unserved(why) => Self::NotServedYet(why),
+            ControlError::Broken(why) => Self::Internal(why),
         }
     }
 }

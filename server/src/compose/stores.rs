@@ -57,6 +57,7 @@ pub(super) fn open(
             Arc::new(opened.map_err(|error| error.to_string())?)
         }
         (LogKind::Kafka, Some(settings), Some(cluster)) => {
+            cluster.claim_log(namespace, &settings.topic).map_err(|error| error.to_string())?;
             open_kafka(namespace, settings, Arc::clone(&cluster.registry))?
         }
         (LogKind::Kafka, ..) => {

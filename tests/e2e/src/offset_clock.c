@@ -2,12 +2,14 @@
  * nanoseconds that stand in the file named by HANDFAST_OFFSET_CLOCK (eight bytes, the machine's order).
  * The monotonic clocks stay as they are, as they do when an operator or NTP sets a clock. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,4 +52,14 @@ time_t time(time_t *out) {
     if (clock_gettime(CLOCK_REALTIME, &at)) return -1;
     if (out) *out = at.tv_sec;
     return at.tv_sec;
+}
+
+/* The client library of Kafka waits until times of the wall clock, which the kernel takes from the true one. */
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    static int (*wait)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!wait) wait = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    if (!wait) _exit(99);
+    int64_t at = until->tv_sec * SECOND + until->tv_nsec - (offset ? *offset : 0);
+    struct timespec true_time = {.tv_sec = at / SECOND, .tv_nsec = at % SECOND};
+    return wait(cond, mutex, &true_time);
 }

@@ -135,9 +135,7 @@ pub enum LogError {
         first: Position,
     },
     /// The servers that keep the log cannot be reached.
-    #[error(
-        "cannot reach Kafka at {brokers}: {why}; check the addresses, and that the brokers run"
-    )]
+    #[error("cannot reach Kafka at {brokers}: {why}; check `log.brokers`, and that they run")]
     Unreachable {
         /// Where they should be.
         brokers: String,

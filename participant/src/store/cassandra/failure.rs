@@ -56,15 +56,14 @@ pub enum OpenError {
     /// Tables are missing, or not as the namespace says.
     #[error("the tables of the cluster are not those of the namespace:\n{}", lines(.0))]
     Schema(Vec<wal_core::namespace::Problem>),
-    /// Another deployment has claimed a table.
+    /// Another deployment, or another namespace, has claimed a table or a log.
     #[error(
-        "the table {table} belongs to namespace {namespace:?} of the deployment {deployment} \
-         since {since}; two of them would lock its rows apart. Use other tables, or, if that deployment is \
-         gone for good, release the table:\n    {release}"
+        "the {what} belongs to namespace {namespace:?} of the deployment {deployment} since {since}; two of \
+         them cannot have it. Use another, or, if that deployment is gone for good, release it:\n    {release}"
     )]
     OwnedByOther {
-        /// The table, with its keyspace.
-        table: String,
+        /// `table`, with its keyspace, or `log`.
+        what: String,
         /// The namespace that claimed it.
         namespace: String,
         /// The deployment of that namespace.

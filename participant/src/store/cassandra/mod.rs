@@ -122,6 +122,14 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Claims the log of the namespace, beside its tables. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::OwnedByOther`] if it is another's.
+    pub fn claim_log(&self, namespace: &Namespace, log: &str) -> Result<(), OpenError> {
+        self.registry.claim_log(namespace.name(), self.deployment, log)
+    }
+
     /// Takes in the tables of the next version of the namespace: checks them, creates those that are
     /// missing if the namespace says so, and claims what is new. Blocks.
     ///

@@ -2,7 +2,8 @@
 //! where a shard's newest checkpoint is.
 //!
 //! ```text
-//! owner   table_name → namespace, deployment, since      claimed by a conditional write
+//! owner   table_name → namespace, deployment, since      claimed by a conditional write; a log stands here
+//!                                                        as `log/` and its name
 //! log     name       → identity                          drawn once, by a conditional write; another
 //!                                                        one only where the log is given up
 //! hint    log, shard → position                          written with the position as its time, so that
@@ -105,19 +106,32 @@ impl Registry {
         let deployment = Uuid::from_u128(deployment);
         self.cluster.block_on(async {
             for table in tables {
-                self.claim_one(&table, namespace, deployment).await?;
+                let what = format!("table {table}");
+                self.claim_one(&what, &table, namespace, deployment).await?;
             }
             Ok(())
         })
     }
 
+    /// Claims a log as [`Self::claim`] does a table: two namespaces on one would depose each other, and read
+    /// each other's records. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::OwnedByOther`] says whose it is, and how it is released.
+    pub fn claim_log(&self, namespace: &str, deployment: u128, log: &str) -> Result<(), OpenError> {
+        let (what, key) = (format!("log {log}"), format!("log/{log}")); // no table is called so
+        let deployment = Uuid::from_u128(deployment);
+        self.cluster.block_on(self.claim_one(&what, &key, namespace, deployment))
+    }
+
     async fn claim_one(
         &self,
-        table: &str,
+        what: &str,
+        key: &str,
         namespace: &str,
         deployment: Uuid,
     ) -> Result<(), OpenError> {
-        let action = format!("claim the table {table}");
+        let action = format!("claim the {what}");
         let failed = |error: ExecutionError| OpenError::of(action.clone(), &error);
         let insert = format!(
             "INSERT INTO {}.owner (table_name, namespace, deployment, since) VALUES (?, ?, ?, \
@@ -128,22 +142,22 @@ impl Registry {
             "SELECT namespace, deployment, since FROM {}.owner WHERE table_name = ?",
             self.keyspace
         );
-        let claim = (table, namespace, deployment);
+        let claim = (key, namespace, deployment);
         let first: (String, Uuid, Option<CqlTimestamp>) =
-            self.first_written(insert, claim, select, (table,)).await.map_err(failed)?;
+            self.first_written(insert, claim, select, (key,)).await.map_err(failed)?;
         let (found_namespace, owner, since) = first;
         if (found_namespace.as_str(), owner) == (namespace, deployment) {
             return Ok(());
         }
         Err(OpenError::OwnedByOther {
-            table: table.to_owned(),
+            what: what.to_owned(),
             namespace: found_namespace,
             deployment: owner.to_string(),
             since: since_text(since),
             release: format!(
                 "DELETE FROM {}.owner WHERE table_name = '{}' IF deployment = {owner};",
                 self.keyspace,
-                table.replace('\'', "''")
+                key.replace('\'', "''")
             ),
         })
     }

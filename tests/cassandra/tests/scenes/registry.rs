@@ -13,8 +13,8 @@ pub(crate) fn two_deployments_cannot_have_one_table(scene: &Scene<'_>) {
     let first = cassandra::open(&bank("bank"), 1, None).expect("the first takes it");
     cassandra::open(&bank("bank"), 1, None).expect("the same deployment, started again");
     let release = |error| match error {
-        OpenError::OwnedByOther { release, namespace, table, .. } => {
-            assert_eq!((namespace.as_str(), table.as_str()), ("bank", "owned.accounts"));
+        OpenError::OwnedByOther { release, namespace, what, .. } => {
+            assert_eq!((namespace.as_str(), what.as_str()), ("bank", "table owned.accounts"));
             release
         }
         other => panic!("{other}"),
@@ -31,6 +31,7 @@ pub(crate) fn two_deployments_cannot_have_one_table(scene: &Scene<'_>) {
     release_is_for_the_owner(&first.registry);
     let error = cassandra::open(&bank("bank"), 1, None).expect_err("it is the other's now");
     assert!(matches!(error, OpenError::OwnedByOther { .. }), "{error}");
+    a_log_has_one_owner_too(&first.registry);
 
     // Many at once: one has it.
     let racers: Vec<_> = (0..8u128).map(|n| (n, bank(&format!("race{n}")))).collect();
@@ -43,6 +44,18 @@ pub(crate) fn two_deployments_cannot_have_one_table(scene: &Scene<'_>) {
         racing.into_iter().map(|racer| racer.join().expect("no panic")).collect()
     });
     assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+}
+
+fn a_log_has_one_owner_too(registry: &Registry) {
+    for _ in 0..2 {
+        registry.claim_log("bank", 1, "handfast-bank").expect("it is nobody's, then its own");
+    }
+    for (namespace, deployment) in [("branch", 1), ("bank", 2)] {
+        let error = registry.claim_log(namespace, deployment, "handfast-bank");
+        let text = error.expect_err("it is another's").to_string();
+        assert!(text.contains("the log handfast-bank belongs to namespace \"bank\""), "{text}");
+        assert!(text.contains("table_name = 'log/handfast-bank'"), "{text}");
+    }
 }
 
 fn release_is_for_the_owner(registry: &Registry) {
