@@ -20,14 +20,14 @@ pub enum OpenError {
     },
     /// Nobody answers there, or not yet.
     #[error(
-        "cannot reach the control database {address}: {source}; does it run, are host and port right, \
-         and may this machine connect?"
+        "cannot reach the control database {address}: {why}; does `--control` say the right \
+         host and port, does it run, and may this machine connect?"
     )]
     Unreachable {
         /// Which database.
         address: String,
         /// Why.
-        source: sqlx::Error,
+        why: sqlx::Error,
     },
     /// It did not answer in time.
     #[error(
@@ -42,22 +42,22 @@ pub enum OpenError {
     },
     /// It refuses this user.
     #[error(
-        "the control database {address} refuses: {source}; check user and password, and that the user \
+        "the control database {address} refuses: {why}; check user and password, and that the user \
          may connect, create tables and write"
     )]
     Denied {
         /// Which database.
         address: String,
         /// What it said.
-        source: sqlx::Error,
+        why: sqlx::Error,
     },
     /// The server has no database of that name.
-    #[error("there is no control database {address}: {source}; create it, it may be empty")]
+    #[error("there is no control database {address}: {why}; create it, it may be empty")]
     NoDatabase {
         /// Which database.
         address: String,
         /// What it said.
-        source: sqlx::Error,
+        why: sqlx::Error,
     },
     /// It has migrations that this version does not know.
     #[error(
@@ -85,36 +85,36 @@ pub enum OpenError {
     },
     /// It could not be read, written or created.
     #[error(
-        "cannot open the control database {address}: {source}; if it is a file, is its folder there and \
+        "cannot open the control database {address}: {why}; if it is a file, is its folder there and \
          writable?"
     )]
     Storage {
         /// Which database.
         address: String,
         /// Why.
-        source: sqlx::Error,
+        why: sqlx::Error,
     },
     /// It could not be brought up to date.
-    #[error("cannot bring the control database {address} up to date: {source}")]
+    #[error("cannot bring the control database {address} up to date: {why}")]
     Migrate {
         /// Which database.
         address: String,
         /// Why.
-        source: sqlx::migrate::MigrateError,
+        why: sqlx::migrate::MigrateError,
     },
 }
 
 impl OpenError {
-    pub(crate) fn from_database(address: &str, source: sqlx::Error) -> Self {
+    pub(crate) fn from_database(address: &str, why: sqlx::Error) -> Self {
         let address = address.to_owned();
-        if is_unreachable(&source) {
-            return Self::Unreachable { address, source };
+        if is_unreachable(&why) {
+            return Self::Unreachable { address, why };
         }
-        match sql_state(&source).as_deref() {
+        match sql_state(&why).as_deref() {
             // Wrong password, no entry in pg_hba.conf, no right to do it.
-            Some("28P01" | "28000" | "42501") => Self::Denied { address, source },
-            Some("3D000") => Self::NoDatabase { address, source },
-            _ => Self::Storage { address, source },
+            Some("28P01" | "28000" | "42501") => Self::Denied { address, why },
+            Some("3D000") => Self::NoDatabase { address, why },
+            _ => Self::Storage { address, why },
         }
     }
 

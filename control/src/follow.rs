@@ -41,10 +41,10 @@ pub enum FollowError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It is away, and was never seen.
-    #[error("{source}; this server has never seen it, and so knows no namespace to serve")]
+    #[error("{why}; this server has never seen it, and so knows no namespace to serve")]
     NeverSeen {
         /// Why it is away.
-        source: Box<FollowError>,
+        why: Box<FollowError>,
     },
     /// It was opened, and then failed.
     #[error("{0}")]
@@ -135,7 +135,7 @@ impl Follower {
             }
             Err(error) if error.is_unreachable() => {
                 let Some(copy) = copy? else {
-                    return Err(FollowError::NeverSeen { source: Box::new(error) });
+                    return Err(FollowError::NeverSeen { why: Box::new(error) });
                 };
                 let age_s = now().0.saturating_sub(copy.seen_at.0) / 1_000;
                 tracing::warn!(

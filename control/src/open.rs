@@ -133,7 +133,7 @@ fn describe_migration(shown: &str, error: MigrateError) -> OpenError {
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
             OpenError::from_database(shown, source)
         }
-        source => OpenError::Migrate { address, source },
+        why => OpenError::Migrate { address, why },
     }
 }
 

@@ -1,6 +1,5 @@
 //! A node that asks who is there, lets not everybody do everything, and speaks TLS.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -15,39 +14,9 @@ use wal_core::schema::{Ownership, Table};
 use wal_core::value::Value;
 use wal_core::{Cell, ColumnId, Row, RowKey, RowMutation, TableId, Timestamp};
 
-fn keytool(folder: &Path, args: &[&str]) {
-    let done = Command::new("keytool").args(args).current_dir(folder).output();
-    let done = done.expect("a JDK is there, for Cassandra runs on it");
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "keytool {args:?}: {said}");
-}
-
-/// An authority `ca.pem`, another one `other.pem`, and the node's certificate for an address in `node.p12`.
-fn certificates(folder: &Path, address: IpAddr) {
-    let pass = ["-storepass", "handfast", "-storetype", "PKCS12"];
-    let key = ["-keyalg", "EC", "-groupname", "secp256r1", "-validity", "30"];
-    let tool = |args: &[&str], more: &[&str]| keytool(folder, &[args, &pass, more].concat());
-    for name in ["ca", "other"] {
-        let (store, dname) = (format!("{name}.p12"), format!("CN={name}"));
-        let args = ["-genkeypair", "-alias", name, "-keystore", &store, "-dname", &dname];
-        tool(&[&args[..], &["-ext", "bc:c"]].concat(), &key);
-        let file = format!("{name}.pem");
-        tool(&["-exportcert", "-rfc", "-alias", name, "-keystore", &store, "-file", &file], &[]);
-    }
-    let node = ["-alias", "node", "-keystore", "node.p12"];
-    tool(&[&["-genkeypair", "-dname", "CN=node"][..], &node].concat(), &key);
-    tool(&[&["-certreq", "-file", "node.csr"][..], &node].concat(), &[]);
-    let san = format!("san=ip:{address}");
-    let sign = ["-gencert", "-rfc", "-alias", "ca", "-keystore", "ca.p12", "-infile", "node.csr"];
-    tool(&[&sign[..], &["-outfile", "node.pem", "-validity", "30", "-ext", &san]].concat(), &[]);
-    let import = ["-importcert", "-noprompt", "-keystore", "node.p12"];
-    tool(&[&import[..], &["-alias", "ca", "-file", "ca.pem"]].concat(), &[]);
-    tool(&[&import[..], &["-alias", "node", "-file", "node.pem"]].concat(), &[]);
-}
-
 fn start(folder: &Path) -> Stack {
     let network = Network::drawn();
-    certificates(folder, network.host(1));
+    handfast_stack::certificates(folder, network.host(1)).expect("certificates");
     let keystore = folder.join("node.p12");
     let settings = [
         ("authenticator", "PasswordAuthenticator".to_owned()),

@@ -174,6 +174,25 @@ impl Load {
     }
 }
 
+/// One transaction for each of many partitions, so that each shard is surely among them.
+///
+/// # Errors
+/// If one of them does not commit, whatever the reason: then not every shard serves.
+pub async fn touch_every_shard(client: &Client) -> anyhow::Result<()> {
+    let mut tries: JoinSet<_> = (0..64)
+        .map(|number| {
+            let client = client.clone();
+            let key = format!("touched-{number}");
+            let transaction = Transaction::new(NAMESPACE).put("counters", key, ("n", 1_i64));
+            async move { client.submit(&transaction).await }
+        })
+        .collect();
+    while let Some(outcome) = tries.join_next().await {
+        ensure!(outcome??.is_committed(), "unknown");
+    }
+    Ok(())
+}
+
 /// How long one transaction may take to be applied once all is well.
 const APPLY_WAIT: Duration = Duration::from_secs(60);
 

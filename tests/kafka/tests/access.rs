@@ -1,32 +1,53 @@
-//! A broker that asks who is there, and lets not everybody do everything.
+//! A broker that asks who is there, lets not everybody do everything, and speaks TLS.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use handfast_kafka_tests::brokers;
 use handfast_kafka_tests::owner::{Owner, numbers};
-use handfast_stack::{Network, Stack, StackSpec};
+use handfast_stack::{KAFKA, KEY_STORE_PASSWORD, Network, Stack, StackSpec, certificates};
 use wal_core::ShardId;
 use wal_core::log::kafka::KafkaOptions;
 use wal_core::log::{Appended, LogError};
 
 const PORT: u16 = 9094;
+/// The same with TLS.
+const TLS_PORT: u16 = 9095;
 /// A variable that nobody sets.
 const VARIABLE: &str = "HANDFAST_TEST_KAFKA_PASSWORD";
 
-/// One broker with a second listener that wants a login: `keeper` may do everything, `guest` nothing.
-fn start() -> (Stack, String) {
+/// One broker with listeners that want a login, plain and with TLS: `keeper` may do everything, `guest`
+/// nothing.
+fn start(folder: &Path) -> (Stack, [String; 2]) {
     let network = Network::drawn();
     let host = network.host(1);
+    certificates(folder, host).expect("certificates");
     let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
     let properties = [
         (
             "listeners",
-            format!("PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093,LOGIN://{host}:{PORT}"),
+            format!(
+                "PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093,LOGIN://{host}:{PORT},\
+                 TLS://{host}:{TLS_PORT}"
+            ),
         ),
-        ("advertised.listeners", format!("PLAINTEXT://{host}:9092,LOGIN://{host}:{PORT}")),
+        (
+            "advertised.listeners",
+            format!("PLAINTEXT://{host}:9092,LOGIN://{host}:{PORT},TLS://{host}:{TLS_PORT}"),
+        ),
         (
             "listener.security.protocol.map",
-            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT".to_owned(),
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SASL_SSL".to_owned(),
+        ),
+        ("listener.name.tls.ssl.keystore.type", "PKCS12".to_owned()),
+        ("listener.name.tls.ssl.keystore.location", folder.join("node.p12").display().to_string()),
+        ("listener.name.tls.ssl.keystore.password", KEY_STORE_PASSWORD.to_owned()),
+        ("listener.name.tls.ssl.key.password", KEY_STORE_PASSWORD.to_owned()),
+        ("listener.name.tls.sasl.enabled.mechanisms", "SCRAM-SHA-512".to_owned()),
+        (
+            "listener.name.tls.scram-sha-512.sasl.jaas.config",
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;".to_owned(),
         ),
         ("listener.name.login.sasl.enabled.mechanisms", "PLAIN".to_owned()),
         (
@@ -43,7 +64,31 @@ fn start() -> (Stack, String) {
         properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let spec =
         StackSpec { kafka: 1, kafka_properties, network: Some(network), ..StackSpec::default() };
-    (Stack::start(&spec).expect("a broker that starts"), format!("{host}:{PORT}"))
+    let stack = Stack::start(&spec).expect("a broker that starts");
+    let jars = KAFKA.fetch().expect("they are there: the broker runs on them");
+    let made = Command::new("java")
+        .args(["-cp", &format!("{}/*", jars.display()), "kafka.admin.ConfigCommand"])
+        .args(["--bootstrap-server", &stack.kafka_bootstrap(), "--alter"])
+        .args(["--entity-type", "users", "--entity-name", "keeper"])
+        .args(["--add-config", "SCRAM-SHA-512=[password=right]"])
+        .output()
+        .expect("java is there");
+    let said = String::from_utf8_lossy(&made.stdout);
+    assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
+    (stack, [PORT, TLS_PORT].map(|port| format!("{host}:{port}")))
+}
+
+/// The same user by SCRAM over TLS, who believes this authority.
+fn over_tls(options: &KafkaOptions, ca: &Path, password: &str) -> KafkaOptions {
+    let mut options = of_user(options, "keeper", password);
+    for (name, value) in [
+        ("security.protocol", "sasl_ssl"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
+        ("ssl.ca.location", ca.to_str().expect("a path")),
+    ] {
+        options.kafka.client.insert(name.to_owned(), value.to_owned());
+    }
+    options
 }
 
 fn of_user(options: &KafkaOptions, user: &str, password: &str) -> KafkaOptions {
@@ -61,7 +106,8 @@ fn of_user(options: &KafkaOptions, user: &str, password: &str) -> KafkaOptions {
 
 #[test]
 fn a_login_passes_through_and_what_is_wrong_with_it_is_said() {
-    let (stack, with_login) = start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (stack, [with_login, with_tls]) = start(folder.path());
     let mut options = brokers::options(&stack, &brokers::topic("access"), 2);
     options.kafka.brokers = with_login;
 
@@ -101,4 +147,18 @@ fn a_login_passes_through_and_what_is_wrong_with_it_is_said() {
     // Now that the topic is there, a stranger is told the same of it.
     let denied = brokers::refusal(&of_user(&options, "guest", "right")).to_string();
     assert!(denied.contains("grant this user"), "{denied}");
+
+    options.kafka.brokers = with_tls;
+    options.kafka.topic = brokers::topic("tls");
+    let ca = folder.path().join("ca.pem");
+    let other = over_tls(&options, &folder.path().join("other.pem"), "right");
+    let told = brokers::refusal(&other).to_string();
+    println!("{told}");
+    assert!(told.contains("certificate verify failed"), "{told}");
+    let told = brokers::refusal(&over_tls(&options, &ca, "wrong")).to_string();
+    assert!(told.contains("Authentication failed"), "{told}");
+    let log = brokers::open(&over_tls(&options, &ca, "right"));
+    let mut owner = Owner::stand(&log, ShardId(0)).expect("nobody else stands");
+    assert!(matches!(owner.append(&log, &[7]), Appended::Durable { .. }));
+    assert_eq!(numbers(&log, ShardId(0)), [7]);
 }

@@ -15,6 +15,7 @@
 //! ```
 
 mod cassandra;
+mod certificates;
 mod fetch;
 mod kafka;
 mod kept;
@@ -25,6 +26,7 @@ mod process;
 mod stack;
 mod wire;
 
+pub use certificates::{KEY_STORE_PASSWORD, certificates};
 pub use fetch::{CASSANDRA, Engine, KAFKA, cache};
 pub use network::Network;
 pub use process::{Launch, Lifetime, Process};

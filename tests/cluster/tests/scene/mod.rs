@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use handfast_cassandra_tests::Cql;
-use handfast_client::{Transaction, Uuid};
-use handfast_cluster::load::{DEFINITION, Found, Load, NAMESPACE};
+use handfast_client::Uuid;
+use handfast_cluster::load::{DEFINITION, Found, Load, NAMESPACE, touch_every_shard};
 use handfast_cluster::{Cluster, Member, Part};
 use tokio::runtime::Runtime;
 
@@ -65,20 +65,8 @@ impl Scene {
         done.unwrap_or_else(|_| panic!("{after}: not every shard serves after {SERVES_AGAIN:?}"));
     }
 
-    /// One transaction for each of many partitions, so that each shard is surely among them.
     async fn touch_every_shard(&self) -> anyhow::Result<()> {
-        let client = self.cluster.client().await?;
-        let tries = (0..64).map(|number| {
-            let client = client.clone();
-            let key = format!("touched-{number}");
-            let transaction = Transaction::new(NAMESPACE).put("counters", key, ("n", 1_i64));
-            async move { client.submit(&transaction).await }
-        });
-        let mut set: tokio::task::JoinSet<_> = tries.collect();
-        while let Some(outcome) = set.join_next().await {
-            anyhow::ensure!(outcome??.is_committed(), "unknown");
-        }
-        Ok(())
+        touch_every_shard(&self.cluster.client().await?).await
     }
 
     /// Plays a fault, has it mended, and waits until all serve again.
