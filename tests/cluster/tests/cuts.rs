@@ -28,6 +28,7 @@ fn whoever_is_cut_off_harms_nobody() {
             });
         }
         // It hears the others, and they hear it: still what it leads must be led by them.
+        println!("all lead again after {:?}", scene.wait_for_leaders(3));
         scene.fault("a participant cut off from Kafka until others lead its shards", |cluster| {
             let begun = Instant::now();
             cluster.cut(one, Way::Kafka).expect("cut");

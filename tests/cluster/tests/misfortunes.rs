@@ -69,29 +69,6 @@ fn handfast(tokio: &Runtime, endpoint: &str, args: &[&str]) -> Said {
     tokio.block_on(handfast_e2e::run(&args)).expect("it ends")
 }
 
-/// How many shards each server leads.
-fn leaders(cluster: &Cluster, tokio: &Runtime) -> BTreeMap<String, usize> {
-    let client = tokio.block_on(cluster.client()).expect("a gateway");
-    let status = tokio.block_on(client.admin().status(NAMESPACE)).expect("its shards");
-    let mut leaders = BTreeMap::new();
-    for shard in status.shards {
-        *leaders.entry(shard.leader).or_default() += 1;
-    }
-    leaders
-}
-
-fn wait_for_leaders(cluster: &Cluster, tokio: &Runtime, count: usize) -> Duration {
-    let begun = Instant::now();
-    loop {
-        let leaders = leaders(cluster, tokio);
-        if leaders.len() == count && !leaders.contains_key("") {
-            return begun.elapsed();
-        }
-        assert!(begun.elapsed() < PATIENCE, "{leaders:?} lead, {count} should");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
 /// No write time may be of a clock that was wrong.
 fn no_write_is_of_the_future(cluster: &Cluster) {
     let cql = Cql::connect(&cluster.stack().cassandra_nodes());
@@ -104,8 +81,7 @@ fn no_write_is_of_the_future(cluster: &Cluster) {
     }
 }
 
-fn clocks_minutes_apart(scene: &Scene, tokio: &Runtime, clocks: &Clocks) {
-    let cluster = &scene.cluster;
+fn clocks_minutes_apart(scene: &Scene, clocks: &Clocks) {
     // One that was wrong from the start leads nothing, and what it would lead another does.
     scene.unnoticed("a participant with a wrong clock stands", |cluster| {
         let begun = Instant::now();
@@ -118,24 +94,21 @@ fn clocks_minutes_apart(scene: &Scene, tokio: &Runtime, clocks: &Clocks) {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
-    let led = leaders(cluster, tokio);
+    let led = scene.leaders();
     assert_eq!(led.len(), 1, "who has the wrong clock leads: {led:?}");
-    scene.unnoticed("a clock put right", |cluster| {
+    scene.unnoticed("a clock put right", |_| {
         clocks.participant.set(0).expect("set");
-        println!(
-            "it leads {:?} after its clock was put right",
-            wait_for_leaders(cluster, tokio, 2)
-        );
+        println!("it leads {:?} after its clock was put right", scene.wait_for_leaders(2));
     });
-    scene.unnoticed("the clock of a leader set by three minutes", |cluster| {
+    scene.unnoticed("the clock of a leader set by three minutes", |_| {
         clocks.participant.set(MINUTES_MS).expect("set");
-        println!("it leads nothing {:?} later", wait_for_leaders(cluster, tokio, 1));
+        println!("it leads nothing {:?} later", scene.wait_for_leaders(1));
     });
-    no_write_is_of_the_future(cluster);
-    scene.unnoticed("it is put right again, the gateway's too", |cluster| {
+    no_write_is_of_the_future(&scene.cluster);
+    scene.unnoticed("it is put right again, the gateway's too", |_| {
         clocks.participant.set(0).expect("set");
         clocks.gateway.set(0).expect("set");
-        wait_for_leaders(cluster, tokio, 2);
+        scene.wait_for_leaders(2);
     });
 }
 
@@ -305,7 +278,7 @@ fn misfortunes_are_told_bounded_and_survived() {
     };
     let cluster = Cluster::start_through(&spec, clocks.through()).expect("a cluster");
     let scene = Scene::on(cluster);
-    clocks_minutes_apart(&scene, &tokio, &clocks);
+    clocks_minutes_apart(&scene, &clocks);
     scene.unnoticed("wrong addresses", |cluster| wrong_addresses(cluster, &tokio));
     scene.unnoticed("another deployment", |cluster| another_deployment(cluster, &tokio));
     a_control_plane_that_is_not_there(&tokio);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test of this folder plays some of the scenes")]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use handfast_cassandra_tests::Cql;
@@ -13,6 +14,8 @@ use tokio::runtime::Runtime;
 const CLIENTS: usize = 9;
 /// In which every shard must serve again.
 const SERVES_AGAIN: Duration = Duration::from_secs(60);
+/// In which everybody leads again who can: who failed to lead leaves it to others for a while.
+const EVENED_OUT: Duration = Duration::from_secs(120);
 /// How long the load runs undisturbed between two faults.
 const CALM: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,32 @@ impl Scene {
 
     async fn touch_every_shard(&self) -> anyhow::Result<()> {
         touch_every_shard(&self.cluster.client().await?).await
+    }
+
+    /// How many shards each server leads, by its address; those that nobody is known to lead under "".
+    pub(crate) fn leaders(&self) -> BTreeMap<String, usize> {
+        let status = self.tokio.block_on(async {
+            let client = self.cluster.client().await?;
+            anyhow::Ok(client.admin().status(NAMESPACE).await?)
+        });
+        let mut leaders = BTreeMap::new();
+        for shard in status.expect("its shards").shards {
+            *leaders.entry(shard.leader).or_default() += 1;
+        }
+        leaders
+    }
+
+    /// Waits until all shards are led, by so many servers. How long that took.
+    pub(crate) fn wait_for_leaders(&self, count: usize) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let leaders = self.leaders();
+            if leaders.len() == count && !leaders.contains_key("") {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < EVENED_OUT, "{leaders:?} lead, {count} should");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Plays a fault, has it mended, and waits until all serve again.
