@@ -40,9 +40,10 @@ fn main() -> anyhow::Result<()> {
         load.lap();
         let killed = Instant::now();
         cluster.kill(participant)?;
-        let served = tokio.block_on(tokio::time::timeout(SERVES_AGAIN, async {
-            while touch_every_shard(&client).await.is_err() {}
-        }));
+        let served = tokio.block_on(async {
+            let serve = async { while touch_every_shard(&client).await.is_err() {} };
+            tokio::time::timeout(SERVES_AGAIN, serve).await
+        });
         served.context("not every shard serves again")?;
         let pause = u64::try_from(killed.elapsed().as_millis())?;
         // Whoever waits still is answered by now, or soon.
