@@ -12,8 +12,9 @@
 //! * A leader that sees another owner, for long enough, hands over: it finishes, resigns, and says so.
 //! * An owner whose predecessor lives waits for that, but not for ever.
 //! * Who was deposed or failed stands again only after a while, longer each time. Who failed says so too, and
-//!   then somebody else owns the shard for a while, longer each time: a process that hears the others well may
-//!   still be cut off from the log, or have a clock that the log refuses.
+//!   then somebody else owns the shard for a while, longer each time, and until its log was reached again from
+//!   here: a process that hears the others well may still be cut off from the log, or have a clock that the
+//!   log refuses.
 //! * Who hears nobody any more, of processes that have not refused its connections either, is more likely
 //!   cut off than left alone: it goes on with what it leads, and hesitates before it stands for more.
 //! * Who takes part no longer, because another pool serves the namespace, hands over to those who do. While
@@ -124,6 +125,13 @@ pub enum PlacementEvent {
         /// Why.
         why: Loss,
     },
+    /// Whether a shard's log can be reached from here.
+    Probed {
+        /// Of which shard.
+        shard: ShardId,
+        /// Whether it answered.
+        reached: bool,
+    },
     /// From now on this process takes part, or no longer does: the namespace is served by its pool, or by
     /// another.
     Participates(bool),
@@ -142,6 +150,8 @@ pub enum PlacementCommand {
     Drain(ShardId),
     /// Drop the shard's engine as it is; nothing is to be said of that.
     Vacate(ShardId),
+    /// Find out whether the shard's log can be reached.
+    Probe(ShardId),
     /// The shard is led in this epoch by whoever is at the address.
     Route {
         /// The shard.
@@ -164,6 +174,17 @@ enum Seat {
     Draining(Epoch),
 }
 
+/// Whether this process may lead a shard, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ability {
+    #[default]
+    Able,
+    /// It failed, and leaves the shard to others until then.
+    Unable { until_us: u64 },
+    /// It finds out whether it would fail again.
+    Probing,
+}
+
 #[derive(Debug, Default)]
 struct Place {
     seat: Seat,
@@ -175,8 +196,8 @@ struct Place {
     led_since_us: u64,
     retry_at_us: u64,
     retry_us: u64,
-    /// This process leaves it to others until then.
-    unable_until_us: u64,
+    ability: Ability,
+    /// For how long this process left it to others last.
     unable_us: u64,
 }
 
@@ -197,8 +218,12 @@ impl Place {
     /// It could not be led from here.
     fn fail(&mut self, now: Now) {
         self.lose(now);
+        self.leave_to_others(now);
+    }
+
+    fn leave_to_others(&mut self, now: Now) {
         self.unable_us = (2 * self.unable_us).clamp(FIRST_UNABLE_US, LAST_UNABLE_US);
-        self.unable_until_us = now.mono_us + self.unable_us;
+        self.ability = Ability::Unable { until_us: now.mono_us + self.unable_us };
     }
 }
 
@@ -255,12 +280,14 @@ impl Placement {
                 let address = self.config.address.clone();
                 if let Some(place) = self.places.get_mut(usize::from(shard.0)) {
                     place.seat = Seat::Leading(epoch);
+                    place.ability = Ability::Able;
                     place.led_since_us = now.mono_us;
                     place.route = Some((epoch, address.clone()));
                     out.push(PlacementCommand::Route { shard, epoch, address });
                 }
             }
             PlacementEvent::Lost { shard, why } => self.on_lost(now, shard, why),
+            PlacementEvent::Probed { shard, reached } => self.on_probed(now, shard, reached),
             PlacementEvent::Participates(participates) => self.config.participates = participates,
             PlacementEvent::Leave => {
                 self.leaving = true;
@@ -273,19 +300,19 @@ impl Placement {
     }
 
     /// What this process says of itself.
-    pub fn beat(&self, now: Now) -> Beat {
+    pub fn beat(&self) -> Beat {
         let leads = (0..).map(ShardId).zip(&self.places).filter_map(|(shard, place)| {
             let (Seat::Leading(epoch) | Seat::Draining(epoch)) = place.seat else { return None };
             Some((shard, epoch))
         });
         let participates = self.config.participates && !self.leaving;
-        Beat { participates, leads: leads.collect(), unable: self.unable(now) }
+        Beat { participates, leads: leads.collect(), unable: self.unable() }
     }
 
     /// What this process leaves to others for now.
-    fn unable(&self, now: Now) -> Vec<ShardId> {
+    fn unable(&self) -> Vec<ShardId> {
         let places = (0..).map(ShardId).zip(&self.places);
-        let unable = places.filter(|(_, place)| now.mono_us < place.unable_until_us);
+        let unable = places.filter(|(_, place)| place.ability != Ability::Able);
         unable.map(|(shard, _)| shard).collect()
     }
 
@@ -330,9 +357,25 @@ impl Placement {
         }
     }
 
+    fn on_probed(&mut self, now: Now, shard: ShardId, reached: bool) {
+        let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
+        match place.ability {
+            Ability::Probing if reached => place.ability = Ability::Able,
+            Ability::Probing => place.leave_to_others(now),
+            // It has failed again, or leads, since the question was asked.
+            Ability::Unable { .. } | Ability::Able => {}
+        }
+    }
+
     fn on_tick(&mut self, now: Now, out: &mut Vec<PlacementCommand>) {
         if self.leaving {
             return;
+        }
+        for (shard, place) in (0..).map(ShardId).zip(&mut self.places) {
+            if matches!(place.ability, Ability::Unable { until_us } if now.mono_us >= until_us) {
+                place.ability = Ability::Probing;
+                out.push(PlacementCommand::Probe(shard));
+            }
         }
         self.own(now);
         let hesitates = self.hesitates(now);
@@ -370,7 +413,7 @@ impl Placement {
             .map(|(address, peer)| (address.clone(), peer.beat.unable.clone()))
             .collect();
         if self.config.participates {
-            members.push((self.config.address.clone(), self.unable(now)));
+            members.push((self.config.address.clone(), self.unable()));
         }
         members.sort_unstable();
         members.dedup_by(|other, first| other.0 == first.0);

@@ -7,8 +7,10 @@ struct World {
     epochs: Vec<u64>,
     /// Pairs that do not hear each other.
     cut: Vec<(usize, usize)>,
-    /// Who the log refuses, or does not reach.
+    /// Who the log refuses once it stands.
     failing: Vec<usize>,
+    /// Who does not reach the log.
+    apart: Vec<usize>,
 }
 
 struct Node {
@@ -32,6 +34,7 @@ impl World {
             epochs: vec![0; usize::from(SHARDS)],
             cut: Vec::new(),
             failing: Vec::new(),
+            apart: Vec::new(),
         };
         (0..nodes).for_each(|index| world.start(index));
         world
@@ -53,7 +56,7 @@ impl World {
     fn step(&mut self, index: usize, event: PlacementEvent) {
         let now = self.now();
         let Some(node) = &mut self.nodes[index] else { return };
-        let mut out = Vec::new();
+        let (mut out, mut probes) = (Vec::new(), Vec::new());
         node.placement.step(now, event, &mut out);
         for command in out {
             match command {
@@ -67,8 +70,13 @@ impl World {
                     node.standing.remove(&shard);
                     node.draining.remove(&shard);
                 }
+                PlacementCommand::Probe(shard) => probes.push(shard),
                 PlacementCommand::Route { .. } => {}
             }
+        }
+        for shard in probes {
+            let reached = !self.apart.contains(&index);
+            self.step(index, PlacementEvent::Probed { shard, reached });
         }
     }
 
@@ -103,7 +111,7 @@ impl World {
         for shard in drained {
             self.step(index, PlacementEvent::Lost { shard, why: Loss::HandedOver });
         }
-        if self.failing.contains(&index) {
+        if self.failing.contains(&index) || self.apart.contains(&index) {
             for shard in won {
                 self.step(index, PlacementEvent::Lost { shard, why: Loss::Failed });
             }
@@ -119,7 +127,7 @@ impl World {
 
     fn beat(&mut self, index: usize) {
         let Some(node) = &self.nodes[index] else { return };
-        let (beat, address) = (node.placement.beat(self.now()), address(index));
+        let (beat, address) = (node.placement.beat(), address(index));
         for other in 0..self.nodes.len() {
             let cut = self.cut.contains(&(index, other)) || self.cut.contains(&(other, index));
             if other != index && !cut {
@@ -136,8 +144,7 @@ impl World {
             won += self.run(100);
             for index in 0..self.nodes.len() {
                 let node = self.nodes[index].as_ref();
-                let leads =
-                    node.map(|node| node.placement.beat(self.now()).leads).unwrap_or_default();
+                let leads = node.map(|node| node.placement.beat().leads).unwrap_or_default();
                 for (shard, epoch) in leads {
                     if epoch.0 < self.epochs[usize::from(shard.0)] {
                         self.step(index, PlacementEvent::Lost { shard, why: Loss::Deposed });
@@ -151,17 +158,20 @@ impl World {
     /// The log refuses a process from now on.
     fn fail(&mut self, index: usize) {
         self.failing.push(index);
+        self.lose_all(index);
+    }
+
+    fn lose_all(&mut self, index: usize) {
         let node = self.nodes[index].as_ref().expect("it runs");
-        for (shard, _) in node.placement.beat(self.now()).leads {
+        for (shard, _) in node.placement.beat().leads {
             self.step(index, PlacementEvent::Lost { shard, why: Loss::Failed });
         }
     }
 
     /// Who leads each shard in its newest epoch.
     fn leaders(&self) -> Vec<Option<usize>> {
-        let leads = |node: &Node, shard, epoch| {
-            node.placement.beat(self.now()).leads.contains(&(shard, epoch))
-        };
+        let leads =
+            |node: &Node, shard, epoch| node.placement.beat().leads.contains(&(shard, epoch));
         let leader = |(shard, epoch): (ShardId, &u64)| {
             let epoch = Epoch(*epoch);
             self.nodes.iter().position(|n| n.as_ref().is_some_and(|n| leads(n, shard, epoch)))
@@ -330,4 +340,18 @@ fn where_everybody_fails_everybody_tries_on() {
     world.failing.clear();
     world.run(25_000);
     assert!(world.leaders().iter().all(Option::is_some), "{:?}", world.leaders());
+}
+
+#[test]
+fn one_that_does_not_reach_the_log_is_given_nothing_until_it_does() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    world.apart.push(1);
+    world.lose_all(1);
+    world.run(2_000);
+    assert!(world.leaders().iter().all(|leader| matches!(leader, Some(0 | 2))));
+    assert_eq!(world.run(600_000), 0, "nothing moves to it and back");
+    world.apart.clear();
+    world.run(330_000);
+    assert_eq!(world.shares().iter().max(), Some(&6), "{:?}", world.shares());
 }

@@ -8,7 +8,7 @@ use wal_core::log::LogError;
 use wal_core::{Now, Position, ShardId};
 
 use super::core::{Core, Local};
-use super::handle::Stopped;
+use super::handle::{Input, Stopped};
 use super::peers::{Cluster, FromPeer, PeerReply, PeerRequest, Transport};
 use super::reader::{self, Chunk};
 use super::recover::owner_nonce;
@@ -73,6 +73,7 @@ impl Core {
                 PlacementCommand::Stand(shard) => self.stand(now, shard),
                 PlacementCommand::Drain(shard) => self.step_shard(now, shard, ShardEvent::Drain),
                 PlacementCommand::Vacate(shard) => self.vacate(shard),
+                PlacementCommand::Probe(shard) => self.probe(shard),
                 PlacementCommand::Route { shard, epoch, address } => {
                     tracing::debug!(%shard, %epoch, %address, "led");
                     self.local.push_back(Local::Commit(CommitEvent::Route { shard, epoch }));
@@ -86,7 +87,7 @@ impl Core {
         let Some(among) = &mut self.among else { return };
         if now.mono_us >= among.beat_at_us {
             among.beat_at_us = now.mono_us + BEAT_EVERY_US;
-            among.transport.beat(among.placement.beat(now));
+            among.transport.beat(among.placement.beat());
         }
     }
 
@@ -114,6 +115,19 @@ impl Core {
         self.shards.insert(shard, Seat::new(id.uid, engine, Phase::Reading));
         tracing::info!(%shard, "reading the log to lead the shard");
         self.read_log(id, None);
+    }
+
+    /// Finds out whether a shard's log can be reached: asked to drop nothing, it asks where the shard begins.
+    fn probe(&self, shard: ShardId) {
+        let (log, core) = (self.parts.log.clone(), self.shared.input.clone());
+        let probing = std::thread::Builder::new().name("probe".into()).spawn(move || {
+            let reached = log.trim(shard, Position(0)).is_ok();
+            let _ = core.send(Input::Probed { shard, reached }); // the core may be gone
+        });
+        if let Err(error) = probing {
+            tracing::error!(%shard, %error, "cannot start a thread to reach the log");
+            let _ = self.shared.input.send(Input::Probed { shard, reached: false }); // as above
+        }
     }
 
     /// Reads on from `from`, or from where the newest checkpoint starts.

@@ -200,6 +200,10 @@ impl Core {
                 }
                 self.schema = schema;
             }
+            Input::Probed { shard, reached } => {
+                self.place(now, PlacementEvent::Probed { shard, reached });
+                self.beat_soon();
+            }
             Input::Participates(participates) => {
                 self.place(now, PlacementEvent::Participates(participates));
                 self.beat_soon();

@@ -96,6 +96,10 @@ pub(super) enum Input {
     Peer(FromPeer),
     Schema(Arc<EngineSchema>),
     Participates(bool),
+    Probed {
+        shard: ShardId,
+        reached: bool,
+    },
     ListParked {
         limit: usize,
         to: Sender<ParkedList>,

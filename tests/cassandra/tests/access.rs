@@ -1,7 +1,6 @@
 //! A node that asks who is there, lets not everybody do everything, and speaks TLS.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use handfast_cassandra_tests::{Cql, options};
