@@ -36,7 +36,7 @@ use participant::engine::{EngineSchema, Leadership, ShardLimits, TableTypes};
 use participant::store::TableStore;
 use wal_core::Clock;
 use wal_core::log::IntentLog;
-use wal_core::namespace::Namespace;
+use wal_core::namespace::{Namespace, StoreKind};
 use wal_core::schema::Ownership;
 
 pub use clock::SystemClock;
@@ -117,6 +117,11 @@ fn shard_limits(namespace: &Namespace) -> ShardLimits {
         recover_after_us: namespace.policy().recover_after_ms * 1000,
         max_drift_us: wal_core::limits::MAX_CLOCK_DRIFT_US,
         max_flush_rows: count(limits.flush_rows),
+        flush_every_us: match namespace.store().kind {
+            StoreKind::Embedded => 4_000,
+            // Each batch costs requests to several nodes, whether it has two rows or twenty.
+            StoreKind::Cassandra => 25_000,
+        },
         checkpoint_every_bytes: namespace.log().checkpoint_every_bytes,
     }
 }

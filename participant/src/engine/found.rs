@@ -53,6 +53,7 @@ mod tests {
         recover_after_us: 1,
         max_drift_us: 1,
         max_flush_rows: 1,
+        flush_every_us: 1,
         checkpoint_every_bytes: 1 << 20,
     };
 

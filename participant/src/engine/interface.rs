@@ -47,6 +47,8 @@ pub struct ShardLimits {
     pub max_drift_us: i64,
     /// Rows of one flush to the table store.
     pub max_flush_rows: usize,
+    /// How long a commit waits for others to be applied with it, unless somebody waits for it, microseconds.
+    pub flush_every_us: u64,
     /// Bytes of log after which a checkpoint is written.
     pub checkpoint_every_bytes: u64,
 }

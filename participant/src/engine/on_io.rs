@@ -5,9 +5,6 @@ use wal_core::{Now, Row, TxnId};
 use super::{IoId, Rule, Rules, ShardCommand, ShardEngine};
 use crate::message::{Origin, ShardReply};
 
-/// A flush waits this long for company, unless somebody waits for it or it is large.
-const FLUSH_EVERY_US: u64 = 4_000;
-
 impl<R: Rules> ShardEngine<R> {
     pub(super) fn on_rows_read(&mut self, io: IoId, rows: Vec<Row>) {
         let Some(keys) = self.reads.remove(&io) else { return };
@@ -37,7 +34,7 @@ impl<R: Rules> ShardEngine<R> {
         if !self.applier.can_flush(self.durable) {
             return;
         }
-        let due = now.mono_us >= self.applier.last_flush_us + FLUSH_EVERY_US;
+        let due = now.mono_us >= self.applier.last_flush_us + self.config.limits.flush_every_us;
         let large = self.applier.len() >= self.config.limits.max_flush_rows;
         if due || large || self.applier.has_waiters() {
             let io = self.next_io();

@@ -456,6 +456,7 @@ fn limits() -> ShardLimits {
         recover_after_us: 2_000_000,
         max_drift_us: 500_000,
         max_flush_rows: 100,
+        flush_every_us: 4_000,
         checkpoint_every_bytes: 64 << 20,
     }
 }

@@ -202,7 +202,10 @@ fn tables_that_hang(cluster: &Cluster, tokio: &Runtime) {
     tokio.block_on(client.admin().create_namespace(&definition)).expect("a namespace");
     let filler = "x".repeat(10_000);
     let put = |key: &str| Transaction::new("slow").put("t", key, ("v", filler.as_str()));
-    let first = tokio.block_on(client.clone().at_level(Level::Applied).submit(&put("first")));
+    let first = tokio.block_on(async {
+        let patient = cluster.client().await.expect("a gateway").at_level(Level::Applied);
+        patient.submit(&put("first")).await
+    });
     assert!(first.expect("it is served").is_committed());
 
     cluster.pause(Part::Engine(Server::Cassandra(0))).expect("paused");

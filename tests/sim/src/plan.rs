@@ -276,6 +276,7 @@ fn limits(rng: &mut Rng) -> ShardLimits {
         recover_after_us: rng.scale(100_000, 2_000_000),
         max_drift_us: MAX_CLOCK_DRIFT_US,
         max_flush_rows: *rng.pick(&[1, 3, 100]),
+        flush_every_us: if small { 4_000 } else { 25_000 },
         checkpoint_every_bytes: rng.scale(500, 200_000),
     }
 }

@@ -60,6 +60,7 @@ fn limits(options: &NodeOptions) -> ShardLimits {
         recover_after_us: 500_000,
         max_drift_us: wal_core::limits::MAX_CLOCK_DRIFT_US,
         max_flush_rows: 64,
+        flush_every_us: 4_000,
         checkpoint_every_bytes: options.checkpoint_every_bytes,
     }
 }
