@@ -169,7 +169,6 @@ impl<R: Rules> ShardEngine<R> {
                 "the log has neither its beginning nor a whole checkpoint; restore it".to_owned();
             return self.halt(HaltReason::Corrupt(why), out);
         }
-        self.stood_at_us = wall_ahead_us(now);
         let body = Body::Epoch { log: self.config.log, owner, address, wall_us: now.wall_us };
         let previous = self.acceptor.hash;
         self.is_urgent = true;
@@ -263,15 +262,6 @@ impl<R: Rules> ShardEngine<R> {
         }
     }
 
-    /// Whether the wall clock was set since this leader stood, by more than clocks may differ. The log
-    /// compares the clock of whoever stands with its own: so it must be compared anew, before anything is
-    /// proposed by it, and where it is wrong somebody else leads. An owner that is the only one leads on.
-    pub(super) fn clock_was_set(&self, now: Now) -> bool {
-        let set_by_us = (wall_ahead_us(now) - self.stood_at_us).abs();
-        matches!(self.config.leadership, Leadership::Lease { .. })
-            && set_by_us > self.config.limits.max_drift_us
-    }
-
     pub(super) fn on_drain(&mut self, out: &mut Vec<ShardCommand>) {
         match self.role {
             Role::Leading => self.role = Role::Draining,
@@ -294,8 +284,4 @@ impl<R: Rules> ShardEngine<R> {
             self.role = Role::Resigning { last: self.chain.tail() };
         }
     }
-}
-
-fn wall_ahead_us(now: Now) -> i64 {
-    now.wall_us.saturating_sub_unsigned(now.mono_us)
 }

@@ -128,8 +128,6 @@ pub struct ShardEngine<R: Rules = Strict> {
     discards: Vec<(u64, ParkedChoice)>,
     checkpointer: Checkpointer,
     last_timestamp: Timestamp,
-    /// What the wall clock was ahead of the monotonic one when this engine stood, microseconds.
-    stood_at_us: i64,
     reads: BTreeMap<IoId, Vec<RowKey>>,
     /// Rows to read that no command was given for yet.
     to_read: Vec<RowKey>,
@@ -175,7 +173,6 @@ impl<R: Rules> ShardEngine<R> {
             discards: Vec::new(),
             checkpointer: Checkpointer::default(),
             last_timestamp: Timestamp::default(),
-            stood_at_us: 0,
             reads: BTreeMap::new(),
             to_read: Vec::new(),
             last_io: 0,
@@ -191,9 +188,6 @@ impl<R: Rules> ShardEngine<R> {
     pub fn step(&mut self, now: Now, event: ShardEvent, out: &mut Vec<ShardCommand>) {
         if self.role == Role::Halted {
             return;
-        }
-        if self.role == Role::Leading && self.clock_was_set(now) {
-            self.on_drain(out);
         }
         match event {
             ShardEvent::Logged { position, record } => self.on_logged(now, position, record, out),

@@ -32,9 +32,7 @@ impl<R: Rules> ShardEngine<R> {
             self.tell_unfinished(now);
             self.log_finished(now, out);
         }
-        if !self.clock_was_set(now) {
-            self.advance_floor(now, out);
-        }
+        self.advance_floor(now, out);
         self.rows.evict(self.config.limits.max_cache_bytes);
         self.checkpoint_if_due(out);
         self.resign_if_drained(now, out);

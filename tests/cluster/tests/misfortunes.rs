@@ -100,15 +100,9 @@ fn clocks_minutes_apart(scene: &Scene, clocks: &Clocks) {
         clocks.participant.set(0).expect("set");
         println!("it leads {:?} after its clock was put right", scene.wait_for_leaders(2));
     });
-    scene.unnoticed("the clock of a leader set by three minutes", |_| {
-        clocks.participant.set(MINUTES_MS).expect("set");
-        println!("it leads nothing {:?} later", scene.wait_for_leaders(1));
-    });
     no_write_is_of_the_future(&scene.cluster);
-    scene.unnoticed("it is put right again, the gateway's too", |_| {
-        clocks.participant.set(0).expect("set");
+    scene.unnoticed("the gateway's clock put right too", |_| {
         clocks.gateway.set(0).expect("set");
-        scene.wait_for_leaders(2);
     });
 }
 
@@ -200,6 +194,12 @@ fn tables_that_hang(cluster: &Cluster, tokio: &Runtime) {
     let connect = || Client::connect_with(cluster.endpoints(), options);
     let client = tokio.block_on(connect()).expect("a gateway");
     tokio.block_on(client.admin().create_namespace(&definition)).expect("a namespace");
+    let begun = Instant::now();
+    // Who is handed a shard just then would have to ask the tables where its newest checkpoint is.
+    while scene::leaders_of(cluster, tokio, "slow").len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "each leads one of two shards");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let filler = "x".repeat(10_000);
     let put = |key: &str| Transaction::new("slow").put("t", key, ("v", filler.as_str()));
     let first = tokio.block_on(async {

@@ -74,15 +74,7 @@ impl Scene {
 
     /// How many shards each server leads, by its address; those that nobody is known to lead under "".
     pub(crate) fn leaders(&self) -> BTreeMap<String, usize> {
-        let status = self.tokio.block_on(async {
-            let client = self.cluster.client().await?;
-            anyhow::Ok(client.admin().status(NAMESPACE).await?)
-        });
-        let mut leaders = BTreeMap::new();
-        for shard in status.expect("its shards").shards {
-            *leaders.entry(shard.leader).or_default() += 1;
-        }
-        leaders
+        leaders_of(&self.cluster, &self.tokio, NAMESPACE)
     }
 
     /// Waits until all shards are led, by so many servers. How long that took.
@@ -143,6 +135,23 @@ impl Scene {
         no_lock_is_left(&cluster, &tokio);
         cluster
     }
+}
+
+/// As [`Scene::leaders`], of any namespace.
+pub(crate) fn leaders_of(
+    cluster: &Cluster,
+    tokio: &Runtime,
+    namespace: &str,
+) -> BTreeMap<String, usize> {
+    let status = tokio.block_on(async {
+        let client = cluster.client().await?;
+        anyhow::Ok(client.admin().status(namespace).await?)
+    });
+    let mut leaders = BTreeMap::new();
+    for shard in status.expect("its shards").shards {
+        *leaders.entry(shard.leader).or_default() += 1;
+    }
+    leaders
 }
 
 /// Stops all servers in order; none of them may ever have panicked.
