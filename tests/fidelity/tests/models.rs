@@ -12,7 +12,7 @@ use wal_core::log::{IntentLog, ShardBatch};
 use wal_core::{Nonce, TableId};
 
 /// Scripts of each kind that are drawn.
-const DRAWN: u64 = 300;
+const DRAWN: u64 = 5_000;
 
 /// The simulator's tables.
 #[derive(Default)]
