@@ -66,7 +66,7 @@ impl Namespaces {
         serving.begin(&namespaces, &snapshot);
         let mut failed = Vec::new();
         while let Some(done) = serving.next().await {
-            failed.extend(done);
+            failed.extend(done.err());
         }
         failed.sort();
         let pause = match (unserved, failed.first()) {
@@ -241,15 +241,15 @@ impl Serving {
         }
     }
 
-    /// Waits until one has come to an end. `None` if there is none; else what cannot be served, by name, and
-    /// why.
-    async fn next(&mut self) -> Option<Option<(String, String)>> {
+    /// Waits until one has come to an end; `None` if there is none. The error is what cannot be served, by name,
+    /// and why.
+    async fn next(&mut self) -> Option<Result<(), (String, String)>> {
         let (name, done) = self.tasks.join_next().await?.expect("serving does not panic");
         self.busy.remove(&name);
-        let Err(why) = done else { return Some(None) };
+        let Err(why) = done else { return Some(Ok(())) };
         tracing::error!(namespace = name, "it cannot be served: {why}");
         self.unserved.insert(name.clone());
-        Some(Some((name, why)))
+        Some(Err((name, why)))
     }
 }
 

@@ -339,10 +339,13 @@ impl<R: Rules> ShardEngine<R> {
             let mut keys = std::mem::take(&mut self.to_read);
             keys.sort_by_key(|key| key.table);
             // One for each table: of a table that cannot be read, the others know nothing.
-            for keys in keys.chunk_by(|one, other| one.table == other.table) {
+            while let Some(first) = keys.first() {
+                let table = first.table;
+                let others = keys.split_off(keys.partition_point(|key| key.table == table));
                 let io = self.next_io();
-                self.reads.insert(io, keys.to_vec());
-                out.push(ShardCommand::ReadRows { io, keys: keys.to_vec() });
+                self.reads.insert(io, keys.clone());
+                out.push(ShardCommand::ReadRows { io, keys });
+                keys = others;
             }
         }
         if matches!(self.role, Role::Leading | Role::Draining) {

@@ -1,6 +1,5 @@
 //! A column, and a table, are dropped while a cluster runs: what needs them waits, everything else goes on.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use handfast_cassandra_tests::Cql;
@@ -42,14 +41,9 @@ impl Scene {
     /// The command line against one server, as an operator runs it.
     fn handfast(&self, member: Member, args: &[&str]) -> Json {
         let endpoint = self.cluster.endpoint(member);
-        let done = Command::new(handfast_e2e::binary().expect("it is built"))
-            .args(args)
-            .args(["--namespace", NAMESPACE, "--endpoint", &endpoint, "--output", "json"])
-            .output()
-            .expect("it starts");
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "handfast {args:?}: {said}");
-        serde_json::from_slice(&done.stdout).expect("JSON")
+        let whom = ["--namespace", NAMESPACE, "--endpoint", &endpoint, "--output", "json"];
+        let said = self.tokio.block_on(handfast_e2e::run(&[args, &whom].concat()));
+        serde_json::from_str(&said.expect("it ends").expect_success()).expect("JSON")
     }
 
     fn parked_rows(&self) -> u64 {

@@ -4,7 +4,7 @@
 //! is at it already, who then sees to this too. So an append goes from its caller's thread straight into the
 //! client library, and the report of it from the library's thread straight to the callback: a thread of the
 //! core's own between them would have to be woken twice for each append, which on a busy machine takes longer
-//! than all that it does. Nobody ever waits for the lock.
+//! than all that it does. Nobody ever waits for the lock but the thread that looks whether an answer is overdue.
 
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -50,7 +50,7 @@ impl Mailbox {
             let core = Mutex::new(Core::new(shared, Teller(teller.clone())));
             Self { core, input, arrivals, worker: Mutex::default() }
         });
-        mailbox.core().make_spares();
+        mailbox.core.lock().expect("it is new").make_spares();
         let same = Arc::clone(&mailbox);
         let looking =
             thread::Builder::new().name("log-kafka".into()).spawn(move || same.look_after());
@@ -62,8 +62,6 @@ impl Mailbox {
     /// Tells the core something, and works for it if nobody does.
     pub(super) fn tell(&self, input: Input) {
         let _ = self.input.send(input); // the other end is ours
-        // Either whoever is at it sees what was just put in, or it is seen here that nobody is.
-        fence(Ordering::SeqCst);
         self.work();
     }
 
@@ -72,32 +70,36 @@ impl Mailbox {
         *self.worker() == Some(thread::current().id())
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn worker(&self) -> MutexGuard<'_, Option<ThreadId>> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Works off what waits, unless somebody is at it.
     fn work(&self) {
         loop {
-            match self.core.try_lock() {
-                Ok(mut core) => {
-                    *self.worker() = Some(thread::current().id());
-                    while let Ok(input) = self.arrivals.try_recv() {
-                        core.take(input);
-                    }
-                    *self.worker() = None;
-                }
-                Err(TryLockError::WouldBlock) => return,
-                Err(TryLockError::Poisoned(_)) => return self.refuse_all(),
-            }
+            // Either whoever is at it sees what was put in before, or it is seen here that nobody is.
             fence(Ordering::SeqCst);
             if self.arrivals.is_empty() {
                 return;
             }
+            match self.core.try_lock() {
+                Ok(core) => self.at(core, |core| {
+                    while let Ok(input) = self.arrivals.try_recv() {
+                        core.take(input);
+                    }
+                }),
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => return self.refuse_all(),
+            }
         }
+    }
+
+    /// Does something to the core, which may call back.
+    fn at<T>(&self, mut core: MutexGuard<'_, Core>, what: impl FnOnce(&mut Core) -> T) -> T {
+        *self.worker() = Some(thread::current().id());
+        let done = what(&mut core);
+        *self.worker() = None;
+        done
     }
 
     /// The core has panicked, which was reported: nobody may wait for it.
@@ -114,14 +116,21 @@ impl Mailbox {
         let mut pause = TICK;
         loop {
             thread::park_timeout(pause);
+            let Ok(core) = self.core.lock() else { return self.refuse_all() };
+            let (closing, done) = self.at(core, |core| {
+                core.tick();
+                let done = core.is_done();
+                if done {
+                    core.finish();
+                }
+                (core.is_closing(), done)
+            });
+            // Whoever came by meanwhile has left it to this thread.
             self.work();
-            let mut core = self.core();
-            core.tick();
-            if core.is_done() {
-                core.finish();
+            if done {
                 return;
             }
-            if core.is_closing() {
+            if closing {
                 pause = CLOSING_TICK;
             }
         }

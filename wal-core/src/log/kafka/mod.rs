@@ -104,7 +104,7 @@ impl Counters {
     }
 }
 
-/// What the core thread and everybody who reads have in common.
+/// What the core and everybody who reads have in common.
 struct Shared {
     options: KafkaOptions,
     topic: Topic,

@@ -177,7 +177,7 @@ impl EpochProducer {
     pub(super) fn destroy(self) {
         let destroying = std::thread::Builder::new().name("log-producer-end".into());
         if let Err(error) = destroying.spawn(move || drop(self.producer)) {
-            tracing::warn!(%error, "a producer was destroyed on the log's own thread");
+            tracing::warn!(%error, "a producer is destroyed where others wait for it");
         }
     }
 }
