@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use coordinator::service::LoggedRecord;
 use wal_core::log::{IntentLog, LogError};
-use wal_core::record::{Acceptor, Body, Record, Verdict, decode};
-use wal_core::{Position, Sequence, ShardId, TxnId};
+use wal_core::record::{Acceptor, Verdict, decode};
+use wal_core::{Position, ShardId, TxnId};
 
 /// Every record about a transaction that is left in the log, by shard, in log order.
 pub(super) fn explain(
@@ -18,7 +18,7 @@ pub(super) fn explain(
     let mut found = Vec::new();
     log.replay(&from, &mut |shard, position, bytes| {
         let (record, hash) = decode(bytes).map_err(|error| LogError::Stopped(error.to_string()))?;
-        let acceptor = acceptors.entry(shard).or_insert_with(|| first_left(&record));
+        let acceptor = acceptors.entry(shard).or_insert_with(|| Acceptor::first_left(&record));
         let accepted = acceptor.judge(&record, hash) == Verdict::Accepted;
         if record.body.txn() == Some(id) {
             found.push(LoggedRecord { shard, position, accepted, record });
@@ -27,21 +27,4 @@ pub(super) fn explain(
     })?;
     found.sort_by_key(|logged| (logged.shard, logged.position));
     Ok(found)
-}
-
-/// Judges from the first record that is left on: what came before it was trimmed, and it counted, or
-/// the log could not have been trimmed up to it.
-fn first_left(record: &Record) -> Acceptor {
-    let header = record.header;
-    match record.body {
-        Body::Epoch { .. } => {
-            Acceptor { epoch: wal_core::Epoch(header.epoch.0 - 1), ..Acceptor::default() }
-        }
-        _ => Acceptor {
-            epoch: header.epoch,
-            last: Sequence(header.seq.0.saturating_sub(1)),
-            hash: header.previous,
-            ..Acceptor::default()
-        },
-    }
 }

@@ -112,6 +112,7 @@ pub fn run(make: &mut dyn FnMut() -> Box<dyn Subject>) {
     clauses_1_and_7_replay_visits_in_order_what_was_appended(&*make());
     clause_7_replay_goes_on_where_it_ended(&*make());
     clause_7_a_visitor_can_stop(&*make());
+    clause_7_a_tail_visits_what_comes(&*make());
     clause_2_what_was_durable_is_there_after_reopening(make());
     clauses_3_and_4_rejected_is_never_there_and_bars_the_epoch(&*make());
     clauses_3_and_4_unknown_bars_the_epoch(&*make());
@@ -206,6 +207,44 @@ fn clause_7_a_visitor_can_stop(subject: &dyn Subject) {
     });
     assert!(matches!(stopped, Err(LogError::Stopped(_))));
     assert_eq!(count, 3);
+}
+
+fn clause_7_a_tail_visits_what_comes(subject: &dyn Subject) {
+    const GLANCE: Duration = Duration::from_millis(20);
+    let log = subject.log();
+    append_durable(log, batch(A, Epoch(1), 0, 3, 10));
+    let second = append_durable(log, batch(A, Epoch(1), 3, 2, 10));
+    let from = [(A, second), (B, Position(0))].into();
+    let mut tail = log.tail(from).expect("a tail");
+    let mut seen = Vec::new();
+    for round in 0..20 {
+        let a = append_durable(log, batch(A, Epoch(1), 5 + round * 2, 2, 10));
+        let b = append_durable(log, batch(B, Epoch(1), round, 1, 300));
+        let end = std::time::Instant::now() + PATIENCE;
+        let has_both = |seen: &[Visited]| {
+            [(A, a), (B, b)].iter().all(|(of, at)| seen.iter().any(|it| (it.0, it.1) == (*of, *at)))
+        };
+        while !has_both(&seen) {
+            assert!(std::time::Instant::now() < end, "a tail comes to what is durable (clause 7)");
+            let note = &mut |shard, position, record| {
+                seen.push((shard, position, record));
+                Ok(())
+            };
+            tail.visit(GLANCE, note).expect("a readable log");
+        }
+        if round == 10 {
+            let next = tail.next().clone();
+            drop(tail);
+            tail = log.tail(next).expect("a tail goes on where another was");
+        }
+    }
+    tail.visit(GLANCE, &mut |shard, position, record| {
+        seen.push((shard, position, record));
+        Ok(())
+    })
+    .expect("a readable log");
+    let expected = replay(log, &[(A, second), (B, Position(0))]).expect("a readable log").0;
+    assert_eq!(by_shard(seen), by_shard(expected), "nothing missed, nothing repeated, in order");
 }
 
 fn clause_2_what_was_durable_is_there_after_reopening(subject: Box<dyn Subject>) {

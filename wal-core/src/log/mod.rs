@@ -18,7 +18,8 @@
 //!    log is closed. It must not block.
 //! 7. **Replay** visits every record of the asked shards that was durable when the call began, from the
 //!    given positions on, and may visit newer ones. It returns where each shard's next visit starts.
-//!    Replaying from a returned position misses nothing and repeats nothing.
+//!    Replaying from a returned position misses nothing and repeats nothing. A [`Tail`] does the same again
+//!    and again, and waits where there is nothing.
 //! 8. **Trim** makes records before a position unreadable, at once or later, never any at or after it.
 //!    Replaying from a trimmed position fails with [`LogError::Trimmed`] rather than skipping.
 //! 9. **Damage** is an error ([`LogError::Damaged`]), never a shorter log. Only a tail that was never
@@ -41,6 +42,9 @@ pub mod file;
 pub mod kafka;
 pub mod memory;
 pub mod segment;
+mod tail;
+
+pub use tail::Tail;
 
 use std::collections::BTreeMap;
 
@@ -202,6 +206,12 @@ pub trait IntentLog: Send + Sync {
         from: &BTreeMap<ShardId, Position>,
         visit: Visit<'_>,
     ) -> Result<BTreeMap<ShardId, Position>, LogError>;
+
+    /// Goes on visiting the records of the shards in `from`, each from its position on, as they come (clause
+    /// 7). Positions are as of [`Self::replay`].
+    fn tail(&self, from: BTreeMap<ShardId, Position>) -> Result<Box<dyn Tail + '_>, LogError> {
+        Ok(Box::new(tail::Replaying::new(self, from)))
+    }
 
     /// Allows records before `before` to be dropped (clause 8). Blocks shortly.
     fn trim(&self, shard: ShardId, before: Position) -> Result<(), LogError>;

@@ -35,6 +35,23 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// Judges from the first record that is left on: what came before it was trimmed, and it counted, or
+    /// the log could not have been trimmed up to it.
+    pub fn first_left(record: &Record) -> Self {
+        let header = record.header;
+        match record.body {
+            Body::Epoch { .. } => {
+                Self { epoch: Epoch(header.epoch.0.saturating_sub(1)), ..Self::default() }
+            }
+            _ => Self {
+                epoch: header.epoch,
+                last: Sequence(header.seq.0.saturating_sub(1)),
+                hash: header.previous,
+                ..Self::default()
+            },
+        }
+    }
+
     /// Judges the next record. `hash` is the hash of its encoded bytes.
     pub fn judge(&mut self, record: &Record, hash: u64) -> Verdict {
         match &record.body {

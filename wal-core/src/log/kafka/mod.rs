@@ -41,6 +41,7 @@ mod options;
 mod producer;
 mod read_back;
 mod reader;
+mod tail;
 mod term;
 mod topic;
 
@@ -66,9 +67,10 @@ use rdkafka::error::KafkaError;
 use self::client::failed;
 use self::core::Input;
 use self::mailbox::Mailbox;
-use self::reader::{Reader, offset_from, offset_of};
+use self::reader::{Read, Reader, offset_from, offset_of};
+use self::tail::KafkaTail;
 use self::topic::Topic;
-use super::{AppendDone, IntentLog, LogError, ShardBatch, Visit};
+use super::{AppendDone, IntentLog, LogError, ShardBatch, Tail, Visit};
 use crate::id::{Nonce, Position, ShardId};
 
 /// Figures for metrics, since the log was opened.
@@ -175,6 +177,22 @@ impl Shared {
             };
             return Err(self.lose(what));
         }
+    }
+
+    /// Where a reader that asks for a position begins, and where the shard ends. Position 0 is the first
+    /// record that is left.
+    fn range(&self, shard: ShardId, asked: Position) -> Result<Range<u64>, LogError> {
+        self.learn_end(shard, asked.0);
+        let Range { start, end } = self.limits(shard)?;
+        if asked > Position(0) && asked.0 < start {
+            return Err(LogError::Trimmed { shard, asked, first: Position(start) });
+        }
+        Ok(start.max(asked.0)..end)
+    }
+
+    fn has_read(&self, read: &Read) {
+        self.read.0.fetch_add(1, Ordering::Relaxed);
+        self.read.1.fetch_add(read.bytes.len() as u64, Ordering::Relaxed);
     }
 
     fn lose(&self, what: String) -> LogError {
@@ -303,14 +321,10 @@ impl IntentLog for KafkaLog {
                 ends.insert(shard, 0); // no such shard: it is empty
                 continue;
             }
-            shared.learn_end(shard, asked.0);
-            let Range { start, end } = shared.limits(shard)?;
-            if asked > Position(0) && asked.0 < start {
-                return Err(LogError::Trimmed { shard, asked, first: Position(start) });
-            }
+            let Range { start, end } = shared.range(shard, asked)?;
             ends.insert(shard, end);
-            if start.max(asked.0) < end {
-                starts.insert(shard, start.max(asked.0));
+            if start < end {
+                starts.insert(shard, start);
             }
         }
         let mut left = starts.len();
@@ -326,13 +340,16 @@ impl IntentLog for KafkaLog {
                     left -= 1;
                 }
                 if read.key.is_none() {
-                    shared.read.0.fetch_add(1, Ordering::Relaxed);
-                    shared.read.1.fetch_add(read.bytes.len() as u64, Ordering::Relaxed);
+                    shared.has_read(&read);
                     visit(read.shard, read.position, read.bytes)?;
                 }
             }
         }
         Ok(ends.into_iter().map(|(shard, end)| (shard, Position(end))).collect())
+    }
+
+    fn tail(&self, from: BTreeMap<ShardId, Position>) -> Result<Box<dyn Tail + '_>, LogError> {
+        Ok(Box::new(KafkaTail::open(&self.shared, from)?))
     }
 
     fn trim(&self, shard: ShardId, before: Position) -> Result<(), LogError> {

@@ -58,6 +58,8 @@ pub(super) struct Reader {
     topic: String,
     /// The next offset of each shard.
     next: BTreeMap<ShardId, u64>,
+    /// What the client last complained of.
+    trouble: Option<KafkaError>,
     patience: Duration,
 }
 
@@ -86,6 +88,7 @@ impl Reader {
             brokers: options.kafka.brokers.clone(),
             topic,
             next: from.clone(),
+            trouble: None,
             patience: options.read_timeout,
         })
     }
@@ -98,21 +101,13 @@ impl Reader {
     /// [`LogError::Unreachable`].
     pub(super) fn read(&mut self) -> Result<Read, LogError> {
         let end = Instant::now() + self.patience;
-        let mut last = None;
+        self.trouble = None;
         while Instant::now() < end {
-            match self.consumer.poll(POLL) {
-                None => {}
-                Some(Ok(message)) => {
-                    if let Some(read) = take(&mut self.next, &message)? {
-                        return Ok(read);
-                    }
-                }
-                Some(Err(error)) if is_out_of_range(&error) => return Err(self.out_of_range()),
-                // The client tries again by itself.
-                Some(Err(error)) => last = Some(error),
+            if let Some(read) = self.poll(POLL)? {
+                return Ok(read);
             }
         }
-        Err(match last {
+        Err(match self.trouble.take() {
             Some(error) if is_gone(&error) => LogError::Lost {
                 log: self.topic.clone(),
                 what: format!("the topic is gone ({error})"),
@@ -126,6 +121,23 @@ impl Reader {
                 ),
             },
         })
+    }
+
+    /// The next message of any shard, if one comes within `wait`, as far as waits can be kept.
+    ///
+    /// # Errors
+    /// [`LogError::Trimmed`], [`LogError::Damaged`] (offsets are missing), [`LogError::Lost`]. Other troubles
+    /// are kept: the client tries again by itself.
+    pub(super) fn poll(&mut self, wait: Duration) -> Result<Option<Read>, LogError> {
+        match self.consumer.poll(wait) {
+            None => Ok(None),
+            Some(Ok(message)) => take(&mut self.next, &message),
+            Some(Err(error)) if is_out_of_range(&error) => Err(self.out_of_range()),
+            Some(Err(error)) => {
+                self.trouble = Some(error);
+                Ok(None)
+            }
+        }
     }
 
     /// The offset of the next message of a shard that is read.

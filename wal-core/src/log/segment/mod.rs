@@ -58,6 +58,7 @@ mod queue;
 mod scan;
 mod state;
 mod stats;
+mod tail;
 mod writer;
 
 pub use stats::{SegmentStats, Synced};
@@ -74,9 +75,10 @@ use self::block::ALIGN;
 use self::folder::Folder;
 use self::queue::{Bounds, Queue};
 use self::stats::Counters;
+use self::tail::SegmentTail;
 use self::writer::Writer;
 use super::file::{Disk, RealDisk};
-use super::{AppendDone, IntentLog, LogError, ShardBatch, Visit};
+use super::{AppendDone, IntentLog, LogError, ShardBatch, Tail, Visit};
 use crate::id::{Nonce, Position, ShardId};
 use crate::limits::MAX_RECORD_BYTES;
 
@@ -207,8 +209,12 @@ impl IntentLog for SegmentLog {
         visit: Visit<'_>,
     ) -> Result<BTreeMap<ShardId, Position>, LogError> {
         let route = self.folder.route(from)?;
-        scan::replay(&route, self.folder.identity(), visit)?;
+        scan::replay(&route, self.folder.identity(), None, visit)?;
         Ok(from.keys().map(|shard| (*shard, Position(route.end))).collect())
+    }
+
+    fn tail(&self, from: BTreeMap<ShardId, Position>) -> Result<Box<dyn Tail + '_>, LogError> {
+        Ok(Box::new(SegmentTail { folder: &self.folder, next: from, last: None }))
     }
 
     fn trim(&self, shard: ShardId, before: Position) -> Result<(), LogError> {

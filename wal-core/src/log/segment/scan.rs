@@ -144,15 +144,22 @@ fn decide(
     }
 }
 
-/// Visits the records on a route.
-pub(super) fn replay(route: &Route, identity: Nonce, visit: Visit<'_>) -> Result<(), LogError> {
+/// Visits the records on a route, and returns the last block on it. Blocks up to `behind`, an earlier one's
+/// last, are passed over unread: nothing of them is asked for.
+pub(super) fn replay(
+    route: &Route,
+    identity: Nonce,
+    behind: Option<BlockHeader>,
+    visit: Visit<'_>,
+) -> Result<Option<BlockHeader>, LogError> {
     let low = route.starts.iter().map(|(_, start)| start.0).min();
-    let Some(low) = low.filter(|low| *low < route.end) else { return Ok(()) };
-    let mut last: Option<BlockHeader> = None;
+    let Some(low) = low.filter(|low| *low < route.end) else { return Ok(behind) };
+    let oldest = route.segments.first().map_or(0, |segment| segment.header.base);
+    let mut last = behind.filter(|behind| behind.position >= oldest);
     let mut stopped_at = None;
     for segment in &route.segments {
         let mut view = View::new(segment, identity);
-        let mut position = segment.first();
+        let mut position = last.map_or(0, |last| last.end()).max(segment.first());
         while position < route.end {
             let header = view.header(position)?;
             let next = |header: &BlockHeader| last.is_none_or(|last| follows(header, &last));
@@ -164,7 +171,7 @@ pub(super) fn replay(route: &Route, identity: Nonce, visit: Visit<'_>) -> Result
             last = Some(header);
         }
         if position >= route.end {
-            return Ok(());
+            return Ok(last);
         }
         // The end of the segment, unless the next one does not go on where this one stops.
         if position == segment.first() {
