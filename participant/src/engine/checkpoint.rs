@@ -5,9 +5,14 @@
 //! into the checkpoint, so that a replay from it needs nothing older: what is remembered, what is
 //! prepared and open with its content, the floor, the last timestamp, and those rows.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use wal_core::record::{Body, DecodeError, Reader, Writer};
-use wal_core::{Millis, Now, Position, RowKey, RowMutation, Sequence, Timestamp, TxnId};
+use wal_core::record::{AddResults, Body, DecodeError, Reader, Writer};
+use wal_core::txn::Part;
+use wal_core::{
+    Attempt, Millis, Nonce, Now, Position, RowKey, RowMutation, Sequence, ShardId, Timestamp, TxnId,
+};
 
 use super::ledger::{Decided, Entry, Memory, Open, Prepared, Settled};
 use super::locks::{LockSet, want};
@@ -172,13 +177,7 @@ impl<R: Rules> ShardEngine<R> {
     fn restore(&mut self, now: Now, payload: Bytes) -> Result<(), String> {
         let wrong = |error: DecodeError| error.to_string();
         let mut input = Reader::new(payload);
-        let version = input.byte().map_err(wrong)?;
-        if version != CHECKPOINT_VERSION {
-            return Err(format!(
-                "has format {version}, this version reads {CHECKPOINT_VERSION}; use the version that \
-                 wrote it"
-            ));
-        }
+        read_version(&mut input).map_err(wrong)?;
         let floor: Millis = input.piece().map_err(wrong)?;
         let last_timestamp: Timestamp = input.piece().map_err(wrong)?;
         self.acceptor.owner = input.piece().map_err(wrong)?;
@@ -215,6 +214,55 @@ impl<R: Rules> ShardEngine<R> {
         }
         self.ledger.memories.insert(id, memory);
     }
+}
+
+/// Other versions are refused, as a record of another version is.
+fn read_version(input: &mut Reader) -> Result<(), DecodeError> {
+    let found = input.byte()?;
+    let expected = CHECKPOINT_VERSION;
+    if found == expected { Ok(()) } else { Err(DecodeError::Version { found, expected }) }
+}
+
+/// A promise without its decision, as a checkpoint holds it.
+#[derive(Clone, Debug)]
+pub struct Undecided {
+    /// The transaction.
+    pub id: TxnId,
+    /// The attempt that was promised.
+    pub attempt: Attempt,
+    /// Every participant, sorted.
+    pub participants: Vec<ShardId>,
+    /// The shard's rows.
+    pub part: Arc<Part>,
+    /// What the part's adds came to.
+    pub adds: AddResults,
+    /// At the home, every participant's part.
+    pub whole: Vec<(ShardId, Arc<Part>)>,
+}
+
+/// What was promised and undecided when a checkpoint was written; `payload` is that of all its chunks.
+///
+/// # Errors
+/// [`DecodeError`] if it is damaged, or of another version.
+pub fn undecided_in(payload: Bytes) -> Result<Vec<Undecided>, DecodeError> {
+    let mut input = Reader::new(payload);
+    read_version(&mut input)?;
+    let (_floor, _last, _owner): (Millis, Timestamp, Nonce) =
+        (input.piece()?, input.piece()?, input.piece()?);
+    let mut undecided = Vec::new();
+    for _ in 0..input.varint()? {
+        let id: TxnId = input.piece()?;
+        let Memory::Entry(entry) = read_memory(&mut input, Now::default())? else { continue };
+        let Entry { participants, prepared: Some(prepared), open, decided: None, .. } = *entry
+        else {
+            continue;
+        };
+        let whole = open.map(|open| open.txn.parts.clone()).unwrap_or_default();
+        let Prepared { attempt, part, adds, .. } = *prepared;
+        let participants = participants.to_vec();
+        undecided.push(Undecided { id, attempt, participants, part, adds, whole });
+    }
+    Ok(undecided)
 }
 
 fn write_memory(out: &mut Writer<'_>, memory: &Memory) {

@@ -59,6 +59,7 @@ use wal_core::record::{Acceptor, Body};
 use wal_core::{Nonce, Now, RowKey, Sequence, Timestamp};
 
 pub use applier::{ParkedChoice, ParkedRow};
+pub use checkpoint::{Undecided, undecided_in};
 pub use found::{Founding, found};
 pub use interface::*;
 pub use rules::{Rule, Rules, Strict, Without};

@@ -29,6 +29,8 @@ pub enum Check {
     Tables,
     /// Money appeared or disappeared.
     Sum,
+    /// A follower of the logs tells something else than what committed.
+    Follow,
     /// Something that must end in time did not.
     Stuck,
     /// The simulator contradicts itself.

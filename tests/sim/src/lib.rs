@@ -27,6 +27,7 @@ mod failure;
 mod fault;
 pub mod fidelity;
 mod focus;
+mod follow;
 mod graph;
 mod history;
 mod leader;

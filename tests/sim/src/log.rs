@@ -44,6 +44,10 @@ impl Broker {
         Self { shards: (0..shards).map(|_| ShardLog::default()).collect() }
     }
 
+    pub(crate) fn log(&self, shard: ShardId) -> &ShardLog {
+        &self.shards[shard.0 as usize]
+    }
+
     pub(crate) fn shard(&mut self, shard: ShardId) -> &mut ShardLog {
         &mut self.shards[shard.0 as usize]
     }

@@ -11,6 +11,7 @@ use wal_core::{AbortReason, ColumnId, Condition, FoundValue, Row, RowKey, Timest
 
 use crate::failure::{Check, Failure, ensure};
 use crate::fault::Fault;
+use crate::follow;
 use crate::graph::{Graph, Why};
 use crate::history::{ReadHistory, TxnHistory, Verdict};
 use crate::model;
@@ -58,7 +59,8 @@ pub(crate) fn check(space: &Space) -> Result<(), Failure> {
         Failure::new(Check::Cycle, format!("no serial order explains what was seen:{cycle}"))
     })?;
     oracle.replay(&order)?;
-    oracle.check_sum()
+    oracle.check_sum()?;
+    follow::check(space)
 }
 
 /// What the logs have committed of a transaction of the history.

@@ -90,6 +90,11 @@ impl Truth {
         self.txns.get(&id)
     }
 
+    /// Everything that is committed.
+    pub(crate) fn committed(&self) -> impl Iterator<Item = (TxnId, &Committed)> + '_ {
+        self.txns.iter().filter_map(|(id, txn)| Some((*id, txn.committed.as_ref()?)))
+    }
+
     /// Whether the record at this offset counts.
     pub(crate) fn accepted(&self, shard: ShardId, offset: u64) -> bool {
         self.shards[shard.0 as usize].accepted.get(offset as usize).copied().unwrap_or(false)
