@@ -130,6 +130,61 @@ impl From<Failure> for ReadError {
     }
 }
 
+/// Why a subscription does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// The request is wrong. Correct it.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// The fields that are.
+        violations: Vec<Violation>,
+    },
+    /// There is no such namespace. Create it.
+    #[error("{message}")]
+    NamespaceNotFound {
+        /// Which.
+        message: String,
+    },
+    /// What came next is not to be had any more: it is not kept, or the namespace has another log. Subscribe
+    /// from now on, then copy the tables.
+    #[error("{message}")]
+    Missed {
+        /// What happened.
+        message: String,
+    },
+    /// The server, or the way to it, was not there for as long as the retry policy allows. Go on later.
+    #[error("{message} (go on later)")]
+    Unavailable {
+        /// The last reason.
+        message: String,
+    },
+    /// The server refused for a reason of its own.
+    #[error("{message}")]
+    Refused {
+        /// gRPC's code.
+        code: Code,
+        /// Why.
+        message: String,
+    },
+}
+
+impl From<Failure> for SubscribeError {
+    fn from(failure: Failure) -> Self {
+        let Failure { meaning, code, reason, message, violations, .. } = failure;
+        match (reason.as_str(), meaning) {
+            (reason::POSITION_TRIMMED | reason::LOG_REPLACED, _) => Self::Missed { message },
+            (_, Meaning::NotDone | Meaning::InDoubt) => Self::Unavailable { message },
+            (reason::NAMESPACE_NOT_FOUND, _) => Self::NamespaceNotFound { message },
+            (_, Meaning::Final) if code == Code::InvalidArgument => {
+                Self::Invalid { message, violations }
+            }
+            (_, Meaning::Final) => Self::Refused { code, message },
+        }
+    }
+}
+
 /// Why an outcome could not be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutcomeError {

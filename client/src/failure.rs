@@ -117,6 +117,7 @@ fn meaning(code: Code, reason: &str, never_sent: bool) -> Meaning {
         | reason::CONTROL_UNAVAILABLE
         | reason::SHUTTING_DOWN
         | reason::CONNECTION_AGED
+        | reason::LOG_UNAVAILABLE
         | reason::READ_TIMED_OUT => return Meaning::NotDone,
         reason::INTERNAL => return Meaning::InDoubt,
         "" if never_sent => return Meaning::NotDone,

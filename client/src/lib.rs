@@ -26,7 +26,7 @@
 //! for the same purpose may only be made after the old one is definitely aborted. [`Client::submit`]
 //! resolves what it can by itself: it sends the same transaction again, under the same id, for as long as
 //! [`RetryPolicy`] allows. [`Client::transact`] runs a closure that reads and writes.
-//! [`Client::stream`] is for throughput.
+//! [`Client::stream`] is for throughput, [`Client::subscribe`] for what commits.
 
 mod aborted;
 mod admin;
@@ -42,6 +42,7 @@ mod questions;
 mod row;
 mod stream;
 mod submit;
+mod subscribe;
 mod transact;
 mod transaction;
 
@@ -50,7 +51,7 @@ pub use admin::{Admin, AdminError};
 pub use client::Client;
 pub use condition::{ColumnCondition, Condition, column, exists, not_exists, unchanged};
 pub use connect::ConnectError;
-pub use errors::{ExplainError, OutcomeError, ReadError, SubmitError, Violation};
+pub use errors::{ExplainError, OutcomeError, ReadError, SubmitError, SubscribeError, Violation};
 pub use handfast_proto::v1::{Event, EventKind, Value, value::Kind};
 pub use handfast_proto::{DEFAULT_ENDPOINT, v1};
 pub use key::{Columns, Key};
@@ -59,6 +60,7 @@ pub use outcome::{Committed, Locator, Outcome, Receipt, Unknown};
 pub use questions::Explained;
 pub use row::{Row, RowVersion};
 pub use stream::{StreamOptions, SubmitStream, Submitted};
+pub use subscribe::{Change, CommittedTransaction, Subscribed, Subscription, Told};
 pub use transact::{Scope, TransactError, Transacted};
 pub use transaction::Transaction;
 pub use uuid::Uuid;

@@ -9,7 +9,7 @@ use handfast_client::v1::handfast_server::{Handfast, HandfastServer};
 use handfast_client::v1::outcome::State;
 use handfast_client::{
     AbortReason, Client, Locator, Options, Outcome, ReadError, RetryPolicy, StreamOptions,
-    SubmitError, TransactError, Transaction, column, exists, v1,
+    SubmitError, SubscribeError, Subscription, TransactError, Transaction, column, exists, v1,
 };
 use handfast_proto::reason;
 use tokio::net::TcpListener;
@@ -194,6 +194,41 @@ impl Handfast for Fake {
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         Err(refusal(Code::NotFound, reason::TRANSACTION_NOT_FOUND, None))
     }
+
+    type SubscribeStream = ReceiverStream<Result<v1::SubscribeResponse, Status>>;
+
+    /// Tells a place one further than it was asked for, then ends as the next step says.
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        use v1::subscribe_request::From;
+        let place = match request.into_inner().from {
+            Some(From::Resume(place)) => place[0] + 1,
+            _ => 1,
+        };
+        let (out, responses) = mpsc::channel(2);
+        let told = v1::SubscribeResponse { resume: vec![place].into(), ..Default::default() };
+        let _ = out.send(Ok(told)).await;
+        if let Step::Fail(status) = self.next(&v1::Transaction::default()) {
+            let _ = out.send(Err(status)).await;
+        }
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_goes_on_where_it_was_until_it_cannot() {
+    let aged = refusal(Code::Unavailable, reason::CONNECTION_AGED, Some(Duration::from_millis(1)));
+    let trimmed = refusal(Code::OutOfRange, reason::POSITION_TRIMMED, None);
+    let fake = Fake::with([Step::Break, Step::Fail(aged), Step::Fail(trimmed)]);
+    let mut stream = fake.serve().await.subscribe(Subscription::new("bank"));
+    for place in 1..=3_u8 {
+        let told = stream.next().await.expect("it goes on");
+        assert_eq!(told.resume[..], [place], "neither repeated nor skipped");
+    }
+    let missed = stream.next().await;
+    assert!(matches!(missed, Err(SubscribeError::Missed { .. })), "{missed:?}");
 }
 
 fn deposit() -> Transaction {

@@ -54,6 +54,12 @@ pub mod reason {
     pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
     /// A stream's connection is as old as it may become; what has no answer was not read.
     pub const CONNECTION_AGED: &str = "CONNECTION_AGED";
+    /// The log cannot be read just now.
+    pub const LOG_UNAVAILABLE: &str = "LOG_UNAVAILABLE";
+    /// What a subscription would go on with is not kept any more.
+    pub const POSITION_TRIMMED: &str = "POSITION_TRIMMED";
+    /// The namespace has another log than the one that a subscription has read.
+    pub const LOG_REPLACED: &str = "LOG_REPLACED";
     /// A namespace definition is wrong.
     pub const INVALID_DEFINITION: &str = "INVALID_DEFINITION";
     /// The namespace exists.

@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Outcome(OutcomeArgs),
     /// Tell the life of a transaction, from the logs of its shards
     Explain(ExplainArgs),
+    /// Print what commits, as it commits
+    Subscribe(SubscribeArgs),
     /// Look at transactions
     #[command(subcommand)]
     Txn(Txn),
@@ -242,6 +244,44 @@ pub(crate) struct ExplainArgs {
     /// The namespace
     #[arg(short, long, env = "HANDFAST_NAMESPACE")]
     pub(crate) namespace: String,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints a line of JSON for each transaction, those of one shard in the order in which they committed, until
+Ctrl-C. With --resume nothing is missed between two runs, and a transaction is printed twice only if the
+command was killed between printing it and keeping its place.
+
+Examples:
+  handfast subscribe --namespace bank
+  handfast subscribe --namespace bank --from-beginning --table transfers --count 10
+  handfast subscribe --namespace bank --resume place.bin | my-consumer
+  handfast subscribe --namespace bank --parts --row '{\"table\":\"accounts\",\"key\":{\"id\":\"alice\"}}'")]
+pub(crate) struct SubscribeArgs {
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Begin with the first transaction that is left in the log, not with what commits from now on
+    #[arg(long)]
+    pub(crate) from_beginning: bool,
+    /// A file that keeps where to go on; where it is there already, it is gone on from there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Let each participant tell its own rows, with the results of what was added
+    #[arg(long)]
+    pub(crate) parts: bool,
+    /// Only transactions that write this table; may be given again
+    #[arg(long)]
+    pub(crate) table: Vec<String>,
+    /// Only transactions that write this row: {\"table\": …, \"key\": {…}}; may be given again
+    #[arg(long, value_name = "JSON")]
+    pub(crate) row: Vec<String>,
+    /// Only of this shard; may be given again
+    #[arg(long)]
+    pub(crate) shard: Vec<u16>,
+    /// End after so many transactions
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

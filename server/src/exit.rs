@@ -2,6 +2,7 @@
 
 use handfast_client::{
     AdminError, ConnectError, ExplainError, Outcome, OutcomeError, ReadError, SubmitError,
+    SubscribeError,
 };
 
 /// Something went wrong and asking again will not help.
@@ -114,6 +115,17 @@ impl From<ExplainError> for Failure {
             ExplainError::NotFound { message } => Self::coded(NOT_FOUND, message),
             ExplainError::Question(error) => error.into(),
         }
+    }
+}
+
+impl From<SubscribeError> for Failure {
+    fn from(error: SubscribeError) -> Self {
+        let code = match &error {
+            SubscribeError::Invalid { .. } | SubscribeError::Refused { .. } => ERROR,
+            SubscribeError::NamespaceNotFound { .. } | SubscribeError::Missed { .. } => NOT_FOUND,
+            SubscribeError::Unavailable { .. } => TRY_AGAIN,
+        };
+        Self::coded(code, error)
     }
 }
 

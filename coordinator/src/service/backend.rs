@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use participant::engine::ParkedChoice;
+use wal_core::log::IntentLog;
 use wal_core::namespace::Namespace;
 use wal_core::record::Record;
 use wal_core::{Position, ShardId, TxnId};
@@ -79,6 +80,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Nobody waits for this call's answer any more. Its transaction is driven on all the same.
     fn forget(&self, namespace: &Namespace, call: u64);
+
+    /// The namespace's log, to be read.
+    fn log(&self, namespace: &Namespace) -> Result<Arc<dyn IntentLog>, BackendError>;
 
     /// Every record about a transaction that is left in any shard's log, by shard, in log order. Blocks.
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError>;

@@ -18,7 +18,7 @@ use super::metrics::ServiceMetrics;
 use super::shared::Shared;
 use super::submission::{NamespaceCache, Submission, parse_id};
 use super::wait::{deadline, wait};
-use super::{convert, explain, outcome, stream};
+use super::{convert, explain, outcome, stream, subscribe};
 use crate::api::{Call, CallAnswer, Level, OutcomeQuery, ReadAnswer};
 
 /// Serves `handfast.v1.Handfast`.
@@ -212,5 +212,18 @@ impl Handfast for DataService {
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         let response = Self::explain(self, request).await.map_err(|error| self.fail(error))?;
         Ok(Response::new(response))
+    }
+
+    type SubscribeStream = ReceiverStream<Result<v1::SubscribeResponse, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let aging = request.extensions().get::<Aging>().copied();
+        let ends = aging.and_then(Aging::of_streams);
+        let responses = subscribe::start(&self.shared, request.into_inner(), ends)
+            .map_err(|error| self.fail(error))?;
+        Ok(Response::new(ReceiverStream::new(responses)))
     }
 }

@@ -10,7 +10,8 @@ use handfast_proto::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 use wal_core::limits::{MAX_CLOCK_DRIFT_US, MAX_ID_AHEAD_MS};
-use wal_core::{Millis, ShardId, TxnId};
+use wal_core::log::LogError;
+use wal_core::{Millis, Position, ShardId, TxnId};
 
 use super::backend::{BackendError, Refused};
 use super::control::ControlError;
@@ -148,6 +149,23 @@ pub enum ServiceError {
          answer: it was not read"
     )]
     ConnectionAged,
+    /// The log cannot be read just now.
+    #[error("the log cannot be read just now, go on later: {0}")]
+    LogUnavailable(String),
+    /// What a subscription would go on with is not kept any more.
+    #[error(
+        "shard {shard} keeps nothing before position {first} any more, which is behind where the \
+         subscription was: what it missed is in the tables only; subscribe from now on, then copy them"
+    )]
+    PositionTrimmed {
+        /// Which shard.
+        shard: ShardId,
+        /// Where its log begins.
+        first: Position,
+    },
+    /// The namespace has another log than the one that a subscription has read.
+    #[error("{0}; subscribe from now on, then copy the tables")]
+    LogReplaced(String),
     /// A namespace definition is wrong.
     #[error("{0}")]
     InvalidDefinition(String),
@@ -217,6 +235,9 @@ impl ServiceError {
             Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
             Self::ConnectionAged => (Code::Unavailable, reason::CONNECTION_AGED),
+            Self::LogUnavailable(_) => (Code::Unavailable, reason::LOG_UNAVAILABLE),
+            Self::PositionTrimmed { .. } => (Code::OutOfRange, reason::POSITION_TRIMMED),
+            Self::LogReplaced(_) => (Code::FailedPrecondition, reason::LOG_REPLACED),
             Self::InvalidDefinition(_) => (Code::InvalidArgument, reason::INVALID_DEFINITION),
             Self::NamespaceExists { .. } => (Code::AlreadyExists, reason::NAMESPACE_EXISTS),
             Self::ChangeRefused(_) => (Code::FailedPrecondition, reason::CHANGE_REFUSED),
@@ -233,6 +254,7 @@ impl ServiceError {
             Self::ShardUnavailable { .. }
             | Self::ClocksApart { .. }
             | Self::ReadTimedOut { .. }
+            | Self::LogUnavailable(_)
             | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
             Self::ShuttingDown | Self::NamespaceUnserved { .. } => Some(RETRY_SHUTDOWN_MS),
             Self::ConnectionAged => Some(RETRY_AGED_MS),
@@ -242,6 +264,8 @@ impl ServiceError {
             | Self::IdReused { .. }
             | Self::TooOld { .. }
             | Self::FromFuture { .. }
+            | Self::PositionTrimmed { .. }
+            | Self::LogReplaced(_)
             | Self::InvalidDefinition(_)
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
@@ -274,10 +298,15 @@ impl ServiceError {
                 ("expected_version", expected.to_string()),
                 ("version", found.to_string()),
             ],
+            Self::PositionTrimmed { shard, first } => {
+                vec![("shard", shard.to_string()), ("first", first.to_string())]
+            }
             Self::Invalid(_)
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
             | Self::ConnectionAged
+            | Self::LogUnavailable(_)
+            | Self::LogReplaced(_)
             | Self::InvalidDefinition(_)
             | Self::ChangeRefused(_)
             | Self::ControlUnavailable(_)
@@ -331,6 +360,9 @@ impl ServiceError {
             | Self::ReadTimedOut { .. }
             | Self::ShuttingDown
             | Self::ConnectionAged
+            | Self::LogUnavailable(_)
+            | Self::PositionTrimmed { .. }
+            | Self::LogReplaced(_)
             | Self::NamespaceUnserved { .. }
             | Self::NamespaceExists { .. }
             | Self::ChangeRefused(_)
@@ -373,6 +405,23 @@ impl From<BackendError> for ServiceError {
         match error {
             BackendError::Unavailable { shard } => Self::ShardUnavailable { shard },
             BackendError::Broken(why) => Self::Internal(why),
+        }
+    }
+}
+
+impl From<LogError> for ServiceError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Trimmed { shard, first, .. } => Self::PositionTrimmed { shard, first },
+            LogError::Lost { .. } => Self::LogReplaced(error.to_string()),
+            LogError::Unreachable { .. } => Self::LogUnavailable(error.to_string()),
+            LogError::Locked { .. }
+            | LogError::Damaged { .. }
+            | LogError::Format { .. }
+            | LogError::Login { .. }
+            | LogError::Unsafe { .. }
+            | LogError::Stopped(_)
+            | LogError::Io { .. } => Self::Internal(error.to_string()),
         }
     }
 }

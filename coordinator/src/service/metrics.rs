@@ -19,6 +19,8 @@ pub(super) struct ServiceMetrics {
     pub(super) outcome: Histogram,
     pub(super) streams: Gauge,
     pub(super) stream_in_flight: Gauge,
+    pub(super) subscriptions: Gauge,
+    pub(super) subscription_transactions: Counter,
 }
 
 impl Default for ServiceMetrics {
@@ -35,6 +37,8 @@ impl Default for ServiceMetrics {
             outcome: seconds("GetOutcome"),
             streams: gauge!("handfast_streams"),
             stream_in_flight: gauge!("handfast_stream_in_flight"),
+            subscriptions: gauge!("handfast_subscriptions"),
+            subscription_transactions: counter!("handfast_subscription_transactions_total"),
         }
     }
 }

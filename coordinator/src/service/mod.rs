@@ -28,6 +28,7 @@ mod router;
 mod shared;
 mod stream;
 mod submission;
+mod subscribe;
 mod tenants;
 #[cfg(test)]
 mod tests;

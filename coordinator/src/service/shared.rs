@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use wal_core::namespace::Namespace;
 
 use super::backend::Backend;
@@ -19,6 +19,8 @@ pub struct ServiceLimits {
     pub max_calls: usize,
     /// Streams that may be open.
     pub max_streams: usize,
+    /// Subscriptions that may be open: each has a thread, and with a log in Kafka a reader.
+    pub max_subscriptions: usize,
     /// Submissions of one stream that may be in flight; the server reads no further beyond it.
     pub max_stream_in_flight: usize,
     /// Submissions of one message of a stream.
@@ -36,6 +38,7 @@ impl Default for ServiceLimits {
         Self {
             max_calls: 32_768,
             max_streams: 1_024,
+            max_subscriptions: 64,
             max_stream_in_flight: 4_096,
             max_stream_batch: 1_024,
             max_message_bytes: MAX_MESSAGE_BYTES,
@@ -82,6 +85,7 @@ pub(super) struct Shared {
     pub(super) tenants: Tenants,
     calls: Semaphore,
     streams: Arc<Semaphore>,
+    subscriptions: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -98,6 +102,7 @@ impl Shared {
             tenants: Tenants::new(limits.retry_after_ms),
             calls: Semaphore::new(limits.max_calls),
             streams: Arc::new(Semaphore::new(limits.max_streams)),
+            subscriptions: Arc::new(Semaphore::new(limits.max_subscriptions)),
         }
     }
 
@@ -108,11 +113,24 @@ impl Shared {
     }
 
     /// Room for one stream.
-    pub(super) fn enter_stream(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ServiceError> {
+    pub(super) fn enter_stream(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         self.refuse_if_draining()?;
         Arc::clone(&self.streams)
             .try_acquire_owned()
             .map_err(|_| self.full("the number of open streams"))
+    }
+
+    /// Room for one subscription to the namespace, and its fair part of all.
+    pub(super) fn enter_subscription(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<(OwnedSemaphorePermit, Share), ServiceError> {
+        self.refuse_if_draining()?;
+        let permit = Arc::clone(&self.subscriptions)
+            .try_acquire_owned()
+            .map_err(|_| self.full("the number of subscriptions"))?;
+        let free = self.subscriptions.available_permits();
+        Ok((permit, self.tenants.of(namespace).enter_stream(free)?))
     }
 
     /// A fair part for the namespace, of calls; after [`Self::enter`].
@@ -130,8 +148,9 @@ impl Shared {
         let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
         let calls = self.calls.acquire_many(all(self.limits.max_calls));
         let streams = self.streams.acquire_many(all(self.limits.max_streams));
-        // Neither is ever closed; the permits go back at once.
-        let _ = tokio::join!(calls, streams);
+        let subscriptions = self.subscriptions.acquire_many(all(self.limits.max_subscriptions));
+        // None is ever closed; the permits go back at once.
+        let _ = tokio::join!(calls, streams, subscriptions);
     }
 
     fn refuse_if_draining(&self) -> Result<(), ServiceError> {

@@ -10,6 +10,7 @@ pub(crate) mod read;
 pub(crate) mod recover;
 mod render;
 pub(crate) mod submit;
+pub(crate) mod subscribe;
 pub(crate) mod txn;
 mod wire;
 

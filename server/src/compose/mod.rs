@@ -24,6 +24,7 @@ use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused
 use participant::engine::{Leadership, ParkedChoice};
 use participant::store::cassandra;
 use wal_core::TxnId;
+use wal_core::log::IntentLog;
 use wal_core::namespace::{LogKind, Namespace};
 
 use crate::control_plane::{Namespaces, Serve, TRY_AGAIN_AFTER, Unserved};
@@ -323,10 +324,12 @@ impl Backend for Hosted {
         }
     }
 
+    fn log(&self, namespace: &Namespace) -> Result<Arc<dyn IntentLog>, BackendError> {
+        Ok(Arc::clone(self.handle(namespace.name()).ok_or_else(stopped)?.log()))
+    }
+
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError> {
-        let handle = self
-            .handle(namespace.name())
-            .ok_or_else(|| BackendError::Broken("it is not served".to_owned()))?;
+        let handle = self.handle(namespace.name()).ok_or_else(stopped)?;
         explain(&**handle.log(), handle.shards(), id)
             .map_err(|error| BackendError::Broken(error.to_string()))
     }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{
-    Client, Level, Options, Outcome, RetryPolicy, SubmitError, Transaction, Uuid, Value, column,
+    Client, Level, Options, Outcome, RetryPolicy, SubmitError, SubscribeError, Subscription,
+    Transaction, Uuid, Value, column,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// The tables that the clients write.
 pub const DEFINITION: &str = r#"name = "faults"
@@ -91,9 +92,15 @@ struct Shared {
     failed: AtomicUsize,
     longest_ms: AtomicUsize,
     next_order: AtomicI64,
+    /// How often each transaction was told to a subscriber.
+    told: Mutex<BTreeMap<Uuid, usize>>,
 }
 
 impl Shared {
+    fn told(&self) -> MutexGuard<'_, BTreeMap<Uuid, usize>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +110,8 @@ impl Shared {
 pub struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<anyhow::Result<()>>,
+    /// Listens to what commits, from before the first client on.
+    listener: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Load {
@@ -117,6 +126,7 @@ impl Load {
         let opened = client.submit(&opening).await?;
         ensure!(opened.is_committed(), "the accounts were not opened: {opened:?}");
         let shared = Arc::new(Shared::default());
+        let listener = tokio::spawn(listen(client, Arc::clone(&shared)));
         let mut set = JoinSet::new();
         for number in 0..clients {
             // Each begins with another endpoint.
@@ -126,7 +136,7 @@ impl Load {
             let client = patient(&endpoints).await?;
             set.spawn(work(client, Arc::clone(&shared), number));
         }
-        Ok(Self { shared, clients: set })
+        Ok(Self { shared, clients: set, listener })
     }
 
     /// How they have fared so far.
@@ -170,7 +180,39 @@ impl Load {
             let applied = client.wait_for(&locator, Level::Applied, APPLY_WAIT).await?;
             ensure!(applied.is_committed(), "{locator} was told to be committed: {applied:?}");
         }
+        self.check_told(&sent).await?;
         Ok(Ended { sent, resolved })
+    }
+
+    /// Holds the subscriber to it: what committed was told once, and nothing else.
+    async fn check_told(self, sent: &[Sent]) -> anyhow::Result<()> {
+        let Self { shared, listener, .. } = self;
+        let end = Instant::now() + APPLY_WAIT;
+        let missing = || {
+            let told = shared.told();
+            let mut committed = sent.iter().filter(|it| it.committed());
+            committed
+                .find(|it| !told.contains_key(&it.transaction.id()))
+                .map(|it| it.transaction.id())
+        };
+        while let Some(id) = missing() {
+            if listener.is_finished() {
+                bail!("the subscriber has ended: {:?}", listener.await);
+            }
+            ensure!(Instant::now() < end, "{id} is committed, and was not told to a subscriber");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        listener.abort();
+        let told = shared.told();
+        for it in sent {
+            let (id, times) = (it.transaction.id(), usize::from(it.committed()));
+            let heard = told.get(&id).copied().unwrap_or(0);
+            ensure!(
+                heard == times,
+                "{id} was told {heard} times to a subscriber, not {times}: {it:?}"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -199,6 +241,23 @@ const APPLY_WAIT: Duration = Duration::from_secs(60);
 async fn patient(endpoints: &[String]) -> anyhow::Result<Client> {
     let options = Options { wait: WAIT, retry: RetryPolicy::default(), ..Options::default() };
     Ok(Client::connect_with(endpoints.to_vec(), options).await?)
+}
+
+/// Notes what is told, whatever happens meanwhile, until it is ended.
+async fn listen(client: Client, shared: Arc<Shared>) -> anyhow::Result<()> {
+    let mut stream = client.subscribe(Subscription::new(NAMESPACE).from_beginning());
+    loop {
+        match stream.next().await {
+            Ok(told) => {
+                let mut heard = shared.told();
+                for it in told.transactions {
+                    *heard.entry(it.id).or_default() += 1;
+                }
+            }
+            Err(SubscribeError::Unavailable { message }) => eprintln!("not told: {message}"),
+            Err(error) => return Err(error).context("no fault explains this"),
+        }
+    }
 }
 
 async fn work(client: Client, shared: Arc<Shared>, number: usize) -> anyhow::Result<()> {

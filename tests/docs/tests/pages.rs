@@ -7,7 +7,7 @@ use coordinator::service::errors::ServiceError;
 use handfast_docs_tests::{Page, Server, folder_of, read, root, rust_files};
 use wal_core::namespace::Namespace;
 use wal_core::record::NEWEST_WRITE_VERSION;
-use wal_core::{Millis, ShardId, TxnId};
+use wal_core::{Millis, Position, ShardId, TxnId};
 
 #[test]
 fn every_relative_link_leads_somewhere() {
@@ -134,6 +134,9 @@ fn every_error_reason_is_documented_with_its_code() {
         ServiceError::NotServedYet(String::new()),
         ServiceError::ShuttingDown,
         ServiceError::ConnectionAged,
+        ServiceError::LogUnavailable(String::new()),
+        ServiceError::PositionTrimmed { shard: ShardId(1), first: Position(2) },
+        ServiceError::LogReplaced(String::new()),
         ServiceError::InvalidDefinition(String::new()),
         ServiceError::NamespaceExists { name: name.clone() },
         ServiceError::ChangeRefused(String::new()),

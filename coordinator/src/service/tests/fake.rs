@@ -13,11 +13,13 @@ use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+use wal_core::log::IntentLog;
+use wal_core::log::memory::MemoryLog;
 use wal_core::namespace::Namespace;
 use wal_core::record::{Body, CommitSingle, Header, Record};
 use wal_core::{
-    Cell, Epoch, Fingerprint, Millis, Position, Row, Sequence, ShardId, Timestamp, Transaction,
-    TxnId,
+    Cell, Epoch, Fingerprint, Millis, Nonce, Position, Row, Sequence, ShardId, Timestamp,
+    Transaction, TxnId,
 };
 
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
@@ -52,6 +54,7 @@ pub(super) struct FakeBackend {
     pub(super) forgotten: Mutex<Vec<u64>>,
     /// Sinks whose calls are never answered, kept as a real engine keeps them.
     pub(super) held: Mutex<Vec<Arc<dyn Answers>>>,
+    pub(super) log: MemoryLog,
 }
 
 impl FakeBackend {
@@ -66,6 +69,7 @@ impl FakeBackend {
             calls: AtomicU64::new(0),
             forgotten: Mutex::default(),
             held: Mutex::default(),
+            log: MemoryLog::new(Nonce(1)),
         }
     }
 
@@ -119,6 +123,10 @@ impl Backend for FakeBackend {
 
     fn forget(&self, _namespace: &Namespace, call: u64) {
         self.forgotten.lock().expect("no test panics with it").push(call);
+    }
+
+    fn log(&self, _namespace: &Namespace) -> Result<Arc<dyn IntentLog>, BackendError> {
+        Ok(Arc::new(self.log.clone()))
     }
 
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError> {
