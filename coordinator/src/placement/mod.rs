@@ -83,6 +83,9 @@ pub struct Beat {
     pub leads: Vec<(ShardId, Epoch)>,
     /// What it failed to lead, and leaves to others if there are any; in order.
     pub unable: Vec<ShardId>,
+    /// Shards of which somebody says that it leads them in an older epoch than this one, which the sender has
+    /// heard of: whoever that is has been deposed.
+    pub over: Vec<(ShardId, Epoch)>,
 }
 
 /// Why a process no longer leads, nor stands for, a shard.
@@ -190,6 +193,8 @@ struct Place {
     seat: Seat,
     /// The newest leader heard of: epoch and address.
     route: Option<(Epoch, Arc<str>)>,
+    /// Somebody says that it leads it in an older epoch.
+    is_claimed: bool,
     owner: Option<Arc<str>>,
     /// Since when `owner` owns it.
     owned_since_us: u64,
@@ -276,16 +281,7 @@ impl Placement {
                     peer.heard_us = 0;
                 }
             }
-            PlacementEvent::Leading { shard, epoch } => {
-                let address = self.config.address.clone();
-                if let Some(place) = self.places.get_mut(usize::from(shard.0)) {
-                    place.seat = Seat::Leading(epoch);
-                    place.ability = Ability::Able;
-                    place.led_since_us = now.mono_us;
-                    place.route = Some((epoch, address.clone()));
-                    out.push(PlacementCommand::Route { shard, epoch, address });
-                }
-            }
+            PlacementEvent::Leading { shard, epoch } => self.on_leading(now, shard, epoch, out),
             PlacementEvent::Lost { shard, why } => self.on_lost(now, shard, why),
             PlacementEvent::Probed { shard, reached } => self.on_probed(now, shard, reached),
             PlacementEvent::Participates(participates) => self.config.participates = participates,
@@ -306,7 +302,12 @@ impl Placement {
             Some((shard, epoch))
         });
         let participates = self.config.participates && !self.leaving;
-        Beat { participates, leads: leads.collect(), unable: self.unable() }
+        let over = (0..).map(ShardId).zip(&self.places).filter_map(|(shard, place)| {
+            let (epoch, _) = place.route.as_ref().filter(|_| place.is_claimed)?;
+            Some((shard, *epoch))
+        });
+        let (leads, over) = (leads.collect(), over.collect());
+        Beat { participates, leads, unable: self.unable(), over }
     }
 
     /// What this process leaves to others for now.
@@ -322,6 +323,29 @@ impl Placement {
         Some((*epoch, address))
     }
 
+    fn on_leading(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        epoch: Epoch,
+        out: &mut Vec<PlacementCommand>,
+    ) {
+        let address = self.config.address.clone();
+        let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
+        place.seat = Seat::Leading(epoch);
+        place.ability = Ability::Able;
+        place.led_since_us = now.mono_us;
+        if place.route.as_ref().is_some_and(|(known, _)| *known > epoch) {
+            // Deposed before it began, and who is asked for by a later epoch's name is never asked: it would
+            // not find out.
+            place.lose(now);
+            out.push(PlacementCommand::Vacate(shard));
+            return;
+        }
+        place.route = Some((epoch, address.clone()));
+        out.push(PlacementCommand::Route { shard, epoch, address });
+    }
+
     fn on_heard(
         &mut self,
         now: Now,
@@ -331,12 +355,17 @@ impl Placement {
     ) {
         for &(shard, epoch) in &beat.leads {
             let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
-            if place.route.as_ref().is_some_and(|(known, _)| *known >= epoch) {
-                continue;
+            let known = place.route.as_ref().map_or(Epoch(0), |(known, _)| *known);
+            place.is_claimed = epoch < known;
+            if epoch > known {
+                place.route = Some((epoch, address.clone()));
+                out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
             }
-            place.route = Some((epoch, address.clone()));
-            out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
-            // Somebody won a later epoch: this process has been deposed, and may not know it.
+        }
+        // Somebody won a later epoch: this process has been deposed, and may not know it. If the winner is
+        // gone by now, nobody would ask this process by its older epoch, and it would never find out.
+        for &(shard, epoch) in beat.leads.iter().chain(&beat.over) {
+            let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
             if matches!(place.seat, Seat::Leading(own) | Seat::Draining(own) if own < epoch) {
                 place.lose(now);
                 out.push(PlacementCommand::Vacate(shard));

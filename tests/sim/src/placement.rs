@@ -1,6 +1,6 @@
 //! Which node tries to lead which shard. Only liveness depends on it, so it may err as it likes.
 
-use wal_core::ShardId;
+use wal_core::{Epoch, ShardId};
 
 use crate::failure::Failure;
 use crate::message::Event;
@@ -124,6 +124,7 @@ impl World {
                 self.count("drain took too long");
                 self.vacate(seat);
             }
+            self.vacate_if_deposed(slot, shard);
             let Some(process) = &self.space.nodes[slot].process else { return Ok(()) };
             if process.seats[index].is_some()
                 || process.retry_at[index] > self.now_us
@@ -143,5 +144,16 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A leader that has heard of a later epoch, before it led or since, has been deposed.
+    fn vacate_if_deposed(&mut self, slot: usize, shard: ShardId) {
+        let known = self.route(slot, shard).map_or(Epoch(0), |(epoch, _)| epoch);
+        let Some(seat) = self.seat_id(slot, shard) else { return };
+        let older = matches!(self.seat(seat).map(|seat| seat.phase), Some(Phase::Leading(mine)) if mine < known);
+        if older && self.healed_at.is_some() {
+            self.count("deposed by hearsay");
+            self.vacate(seat);
+        }
     }
 }
