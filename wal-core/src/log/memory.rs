@@ -63,6 +63,9 @@ struct Shared {
 struct Shard {
     records: BTreeMap<Position, Bytes>,
     trimmed: Position,
+    /// Behind the last record that was dropped. Positions are shared by all shards, so this may be long before
+    /// `trimmed`; who goes on from between them misses nothing.
+    lost: Position,
     hint: Option<Position>,
     barred: Epoch,
     /// The newest epoch that anything was appended in.
@@ -275,7 +278,7 @@ impl IntentLog for MemoryLog {
             for (&shard, &asked) in from {
                 let Some(state) = shared.shards.get(&shard) else { continue };
                 let first = state.trimmed;
-                if asked != Position(0) && asked < first {
+                if asked != Position(0) && asked < state.lost {
                     return Err(LogError::Trimmed { shard, asked, first });
                 }
                 let visited = state.records.range(asked.max(first)..);
@@ -294,7 +297,11 @@ impl IntentLog for MemoryLog {
         let before = before.min(Position(shared.next));
         let state = shared.shard(shard);
         state.trimmed = before.max(state.trimmed);
-        state.records = state.records.split_off(&state.trimmed);
+        let left = state.records.split_off(&state.trimmed);
+        let dropped = std::mem::replace(&mut state.records, left);
+        if let Some((last, _)) = dropped.last_key_value() {
+            state.lost = Position(last.0 + 1);
+        }
         Ok(())
     }
 
