@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wal_core::record::{
-    Acceptor, AddResults, Body, CommitSingle, DecodeError, Header, Piece, Prepare, Reader, Verdict,
-    Writer, decode,
+    Acceptor, AddResults, Body, CommitSingle, DecodeError, Header, Piece, Prepare, Reader, Record,
+    Verdict, Writer, decode,
 };
 use wal_core::txn::Part;
-use wal_core::{Attempt, Position, ShardId, Timestamp, TxnId};
+use wal_core::{Attempt, Epoch, Position, ShardId, Timestamp, TxnId};
 
 use crate::engine::undecided_in;
 
@@ -151,7 +151,11 @@ struct Restoring {
 pub struct Follower {
     shard: ShardId,
     scope: Scope,
+    /// `None` until the log's beginning or a checkpoint was found: what stands before that is the end of
+    /// something that is not there any more.
     acceptor: Option<Acceptor>,
+    /// While looking for a start: the newest epoch of any record seen.
+    newest_epoch_seen: Epoch,
     promises: BTreeMap<TxnId, Promise>,
     restoring: Option<Restoring>,
     /// Everything before it was read.
@@ -166,11 +170,22 @@ impl Follower {
             shard,
             scope,
             acceptor: place.acceptor,
+            newest_epoch_seen: Epoch(0),
             promises: BTreeMap::new(),
             restoring: None,
             next: place.from,
             told: place.told,
         }
+    }
+
+    /// Whether it has not found where to begin yet.
+    pub const fn is_searching(&self) -> bool {
+        self.acceptor.is_none()
+    }
+
+    /// Whether it knows all that was promised before what it reads next.
+    pub const fn is_ready(&self) -> bool {
+        self.acceptor.is_some() && self.restoring.is_none()
     }
 
     /// What it tells.
@@ -206,17 +221,25 @@ impl Follower {
         let shard = self.shard;
         let (record, hash) =
             decode(bytes).map_err(|why| FollowError::Record { shard, position, why })?;
-        let before = self.acceptor;
-        let acceptor = self.acceptor.get_or_insert_with(|| Acceptor::first_left(&record));
-        let verdict = acceptor.judge(&record, hash);
         self.next = Position(position.0 + 1);
-        if verdict == Verdict::Ignored {
+        if self.is_searching() && !self.finds_start(position, &record) {
+            return Ok(None);
+        }
+        let acceptor = self.acceptor.as_mut().expect("the start was found");
+        let before = *acceptor;
+        if acceptor.judge(&record, hash) == Verdict::Ignored {
+            return Ok(None);
+        }
+        if self.restoring.is_some() && !matches!(record.body, Body::Checkpoint { .. }) {
+            // Its leader died within the checkpoint: it does not count.
+            self.restoring = None;
+            self.acceptor = None;
             return Ok(None);
         }
         let told = match record.body {
             Body::Prepare(prepare) => {
                 let Prepare { id, attempt, participants, part, adds, others, .. } = *prepare;
-                let place = (position, before);
+                let place = (position, Some(before));
                 let promise = Promise { attempt, participants, parts: Vec::new(), adds, place };
                 self.promise(id, promise, part, others);
                 None
@@ -237,9 +260,8 @@ impl Follower {
                 self.promises.remove(&id);
                 None
             }
-            Body::Checkpoint { chunk, last, payload } => {
-                let at_start = before.is_none() && chunk == 0;
-                self.on_checkpoint(position, at_start, last, &payload)?;
+            Body::Checkpoint { last, payload, .. } => {
+                self.on_checkpoint(position, last, &payload)?;
                 None
             }
             Body::Epoch { .. }
@@ -313,17 +335,30 @@ impl Follower {
         Ok(Some(Told { shard, position, header, id, timestamp, participants, parts, adds }))
     }
 
-    /// What was promised before the first record that is read stands in the checkpoint that it begins.
+    /// Whether this record is the log's beginning, or a checkpoint's first chunk: an engine that is to lead
+    /// begins there, too.
+    fn finds_start(&mut self, position: Position, record: &Record) -> bool {
+        let newest = self.newest_epoch_seen.max(record.header.epoch);
+        let stale = record.header.epoch < newest;
+        self.newest_epoch_seen = newest;
+        match &record.body {
+            Body::Epoch { .. } if record.header.epoch.0 == 1 && record.header.previous == 0 => {}
+            Body::Checkpoint { chunk: 0, .. } if !stale => {
+                self.restoring = Some(Restoring { at: position, payload: Vec::new() });
+            }
+            _ => return false,
+        }
+        self.acceptor = Some(Acceptor::first_left(record));
+        true
+    }
+
+    /// What was promised before the checkpoint with which the reading began stands in it.
     fn on_checkpoint(
         &mut self,
         position: Position,
-        at_start: bool,
         last: bool,
         payload: &[u8],
     ) -> Result<(), FollowError> {
-        if at_start {
-            self.restoring = Some(Restoring { at: position, payload: Vec::new() });
-        }
         let Some(restoring) = &mut self.restoring else { return Ok(()) };
         restoring.payload.extend_from_slice(payload);
         if !last {

@@ -84,24 +84,26 @@ fn from_everywhere(
     log: &ShardLog,
     rng: &mut Rng,
 ) -> Result<Vec<Told>, Failure> {
-    let all = follow(shard, log, Follower::new(shard, scope, Place::default()), 0, rng)?;
+    let all = follow(shard, log, Follower::new(shard, scope, Place::default()), (0, 0), rng)?;
     let behind = |at: u64| all.partition_point(|told| told.position.0 < at);
     // From the first record that is left: what was promised before it stands in a checkpoint.
     let first = log.first();
-    let left = follow(shard, log, Follower::new(shard, scope, Place::default()), first, rng)?;
+    let (start, ready) = start(shard, scope, log)?;
+    let follower = Follower::new(shard, scope, Place::default());
+    let left = follow(shard, log, follower, (first, first), rng)?;
     ensure!(
-        left == all[behind(first)..],
+        left == all[behind(start)..],
         Follow,
         "shard {shard} tells otherwise if it is read from {first} on: {left:?}"
     );
     // From now on, whenever that is.
-    let now = rng.range(first..log.end() + 1);
+    let now = rng.range(ready..log.end() + 1);
     let mut follower = Follower::new(shard, scope, Place::default());
     for offset in first..now {
         take(&mut follower, log, offset)?;
     }
     follower.begin_at(Position(now));
-    let later = follow(shard, log, follower, now, rng)?;
+    let later = follow(shard, log, follower, (first, now), rng)?;
     ensure!(
         later == all[behind(now)..],
         Follow,
@@ -110,12 +112,30 @@ fn from_everywhere(
     Ok(all)
 }
 
-/// Follows to the end; now and then somebody else goes on.
+/// Where somebody begins who reads from the first record that is left, and from where on nothing is missing;
+/// the end of the log if nowhere.
+fn start(shard: ShardId, scope: Scope, log: &ShardLog) -> Result<(u64, u64), Failure> {
+    let mut follower = Follower::new(shard, scope, Place::default());
+    let mut start = log.end();
+    for offset in log.first()..log.end() {
+        let was_searching = follower.is_searching();
+        take(&mut follower, log, offset)?;
+        if was_searching && !follower.is_searching() {
+            start = offset;
+        }
+        if follower.is_ready() {
+            return Ok((start, offset + 1));
+        }
+    }
+    Ok((log.end(), log.end()))
+}
+
+/// Follows to the end; now and then somebody else goes on. `first` is the first record that is left.
 fn follow(
     shard: ShardId,
     log: &ShardLog,
     mut follower: Follower,
-    from: u64,
+    (first, from): (u64, u64),
     rng: &mut Rng,
 ) -> Result<Vec<Told>, Failure> {
     let mut all = Vec::new();
@@ -128,7 +148,8 @@ fn follow(
         if stops < 20 && rng.chance(STOPS_PPM) {
             stops += 1;
             let place = follower.place();
-            offset = place.from.0.max(from);
+            // Position 0 stands for the first record that is left.
+            offset = place.from.0.max(first);
             follower = Follower::new(shard, scope, place);
         }
     }

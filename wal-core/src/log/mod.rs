@@ -208,7 +208,7 @@ pub trait IntentLog: Send + Sync {
     ) -> Result<BTreeMap<ShardId, Position>, LogError>;
 
     /// Goes on visiting the records of the shards in `from`, each from its position on, as they come (clause
-    /// 7). Positions are as of [`Self::replay`].
+    /// 7). Positions are as of [`Self::replay`]; one that was trimmed is refused here, or at the first visit.
     fn tail(&self, from: BTreeMap<ShardId, Position>) -> Result<Box<dyn Tail + '_>, LogError> {
         Ok(Box::new(tail::Replaying::new(self, from)))
     }

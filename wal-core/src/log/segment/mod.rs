@@ -214,6 +214,7 @@ impl IntentLog for SegmentLog {
     }
 
     fn tail(&self, from: BTreeMap<ShardId, Position>) -> Result<Box<dyn Tail + '_>, LogError> {
+        self.folder.route(&from)?; // who asks for what was trimmed is told at once
         Ok(Box::new(SegmentTail { folder: &self.folder, next: from, last: None }))
     }
 
