@@ -1,0 +1,62 @@
+//! The rules that the engine keeps, so that a test can take one out and see that it is missed.
+//!
+//! Production uses [`Strict`], which has no size and keeps them all: the checks compile away.
+
+/// A rule that the engine enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A message that is given up is dealt with only once its dead letter is durable.
+    BuriedIsDurable,
+    /// A dead letter that was refused is stored again later.
+    RefusedIsBuriedAgain,
+    /// The next of a key is not sent while the head waits for its retry.
+    RetryHoldsKey,
+    /// An answer counts for the try that it names.
+    AnswersNameTheirTry,
+    /// The mark stops at the first message that is held.
+    MarkStopsAtFirst,
+    /// No more tries are in flight than the window allows.
+    WindowIsBounded,
+    /// A fault of ours never makes a dead letter.
+    OursIsNeverBuried,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 7] = [
+        Self::BuriedIsDurable,
+        Self::RefusedIsBuriedAgain,
+        Self::RetryHoldsKey,
+        Self::AnswersNameTheirTry,
+        Self::MarkStopsAtFirst,
+        Self::WindowIsBounded,
+        Self::OursIsNeverBuried,
+    ];
+}
+
+/// Which rules an engine keeps.
+pub trait Rules: Copy + Default + Send + 'static {
+    /// Whether `rule` is kept.
+    fn holds(&self, rule: Rule) -> bool;
+}
+
+/// Every rule is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Strict;
+
+impl Rules for Strict {
+    #[inline(always)]
+    fn holds(&self, _: Rule) -> bool {
+        true
+    }
+}
+
+/// Every rule but one is kept (tests only).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Without(pub Option<Rule>);
+
+impl Rules for Without {
+    fn holds(&self, rule: Rule) -> bool {
+        self.0 != Some(rule)
+    }
+}
