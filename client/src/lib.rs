@@ -36,6 +36,7 @@ mod connect;
 mod errors;
 mod failure;
 mod key;
+mod message;
 mod options;
 mod outcome;
 mod questions;
@@ -55,12 +56,15 @@ pub use errors::{ExplainError, OutcomeError, ReadError, SubmitError, SubscribeEr
 pub use handfast_proto::v1::{Event, EventKind, Value, value::Kind};
 pub use handfast_proto::{DEFAULT_ENDPOINT, v1};
 pub use key::{Columns, Key};
+pub use message::{Durable, Message};
 pub use options::{Level, Options, RetryPolicy};
 pub use outcome::{Committed, Locator, Outcome, Receipt, Unknown};
 pub use questions::Explained;
 pub use row::{Row, RowVersion};
 pub use stream::{StreamOptions, SubmitStream, Submitted};
-pub use subscribe::{Change, CommittedTransaction, Subscribed, Subscription, Told};
+pub use subscribe::{
+    Change, CommittedMessage, CommittedTransaction, Subscribed, Subscription, Told,
+};
 pub use transact::{Scope, TransactError, Transacted};
 pub use transaction::Transaction;
 pub use uuid::Uuid;

@@ -62,6 +62,12 @@ impl Subscription {
         self
     }
 
+    /// Only transactions that carry messages, or write a table or row that is named.
+    pub const fn messages(mut self) -> Self {
+        self.wire.messages = true;
+        self
+    }
+
     /// At most so many transactions at once, 500 at most: with 1, each comes with the place behind it.
     pub const fn max_batch(mut self, transactions: u32) -> Self {
         self.wire.max_batch = transactions;
@@ -113,6 +119,23 @@ pub struct CommittedTransaction {
     pub participants: Vec<u16>,
     /// What it wrote.
     pub changes: Vec<Change>,
+    /// Its messages; with [`Subscription::parts`] those of the keys that lie on the shard.
+    pub messages: Vec<CommittedMessage>,
+}
+
+/// A message of a committed transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommittedMessage {
+    /// Its place in the transaction. With the transaction's id it is the message's name.
+    pub index: u32,
+    /// Its key, if it has one.
+    pub key: Option<Bytes>,
+    /// What the payload is; may be empty.
+    pub content_type: String,
+    /// Named bytes beside the payload.
+    pub headers: Vec<(String, Bytes)>,
+    /// The message itself.
+    pub payload: Bytes,
 }
 
 /// What a transaction wrote to one row.
@@ -139,6 +162,8 @@ impl TryFrom<v1::CommittedTransaction> for CommittedTransaction {
         let shard = |number| u16::try_from(number).map_err(|_| "a shard is beyond 65,535");
         let participants: Result<_, _> = wire.participants.into_iter().map(shard).collect();
         let changes: Result<_, _> = wire.changes.into_iter().map(Change::try_from).collect();
+        let messages: Result<_, _> =
+            wire.messages.into_iter().map(CommittedMessage::try_from).collect();
         Ok(Self {
             id: Uuid::from_slice(&wire.id).map_err(|_| "an id is not 16 bytes")?,
             shard: shard(wire.shard)?,
@@ -147,7 +172,19 @@ impl TryFrom<v1::CommittedTransaction> for CommittedTransaction {
             timestamp_us: wire.commit_timestamp_us,
             participants: participants?,
             changes: changes?,
+            messages: messages?,
         })
+    }
+}
+
+impl TryFrom<v1::CommittedMessage> for CommittedMessage {
+    type Error = &'static str;
+
+    fn try_from(wire: v1::CommittedMessage) -> Result<Self, Self::Error> {
+        let v1::Message { key, content_type, headers, payload } =
+            wire.message.ok_or("a message is missing")?;
+        let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
+        Ok(Self { index: wire.index, key, content_type, headers, payload })
     }
 }
 

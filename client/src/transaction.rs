@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::condition::Condition;
 use crate::key::{Columns, Key};
+use crate::message::Message;
 use crate::outcome::Locator;
 
 /// Writes and conditions that commit as a whole or not at all. Conditions see the rows as they were
@@ -65,9 +66,10 @@ impl Transaction {
         Locator { namespace: self.wire.namespace.clone(), id: self.id, home_shard: None }
     }
 
-    /// Whether it neither writes nor requires anything.
+    /// Whether it neither writes nor requires nor tells anything.
     pub const fn is_empty(&self) -> bool {
-        self.wire.mutations.is_empty() && self.wire.conditions.is_empty()
+        let v1::Transaction { mutations, conditions, messages, .. } = &self.wire;
+        mutations.is_empty() && conditions.is_empty() && messages.is_empty()
     }
 
     /// Writes columns, as CQL's `UPDATE` does.
@@ -115,6 +117,12 @@ impl Transaction {
     ) -> Self {
         let columns = columns.into_iter().map(str::to_owned).collect();
         self.mutate(table, key, Op::DeleteColumns(v1::DeleteColumns { columns }))
+    }
+
+    /// Tells others than the tables, if it commits: see [`Message`].
+    pub fn message(mut self, message: Message) -> Self {
+        self.wire.messages.push(message.wire);
+        self
     }
 
     /// Requires a condition of a row. Conditions are numbered from 0 in the order of these calls.

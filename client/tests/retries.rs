@@ -195,6 +195,13 @@ impl Handfast for Fake {
         Err(refusal(Code::NotFound, reason::TRANSACTION_NOT_FOUND, None))
     }
 
+    async fn write_to_log(
+        &self,
+        _request: Request<v1::WriteToLogRequest>,
+    ) -> Result<Response<v1::WriteToLogResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
     type SubscribeStream = ReceiverStream<Result<v1::SubscribeResponse, Status>>;
 
     /// Tells a place one further than it was asked for, then ends as the next step says.

@@ -43,6 +43,8 @@ pub(crate) enum Workload {
     Blind10,
     /// Reads of two rows at one point
     Read2,
+    /// One message, into the log alone
+    Log,
 }
 
 /// How submissions travel.
@@ -96,8 +98,15 @@ pub(crate) struct BenchArgs {
 }
 
 impl Workload {
-    const ALL: [Self; 6] =
-        [Self::Write, Self::Blind2, Self::Transfer, Self::Hot, Self::Blind10, Self::Read2];
+    const ALL: [Self; 7] = [
+        Self::Write,
+        Self::Blind2,
+        Self::Transfer,
+        Self::Hot,
+        Self::Blind10,
+        Self::Read2,
+        Self::Log,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -107,6 +116,7 @@ impl Workload {
             Self::Hot => "hot",
             Self::Blind10 => "blind10",
             Self::Read2 => "read2",
+            Self::Log => "log",
         }
     }
 
@@ -116,7 +126,7 @@ impl Workload {
         match self {
             Self::Transfer => Some(after == before),
             Self::Hot => Some((committed..=committed + unknown).contains(&(after - before))),
-            Self::Write | Self::Blind2 | Self::Blind10 | Self::Read2 => None,
+            Self::Write | Self::Blind2 | Self::Blind10 | Self::Read2 | Self::Log => None,
         }
     }
 }

@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Outcome(OutcomeArgs),
     /// Tell the life of a transaction, from the logs of its shards
     Explain(ExplainArgs),
+    /// Write a message into the log
+    Write(WriteArgs),
     /// Print what commits, as it commits
     Subscribe(SubscribeArgs),
     /// Look at transactions
@@ -248,6 +250,41 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
+Whoever subscribes is told of it. With --id the command is safe to repeat: the message is written once.
+A message that must commit together with rows goes into the `messages` of a batch for `handfast submit`.
+
+Examples:
+  echo '{\"order\": 7}' | handfast write --namespace bank --key order-7 --content-type application/json
+  handfast write --namespace bank picture.png --header kind=picture --id $ID")]
+pub(crate) struct WriteArgs {
+    /// The message's payload; - is stdin
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The namespace
+    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Messages of one key keep their order
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// What the payload is, such as application/json
+    #[arg(long)]
+    pub(crate) content_type: Option<String>,
+    /// A header; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+    /// The message's id, a UUID of version 7 [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<Uuid>,
+}
+
+/// A name and a value.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
 Prints a line of JSON for each transaction, those of one shard in the order in which they committed, until
 Ctrl-C. With --resume nothing is missed between two runs, and a transaction is printed twice only if the
 command was killed between printing it and keeping its place.
@@ -276,6 +313,9 @@ pub(crate) struct SubscribeArgs {
     /// Only transactions that write this row: {\"table\": …, \"key\": {…}}; may be given again
     #[arg(long, value_name = "JSON")]
     pub(crate) row: Vec<String>,
+    /// Only transactions that carry messages
+    #[arg(long)]
+    pub(crate) messages: bool,
     /// Only of this shard; may be given again
     #[arg(long)]
     pub(crate) shard: Vec<u16>,

@@ -51,6 +51,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Read(args) => commands::read::run(&global, args).await,
         Command::Outcome(args) => commands::outcome::run(&global, args).await,
         Command::Explain(args) => commands::explain::run(&global, args).await,
+        Command::Write(args) => commands::write::run(&global, args).await,
         Command::Subscribe(args) => commands::subscribe::run(&global, args).await,
         Command::Parked(verb) => commands::parked::run(&global, verb).await,
         Command::Txn(cli::Txn::List(args)) => commands::txn::list(&global, args).await,

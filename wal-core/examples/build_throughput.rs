@@ -58,7 +58,7 @@ fn one_row(index: usize) -> Batch {
     ];
     Batch {
         mutations: vec![Mutation { table, key, write: Write::Put(columns) }],
-        conditions: vec![],
+        ..Batch::default()
     }
 }
 
@@ -79,5 +79,6 @@ fn transfer(index: usize) -> Batch {
             Mutation { table: ledger, key: to, write: Write::Insert(plus) },
         ],
         conditions: vec![RowCondition { table, key: from, check }],
+        ..Batch::default()
     }
 }

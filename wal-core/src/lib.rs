@@ -17,6 +17,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod log;
+pub mod message;
 pub mod namespace;
 pub mod nearest;
 pub mod problem;

@@ -11,7 +11,7 @@ use wal_core::value::Value;
 use wal_core::{CompareOp, RowKey, RowVersion, ShardId, Transaction, TxnId};
 
 use super::errors::{ServiceError, Violation};
-use super::values::from_wire;
+use super::values::{from_wire, message_from_wire};
 use crate::api::Level;
 
 /// Violations that one answer lists.
@@ -27,6 +27,7 @@ pub(super) fn transaction(
     let mut batch = Batch {
         mutations: Vec::with_capacity(wire.mutations.len()),
         conditions: Vec::with_capacity(wire.conditions.len()),
+        messages: wire.messages.into_iter().map(message_from_wire).collect(),
     };
     for (index, mutation) in wire.mutations.into_iter().enumerate() {
         let place = Place { list: "transaction.mutations", index };

@@ -1,7 +1,7 @@
 //! The data service.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_server::Handfast;
@@ -44,12 +44,11 @@ impl DataService {
 
     async fn submit(
         &self,
-        request: Request<v1::SubmitRequest>,
+        request: v1::SubmitRequest,
+        deadline: Option<Duration>,
     ) -> Result<v1::Outcome, ServiceError> {
         let shared = &*self.shared;
         let _room = shared.enter()?;
-        let deadline = deadline(request.metadata());
-        let request = request.into_inner();
         let mut cache = NamespaceCache::default();
         let _share = match &request.transaction {
             Some(named) => Some(shared.share(cache.get(shared, &named.namespace)?.0)?),
@@ -107,7 +106,7 @@ impl DataService {
         asked: &Asked,
         fence: bool,
         level: Option<Level>,
-        wait: std::time::Duration,
+        wait: Duration,
     ) -> Result<v1::Outcome, ServiceError> {
         let Asked { namespace, id, home } = asked;
         let query = OutcomeQuery { id: *id, home: *home, fence, wait: level };
@@ -138,9 +137,29 @@ impl Handfast for DataService {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let start = Instant::now();
-        let outcome = Self::submit(self, request).await.map_err(|error| self.fail(error))?;
+        let deadline = deadline(request.metadata());
+        let outcome = Self::submit(self, request.into_inner(), deadline).await;
+        let outcome = outcome.map_err(|error| self.fail(error))?;
         ServiceMetrics::took(&self.shared.metrics.submit, start.elapsed());
         Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome) }))
+    }
+
+    async fn write_to_log(
+        &self,
+        request: Request<v1::WriteToLogRequest>,
+    ) -> Result<Response<v1::WriteToLogResponse>, Status> {
+        let start = Instant::now();
+        let deadline = deadline(request.metadata());
+        let v1::WriteToLogRequest { namespace, id, message, wait_ms } = request.into_inner();
+        let missing = || self.fail(ServiceError::invalid("message", "it is missing"));
+        let messages = vec![message.ok_or_else(missing)?];
+        let transaction = v1::Transaction { namespace, id, messages, ..Default::default() };
+        let transaction = Some(transaction);
+        let request = v1::SubmitRequest { transaction, level: v1::Level::Logged.into(), wait_ms };
+        let outcome = Self::submit(self, request, deadline).await;
+        let outcome = outcome.map_err(|error| self.fail(error))?;
+        ServiceMetrics::took(&self.shared.metrics.write_to_log, start.elapsed());
+        Ok(Response::new(outcome::of_write(outcome)))
     }
 
     type SubmitStreamStream = ReceiverStream<Result<v1::SubmitStreamResponse, Status>>;

@@ -2,14 +2,19 @@
 
 use bytes::Bytes;
 use handfast_proto::v1;
+use wal_core::message::{self, MESSAGES};
 use wal_core::namespace::Namespace;
 use wal_core::schema::Table;
 use wal_core::{ColumnId, Row, RowKey, TableId};
 
 use super::values::{stored_to_wire, to_wire};
 
-/// A row's full name. A table that the namespace no longer has is named by its number.
+/// A row's full name. Messages are named by their key. A table that the namespace no longer has is named by its number.
 pub(super) fn row_key(namespace: &Namespace, key: &RowKey) -> v1::RowKey {
+    if key.table == MESSAGES {
+        let key = message::key_of(key).map_or(v1::Value::null(), v1::Value::from);
+        return v1::RowKey { table: "(messages)".to_owned(), key: vec![key] };
+    }
     let Some(table) = namespace.table(key.table) else {
         let raw = [&key.partition, &key.clustering];
         return v1::RowKey {

@@ -55,6 +55,19 @@ pub(super) fn of_submission(
     })
 }
 
+/// What the outcome of a transaction of one message says of the message.
+pub(super) fn of_write(outcome: v1::Outcome) -> v1::WriteToLogResponse {
+    let durable = match outcome.state {
+        Some(State::Committed(_) | State::Unknown(v1::Unknown { logged: true })) => {
+            v1::Durable::True
+        }
+        Some(State::Aborted(_)) => v1::Durable::False,
+        Some(State::Unknown(v1::Unknown { logged: false })) | None => v1::Durable::Unknown,
+    };
+    let v1::Outcome { locator, receipt, .. } = outcome;
+    v1::WriteToLogResponse { durable: durable.into(), locator, receipt }
+}
+
 /// The answer to a question about an outcome; `None` is a wait that ended first.
 pub(super) fn of_question(
     namespace: &Namespace,

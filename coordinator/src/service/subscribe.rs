@@ -21,12 +21,14 @@ use rustc_hash::FxHashSet;
 use tokio::sync::mpsc;
 use tonic::Status;
 use wal_core::log::{IntentLog, LogError, Visit};
+use wal_core::message::{MESSAGES, messages_of};
 use wal_core::namespace::Namespace;
 use wal_core::record::{DecodeError, Reader, Writer};
 use wal_core::{CellOp, ColumnId, Nonce, Position, RowKey, RowOp, ShardId, TableId, WriteOp};
 
 use super::errors::ServiceError;
 use super::shared::Shared;
+use super::values::message_to_wire;
 use super::{convert, names};
 
 /// Responses that may wait for the client to take them.
@@ -65,16 +67,16 @@ enum Start {
 struct Filter {
     tables: BTreeSet<TableId>,
     rows: FxHashSet<RowKey>,
+    messages: bool,
 }
 
 impl Filter {
     fn takes(&self, told: &Told) -> bool {
-        let everything = self.tables.is_empty() && self.rows.is_empty();
-        let mut writes = told.parts.iter().flat_map(|(_, part)| part.iter());
+        let everything = self.tables.is_empty() && self.rows.is_empty() && !self.messages;
         everything
-            || writes.any(|op| {
-                !op.is_read_only()
-                    && (self.tables.contains(&op.key.table) || self.rows.contains(&op.key))
+            || written_rows(told).any(|op| match op.key.table {
+                MESSAGES => self.messages,
+                table => self.tables.contains(&table) || self.rows.contains(&op.key),
             })
     }
 }
@@ -167,7 +169,12 @@ fn check(
         0 => RESPONSE_TRANSACTIONS,
         asked => asked.min(RESPONSE_TRANSACTIONS),
     };
-    Ok(Asked { scope, start, filter: Filter { tables, rows }, max_batch })
+    Ok(Asked {
+        scope,
+        start,
+        filter: Filter { tables, rows, messages: request.messages },
+        max_batch,
+    })
 }
 
 /// Where a subscription goes on: of which log, in which scope, and a place for each shard.
@@ -323,7 +330,7 @@ impl<'a> Subscription<'a> {
         let told = follower.take(position, record).map_err(|error| Stop::Failed(error.into()))?;
         let Some(told) = told.filter(|told| self.filter.takes(told)) else { return Ok(()) };
         self.learn_names(&told)?;
-        let transaction = committed(&self.namespace, &told);
+        let transaction = committed(&self.namespace, &told).map_err(Stop::Failed)?;
         self.bytes += transaction.encoded_len();
         self.response.transactions.push(transaction);
         let full =
@@ -424,7 +431,7 @@ fn written_rows(told: &Told) -> impl Iterator<Item = &RowOp> {
 }
 
 fn knows(namespace: &Namespace, told: &Told) -> bool {
-    written_rows(told).all(|op| {
+    written_rows(told).filter(|op| op.key.table != MESSAGES).all(|op| {
         let Some(table) = namespace.table(op.key.table) else { return false };
         match &op.write {
             WriteOp::None | WriteOp::DeleteRow => true,
@@ -435,9 +442,18 @@ fn knows(namespace: &Namespace, told: &Told) -> bool {
     })
 }
 
-fn committed(namespace: &Namespace, told: &Told) -> v1::CommittedTransaction {
+fn committed(namespace: &Namespace, told: &Told) -> Result<v1::CommittedTransaction, ServiceError> {
     let mut sums = told.adds.iter().flatten();
-    v1::CommittedTransaction {
+    let mut messages = Vec::new();
+    for message in messages_of(written_rows(told)) {
+        let (index, message) = message.map_err(|error| {
+            ServiceError::Internal(format!("a message of transaction {}: {error}", told.id))
+        })?;
+        let message = Some(message_to_wire(message));
+        messages.push(v1::CommittedMessage { index: index.into(), message });
+    }
+    messages.sort_by_key(|message| message.index);
+    Ok(v1::CommittedTransaction {
         id: Bytes::copy_from_slice(told.id.to_uuid().as_bytes()),
         shard: told.shard.0.into(),
         epoch: told.header.epoch.0,
@@ -445,9 +461,11 @@ fn committed(namespace: &Namespace, told: &Told) -> v1::CommittedTransaction {
         commit_timestamp_us: told.timestamp.0,
         participants: told.participants.iter().map(|shard| shard.0.into()).collect(),
         changes: written_rows(told)
+            .filter(|op| op.key.table != MESSAGES)
             .map(|op| change(namespace, op, told.adds.is_some().then_some(&mut sums)))
             .collect(),
-    }
+        messages,
+    })
 }
 
 /// What is written to a row. `sums` are what its adds come to, if that is told.

@@ -7,6 +7,7 @@ use handfast_proto::v1;
 use handfast_proto::v1::value::Kind;
 use num_bigint::BigInt;
 use uuid::Uuid;
+use wal_core::message::Message;
 use wal_core::value::{ColumnType, Decimal, Value};
 
 /// A value that cannot be one of any column.
@@ -110,6 +111,20 @@ pub fn stored_to_wire(ty: ColumnType, bytes: &Bytes) -> v1::Value {
         return v1::Value::from(bytes.clone()); // no copy
     }
     Value::decode(ty, bytes).map_or_else(|_| v1::Value::from(bytes.clone()), to_wire)
+}
+
+/// A message; all of it is the client's.
+pub fn message_from_wire(wire: v1::Message) -> Message {
+    let v1::Message { key, content_type, headers, payload } = wire;
+    let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
+    Message { key, content_type, headers, payload }
+}
+
+/// A message as the wire has it.
+pub fn message_to_wire(message: Message) -> v1::Message {
+    let Message { key, content_type, headers, payload } = message;
+    let headers = headers.into_iter().map(|(name, value)| v1::Header { name, value }).collect();
+    v1::Message { key, content_type, headers, payload }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
+use wal_core::message::MESSAGES;
 use wal_core::value::{self, ColumnType};
 use wal_core::{
     AbortReason, Cell, CellOp, CompareOp, ConditionKind, FoundValue, Row, RowMutation, RowOp,
@@ -103,14 +104,16 @@ fn column_type(
     })
 }
 
-/// What a committed part does to its rows. `adds` are the results of its adds, in order.
+/// What a committed part does to its rows: messages are none of them. `adds` are the results of its adds, in
+/// order.
 pub(super) fn mutations<'a>(
     part: &'a [RowOp],
     timestamp: Timestamp,
     adds: &'a [Bytes],
 ) -> impl Iterator<Item = RowMutation> + 'a {
     let mut adds = adds.iter();
-    part.iter().filter(|op| !op.is_read_only()).map(move |op| RowMutation {
+    let written = |op: &&RowOp| !op.is_read_only() && op.key.table != MESSAGES;
+    part.iter().filter(written).map(move |op| RowMutation {
         key: op.key.clone(),
         delta: delta(&op.write, timestamp, &mut adds),
     })

@@ -1,5 +1,6 @@
 //! What the engine must know of a namespace's tables.
 
+use wal_core::message::MESSAGES;
 use wal_core::record::NEWEST_WRITE_VERSION;
 use wal_core::value::ColumnType;
 use wal_core::{ColumnId, TableId};
@@ -39,6 +40,7 @@ impl EngineSchema {
 
     /// Whether Handfast alone writes the table.
     pub fn is_owned(&self, table: TableId) -> bool {
-        self.tables.get(table.0 as usize).is_some_and(|table| table.owned)
+        // Messages are nobody else's, and are never read.
+        table == MESSAGES || self.tables.get(table.0 as usize).is_some_and(|table| table.owned)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use handfast_client::{
-    Client, Outcome, StreamOptions, SubmitError, SubmitStream, Transaction, column,
+    Client, Message, Outcome, StreamOptions, SubmitError, SubmitStream, Transaction, column,
 };
 use tokio::process::{Child, Command};
 use wal_core::build::{Batch, Check, Columns, Write};
@@ -192,6 +192,11 @@ pub(super) fn transaction_of<'a>(
             let enough = column("balance").at_least(integer(amount));
             transaction = transaction.require(named(&condition.table), id(&condition.key), enough);
         }
+    }
+    for message in &batch.messages {
+        let told = Message::new(message.payload.clone());
+        let key = message.key.clone().unwrap_or_default();
+        transaction = transaction.message(told.key(key));
     }
     transaction
 }

@@ -4,6 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use wal_core::ShardId;
 use wal_core::build::{Batch, Check, Columns, Mutation, RowCondition, Write};
+use wal_core::message::Message;
 use wal_core::token::Token;
 use wal_core::txn::CompareOp;
 use wal_core::value::Value;
@@ -81,7 +82,15 @@ impl Source {
             }
             Workload::Transfer => Request::Submit(self.transfer()),
             Workload::Read2 => Request::Read(self.two_rows()),
+            Workload::Log => Request::Submit(self.message()),
         }
+    }
+
+    /// A message of one of as many keys as there are rows.
+    fn message(&mut self) -> Batch {
+        let key = Some(self.id().to_be_bytes().to_vec().into());
+        let message = Message { key, payload: self.value.clone(), ..Message::default() };
+        Batch { messages: vec![message], ..Batch::default() }
     }
 
     fn transfer(&mut self) -> Batch {
@@ -103,6 +112,7 @@ impl Source {
                 key: key(from.1),
                 check: enough,
             }],
+            ..Batch::default()
         }
     }
 
@@ -188,5 +198,5 @@ fn add((table, id): (&str, i64), amount: i64) -> Mutation {
 }
 
 fn batch(mutations: Vec<Mutation>) -> Batch {
-    Batch { mutations, conditions: Vec::new() }
+    Batch { mutations, ..Batch::default() }
 }

@@ -13,6 +13,7 @@ pub(crate) mod submit;
 pub(crate) mod subscribe;
 pub(crate) mod txn;
 mod wire;
+pub(crate) mod write;
 
 use std::io::Read;
 use std::path::Path;

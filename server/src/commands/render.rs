@@ -21,7 +21,8 @@ pub(super) fn row(row: Option<&v1::RowKey>) -> Json {
     )
 }
 
-fn receipt(object: &mut Map<String, Json>, receipt: Option<&Receipt>) {
+/// Adds where it was logged.
+pub(super) fn receipt(object: &mut Map<String, Json>, receipt: Option<&Receipt>) {
     if let Some(receipt) = receipt {
         object.insert("epoch".to_owned(), json!(receipt.epoch));
         object.insert("sequence".to_owned(), json!(receipt.sequence));

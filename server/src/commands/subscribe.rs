@@ -3,8 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use handfast_client::{Change, CommittedTransaction, Key, Subscription, Told, Value};
+use handfast_client::{
+    Change, CommittedMessage, CommittedTransaction, Key, Subscription, Told, Value,
+};
 use serde_json::{Map, Value as Json, json};
+use wal_core::json::message_to_json;
+use wal_core::message::Message;
 
 use super::read::named_rows;
 use super::{connect, namespace, render, wire};
@@ -23,6 +27,9 @@ pub(crate) async fn run(global: &Global, args: SubscribeArgs) -> Result<(), Fail
     }
     subscription = args.table.iter().fold(subscription, Subscription::table);
     subscription = args.shard.iter().fold(subscription, |it, shard| it.shard(*shard));
+    if args.messages {
+        subscription = subscription.messages();
+    }
     if args.parts {
         subscription = subscription.parts();
     }
@@ -55,7 +62,7 @@ pub(crate) async fn run(global: &Global, args: SubscribeArgs) -> Result<(), Fail
 }
 
 fn line(transaction: &CommittedTransaction) -> Json {
-    json!({
+    let mut line = json!({
         "id": transaction.id.to_string(),
         "shard": transaction.shard,
         "epoch": transaction.epoch,
@@ -63,7 +70,22 @@ fn line(transaction: &CommittedTransaction) -> Json {
         "commit_timestamp_us": transaction.timestamp_us,
         "participants": transaction.participants,
         "changes": transaction.changes.iter().map(change).collect::<Vec<_>>(),
-    })
+    });
+    if !transaction.messages.is_empty() {
+        line["messages"] = transaction.messages.iter().map(message).collect();
+    }
+    line
+}
+
+fn message(message: &CommittedMessage) -> Json {
+    let mut json = message_to_json(&Message {
+        key: message.key.clone(),
+        content_type: message.content_type.clone(),
+        headers: message.headers.clone(),
+        payload: message.payload.clone(),
+    });
+    json["index"] = json!(message.index);
+    json
 }
 
 fn change(change: &Change) -> Json {

@@ -1,6 +1,6 @@
 //! Batches of JSON as transactions of the wire.
 
-use coordinator::service::values::to_wire;
+use coordinator::service::values::{message_to_wire, to_wire};
 use handfast_client::v1::{self, condition, mutation};
 use handfast_client::{Transaction, Uuid};
 use wal_core::CompareOp;
@@ -23,6 +23,7 @@ pub(super) fn transaction(
         id: id.map(|id| id.as_bytes().to_vec().into()).unwrap_or_default(),
         mutations: mutations.collect::<Result<_, _>>()?,
         conditions: conditions.collect::<Result<_, _>>()?,
+        messages: batch.messages.into_iter().map(message_to_wire).collect(),
     };
     Transaction::from_wire(wire).map_err(Failure::error)
 }

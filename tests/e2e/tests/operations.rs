@@ -121,7 +121,7 @@ fn wire_transaction(number: usize) -> v1::Transaction {
         namespace: "bank".into(),
         id: uuid::Uuid::now_v7().as_bytes().to_vec().into(),
         mutations: vec![add(format!("account-{number}")), add(format!("other-{number}"))],
-        conditions: Vec::new(),
+        ..v1::Transaction::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
+use wal_core::message::MESSAGES;
 use wal_core::{
     Cell, CellOp, CompareOp, ConditionKind, Row, RowMutation, RowOp, Timestamp, Transaction,
     WriteOp,
@@ -92,7 +93,8 @@ pub(crate) fn mutations_of(txn: &Transaction, committed: &Committed) -> Vec<RowM
     for (shard, part) in &txn.parts {
         let logged = committed.adds.iter().find(|(of, _)| of == shard);
         let mut adds = logged.map(|(_, adds)| adds.clone()).unwrap_or_default().into_iter();
-        for op in part.iter().filter(|op| !op.is_read_only()) {
+        let written = |op: &&RowOp| !op.is_read_only() && op.key.table != MESSAGES;
+        for op in part.iter().filter(written) {
             let delta = delta(op, committed.timestamp, &mut adds);
             mutations.push(RowMutation { key: op.key.clone(), delta });
         }

@@ -417,7 +417,8 @@ impl Oracle<'_> {
                 txn.kind == crate::workload::Kind::Open && committed(self.space, txn).is_some()
             })
             .flat_map(|txn| txn.txn.parts.iter())
-            .map(|(_, part)| part.len() as i64 * OPENING)
+            .flat_map(|(_, part)| part.iter().filter(|op| op.key.table == ACCOUNTS))
+            .map(|_| OPENING)
             .sum();
         let held: i64 = self
             .space

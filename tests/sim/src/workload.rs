@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use participant::engine::{EngineSchema, TableTypes};
+use wal_core::message::MESSAGES;
 use wal_core::value::ColumnType;
 use wal_core::{
     CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Row, RowKey, RowOp,
@@ -27,6 +28,8 @@ pub(crate) const BODY: ColumnId = ColumnId(2);
 pub(crate) const COUNT: ColumnId = ColumnId(3);
 /// What an account is opened with.
 pub(crate) const OPENING: i64 = 100;
+/// How many transactions in a million carry a message.
+const MESSAGES_PPM: u32 = 60_000;
 
 /// What kind of transaction a client draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,8 +243,19 @@ impl Workload {
                 }
             }
         }
+        if rng.chance(MESSAGES_PPM) {
+            self.draw_message(rng, &mut draft);
+        }
         draft.rows.sort_by(|a, b| a.key.cmp(&b.key));
         draft.rows
+    }
+
+    /// A message, often of a key that others use.
+    fn draw_message(&mut self, rng: &mut Rng, draft: &mut Draft) {
+        let partition = rng.pick(&self.notes).partition.clone();
+        let key = RowKey { table: MESSAGES, partition, clustering: Bytes::new() };
+        let cells = vec![CellOp::Put { column: ColumnId(0), value: self.unique() }];
+        draft.row(key, [], WriteOp::Cells { insert: true, cells });
     }
 
     fn draw_transfer(&mut self, rng: &mut Rng, draft: &mut Draft) {

@@ -1,5 +1,6 @@
 //! What a client asks, in names and typed values: the common ground of the wire and of JSON.
 
+use crate::message::Message;
 use crate::row::RowVersion;
 use crate::txn::CompareOp;
 use crate::value::Value;
@@ -14,6 +15,8 @@ pub struct Batch {
     pub mutations: Vec<Mutation>,
     /// What must hold.
     pub conditions: Vec<RowCondition>,
+    /// What to tell others than the tables.
+    pub messages: Vec<Message>,
 }
 
 /// A write to one row.

@@ -69,7 +69,7 @@ impl Entry {
     }
 }
 
-fn cell_bytes(cell: &CellOp) -> usize {
+pub(super) fn cell_bytes(cell: &CellOp) -> usize {
     ITEM_BYTES
         + match cell {
             CellOp::Put { value, .. } => value.len(),

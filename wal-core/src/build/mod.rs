@@ -18,7 +18,7 @@
 //!         key: vec![("id".into(), Some("alice".into()))],
 //!         write: Write::Put(vec![("balance".into(), Some(Value::BigInt(100)))]),
 //!     }],
-//!     conditions: vec![],
+//!     ..Batch::default()
 //! };
 //! let transaction = build(&bank, TxnId(7), &batch)?;
 //! assert_eq!(transaction.parts.len(), 1);
@@ -33,7 +33,9 @@
 //! * A put of null is the deletion of that column, as in CQL.
 //! * The fingerprint covers what is written (in the order of shards, keys and columns, whatever the
 //!   order of the request) and every condition with its place in the request, because answers name that
-//!   place. It does not cover the id, the namespace's version, or how names were spelled.
+//!   place. It does not cover the namespace's version, or how names were spelled, nor the id, except as the
+//!   name of messages without a key.
+//! * Messages are rows of a table of their own: see [`crate::message`].
 
 mod batch;
 mod entry;
@@ -66,7 +68,7 @@ const MAX_SHOWN: usize = 500;
 /// Everything that is wrong with a request, up to [`MAX_PROBLEMS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
-    /// The problems, conditions after mutations; never empty.
+    /// The problems, conditions after mutations and then messages; never empty.
     pub problems: Vec<Problem>,
     /// Whether there are more than are listed.
     pub more: bool,
@@ -92,7 +94,10 @@ pub fn build(namespace: &Namespace, id: TxnId, batch: &Batch) -> Result<Transact
     for (index, condition) in batch.conditions.iter().enumerate() {
         rows.condition(index, condition, &mut problems);
     }
-    let parts = rows.into_parts(&mut problems);
+    for (index, message) in batch.messages.iter().enumerate() {
+        rows.message(index, message, &mut problems);
+    }
+    let parts = rows.into_parts(id, &mut problems);
     problems.into_result()?;
     Ok(Transaction {
         id,
@@ -126,6 +131,8 @@ pub(crate) enum Place {
     Mutation(u32),
     /// A condition of the batch.
     Condition(u32),
+    /// A message of the batch.
+    Message(u32),
     /// A row by itself.
     Alone,
 }
@@ -133,6 +140,10 @@ pub(crate) enum Place {
 impl Place {
     fn mutation(index: usize) -> Self {
         Self::Mutation(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    fn message(index: usize) -> Self {
+        Self::Message(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     fn condition(index: usize) -> Self {
@@ -145,6 +156,7 @@ impl fmt::Display for Place {
         match self {
             Self::Mutation(index) => write!(f, "mutations[{index}]"),
             Self::Condition(index) => write!(f, "conditions[{index}]"),
+            Self::Message(index) => write!(f, "messages[{index}]"),
             Self::Alone => Ok(()),
         }
     }

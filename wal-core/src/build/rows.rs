@@ -5,17 +5,21 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Kind, OpenRow, Piece};
+use super::entry::{Entry, Kind, OpenRow, Piece, cell_bytes};
 use super::key::encode_key;
 use super::{Batch, Check, Columns, Mutation, Parts, Place, Problems, RowCondition, Write};
-use crate::id::ShardId;
+use crate::id::{ShardId, TxnId};
+use crate::message::{MAX_HEADERS, MAX_MESSAGES, Message, row_of_key, row_without_key};
 use crate::namespace::{Limits, Namespace};
 use crate::problem::Step;
+use crate::record::MESSAGES_SINCE;
+use crate::token::Token;
 use crate::txn::{CellOp, Condition, ConditionKind, RowOp, WriteOp};
 
 pub(super) struct Rows<'a> {
     namespace: &'a Namespace,
     entries: Vec<Entry>,
+    without_key: Vec<CellOp>,
     /// Bytes of keys and values so far.
     bytes: usize,
     /// Reused for every row.
@@ -24,19 +28,37 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(namespace: &'a Namespace, batch: &Batch, problems: &mut Problems) -> Self {
-        if batch.mutations.is_empty() && batch.conditions.is_empty() {
-            problems.add(
-                Place::Alone,
-                "",
-                "the transaction is empty: name a mutation or a condition",
-            );
+        if batch.mutations.is_empty() && batch.conditions.is_empty() && batch.messages.is_empty() {
+            let message = "the transaction is empty: name a mutation, a condition or a message";
+            problems.add(Place::Alone, "", message);
         }
-        let count = batch.mutations.len() + batch.conditions.len();
+        check_messages(namespace, batch.messages.len(), problems);
+        let count = batch.mutations.len() + batch.conditions.len() + batch.messages.len();
         // Reserves no more than a transaction may have: the rest is refused anyway.
         let limits = namespace.limits();
         let most = limits.rows_per_transaction + limits.conditions_per_transaction;
         let entries = Vec::with_capacity(count.min(most as usize));
-        Self { namespace, entries, bytes: 0, scratch: Vec::with_capacity(128) }
+        let without_key = Vec::new();
+        Self { namespace, entries, without_key, bytes: 0, scratch: Vec::with_capacity(128) }
+    }
+
+    pub(super) fn message(&mut self, index: usize, message: &Message, problems: &mut Problems) {
+        let place = Place::message(index);
+        if message.headers.len() > MAX_HEADERS {
+            let got = message.headers.len();
+            let what = format!("a message has at most {MAX_HEADERS} headers, got {got}");
+            problems.add(place, ".headers", what);
+        }
+        let cell = message.cell(u16::try_from(index).unwrap_or(u16::MAX));
+        let Some(key) = &message.key else {
+            if self.takes(place, cell_bytes(&cell), problems) {
+                self.without_key.push(cell);
+            }
+            return;
+        };
+        let shard = Token::of(key).shard(self.namespace.shards());
+        let piece = Piece::Cells { insert: true, cells: vec![cell] };
+        self.push(Some(Entry { shard, key: row_of_key(key.clone()), place, piece }), problems);
     }
 
     pub(super) fn mutation(&mut self, index: usize, mutation: &Mutation, problems: &mut Problems) {
@@ -98,22 +120,27 @@ impl<'a> Rows<'a> {
 
     fn push(&mut self, entry: Option<Entry>, problems: &mut Problems) {
         let Some(entry) = entry else { return };
-        let most = self.namespace.limits().bytes_per_transaction as usize;
-        let before = self.bytes;
-        self.bytes += entry.size_bytes();
-        if before <= most && self.bytes > most {
-            let message = format!("the transaction has more than {most} bytes: split it");
-            problems.add(entry.place, "", message);
-        }
         // Beyond the limit nothing is kept: it is only checked.
-        if self.bytes <= most {
+        if self.takes(entry.place, entry.size_bytes(), problems) {
             self.entries.push(entry);
         }
     }
 
+    /// Counts bytes; whether the transaction may have them.
+    fn takes(&mut self, place: Place, bytes: usize, problems: &mut Problems) -> bool {
+        let most = self.namespace.limits().bytes_per_transaction as usize;
+        let before = self.bytes;
+        self.bytes += bytes;
+        if before <= most && self.bytes > most {
+            let message = format!("the transaction has more than {most} bytes: split it");
+            problems.add(place, "", message);
+        }
+        self.bytes <= most
+    }
+
     /// Sorts and folds everything.
-    pub(super) fn into_parts(self, problems: &mut Problems) -> Parts {
-        let Self { namespace, mut entries, .. } = self;
+    pub(super) fn into_parts(self, id: TxnId, problems: &mut Problems) -> Parts {
+        let Self { namespace, mut entries, without_key, .. } = self;
         if entries.len() > 1 {
             entries.sort_unstable_by(|a, b| {
                 (a.shard, &a.key, a.place).cmp(&(b.shard, &b.key, b.place))
@@ -134,9 +161,49 @@ impl<'a> Rows<'a> {
             let row = part.last_mut().expect("one was pushed");
             fold(row, place, piece, namespace, problems);
         }
+        if !without_key.is_empty() {
+            rows += 1;
+            add_messages_without_key(&mut parts, namespace.shards(), id, without_key);
+        }
         check_limits(namespace.limits(), rows, conditions, parts.len(), problems);
         parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect()
     }
+}
+
+/// Messages are of a write version that an administrator must have allowed.
+fn check_messages(namespace: &Namespace, count: usize, problems: &mut Problems) {
+    if count > MAX_MESSAGES {
+        let message = format!("a transaction has at most {MAX_MESSAGES} messages, got {count}");
+        problems.add(Place::Alone, "", message);
+    }
+    if count > 0 && namespace.write_version() < MESSAGES_SINCE {
+        let message = format!(
+            "the namespace has write version {}, and messages need {MESSAGES_SINCE}: once every server has \
+             been upgraded, put `write_version = {MESSAGES_SINCE}` into its file, and change it",
+            namespace.write_version()
+        );
+        problems.add(Place::Alone, "", message);
+    }
+}
+
+/// Messages without a key lie at the transaction's home, so that they add no participant.
+fn add_messages_without_key(
+    parts: &mut Vec<(ShardId, Vec<RowOp>)>,
+    shards: u16,
+    id: TxnId,
+    cells: Vec<CellOp>,
+) {
+    let key = row_without_key(id);
+    if parts.is_empty() {
+        parts.push((Token::of(&key.clustering).shard(shards), Vec::new()));
+    }
+    let home = id.home_index(parts.len());
+    let part = &mut parts[home].1;
+    let at = part.partition_point(|row| row.key < key);
+    part.insert(
+        at,
+        RowOp { key, conditions: Vec::new(), write: WriteOp::Cells { insert: true, cells } },
+    );
 }
 
 fn check_limits(

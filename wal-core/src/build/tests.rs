@@ -1,8 +1,11 @@
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::{MAX_HEADERS, Message, messages_of};
+use crate::record::MESSAGES_SINCE;
 use crate::row::RowVersion;
 use crate::txn::{CellOp, CompareOp, ConditionKind, RowOp, WriteOp};
 use crate::value::tests::value_of;
@@ -57,12 +60,12 @@ fn condition(id: &str, check: Check) -> RowCondition {
 }
 
 fn built(mutations: Vec<Mutation>, conditions: Vec<RowCondition>) -> Transaction {
-    let batch = Batch { mutations, conditions };
+    let batch = Batch { mutations, conditions, ..Batch::default() };
     build(&bank(), TxnId(1), &batch).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn problems(mutations: Vec<Mutation>, conditions: Vec<RowCondition>) -> Vec<String> {
-    let batch = Batch { mutations, conditions };
+    let batch = Batch { mutations, conditions, ..Batch::default() };
     let error = build(&bank(), TxnId(1), &batch).expect_err("a bad batch");
     error.problems.iter().map(ToString::to_string).collect()
 }
@@ -123,7 +126,7 @@ fn the_fingerprint_is_of_the_content_alone() {
     let other = build(
         &bank().with_version(5),
         TxnId(99),
-        &Batch { mutations: vec![put("bob", 8), put("alice", 7)], conditions: vec![] },
+        &Batch { mutations: vec![put("bob", 8), put("alice", 7)], ..Batch::default() },
     )
     .expect("a good batch");
     assert_eq!((one.fingerprint, &one.parts), (other.fingerprint, &other.parts));
@@ -302,7 +305,7 @@ fn limits_hold_and_so_does_the_number_of_problems() {
     let found = problems((0..10_000).map(empty).collect(), vec![]);
     assert!(found[0].contains("more than 100000 bytes"), "{found:?}");
     let bad = (0..30).map(|_| mutation("nowhere", vec![], Write::DeleteRow)).collect();
-    let error = build(&bank(), TxnId(1), &Batch { mutations: bad, conditions: vec![] })
+    let error = build(&bank(), TxnId(1), &Batch { mutations: bad, ..Batch::default() })
         .expect_err("nothing but problems");
     assert_eq!((error.problems.len(), error.more), (MAX_PROBLEMS, true));
     assert!(error.to_string().ends_with("\nand more"));
@@ -322,11 +325,81 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
     (
         proptest::collection::vec(any_mutation(), 0..6),
         proptest::collection::vec(any_condition(), 0..4),
+        proptest::collection::vec(any_message(), 0..3),
     )
-        .prop_filter_map("empty or contradictory", |(mutations, conditions)| {
-            let batch = Batch { mutations, conditions };
+        .prop_filter_map("empty or contradictory", |(mutations, conditions, messages)| {
+            let batch = Batch { mutations, conditions, messages };
             build(&bank(), TxnId(1), &batch).is_ok().then_some(batch)
         })
+}
+
+/// Names of headers are distinct and sorted, as an object of JSON has them.
+fn any_message() -> impl Strategy<Value = Message> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..9).prop_map(Bytes::from);
+    let headers = proptest::collection::btree_map("[a-c]{1,2}", bytes(), 0..3);
+    (proptest::option::of(bytes()), "[a-z/]{0,4}", headers, bytes()).prop_map(
+        |(key, content_type, headers, payload)| Message {
+            key,
+            content_type,
+            headers: headers.into_iter().collect(),
+            payload,
+        },
+    )
+}
+
+fn message(key: Option<&'static str>, payload: &'static str) -> Message {
+    let key = key.map(|key| Bytes::from_static(key.as_bytes()));
+    Message { key, payload: payload.into(), ..Message::default() }
+}
+
+#[test]
+fn messages_lie_with_their_key_or_at_the_home_and_those_of_a_key_are_one_row() {
+    let messages = vec![
+        message(Some("alice"), "a"),
+        message(None, "b"),
+        message(Some("bob"), "c"),
+        message(Some("alice"), "d"),
+        message(None, "e"),
+    ];
+    let batch =
+        Batch { mutations: vec![put("alice", 7)], messages: messages.clone(), ..Batch::default() };
+    for id in (1..9).map(TxnId) {
+        let transaction = build(&bank(), id, &batch).expect("a good batch");
+        let home = transaction.part(transaction.home()).expect("the home takes part");
+        let own: Vec<_> = home.iter().filter(|row| !row.key.clustering.is_empty()).collect();
+        assert_eq!(own.len(), 1, "the messages without a key, at home: {transaction:?}");
+        assert!(home.is_sorted_by(|a, b| a.key < b.key));
+        let alice = Token::of(b"alice").shard(bank().shards());
+        let part = transaction.part(alice).expect("alice's shard");
+        let of_alice = part.iter().filter(|row| row.key.partition == "alice").count();
+        assert_eq!(of_alice, 2, "the account and its messages lie together");
+        let mut read: Vec<_> = messages_of(transaction.parts.iter().flat_map(|(_, it)| it.iter()))
+            .map(|message| message.expect("it was just written"))
+            .collect();
+        read.sort_by_key(|(index, _)| *index);
+        assert!(read.into_iter().map(|(_, message)| message).eq(messages.iter().cloned()));
+    }
+    // Alone, one without a key has a shard all the same; and it is one participant.
+    let alone = Batch { messages: vec![message(None, "x")], ..Batch::default() };
+    let transaction = build(&bank(), TxnId(7), &alone).expect("a good batch");
+    assert_eq!(transaction.parts.len(), 1);
+}
+
+#[test]
+fn messages_need_a_write_version_and_have_bounds() {
+    let batch = |messages| Batch { messages, ..Batch::default() };
+    let older = bank().or_write_version(MESSAGES_SINCE - 1);
+    let refused = build(&older, TxnId(1), &batch(vec![message(None, "x")]));
+    let text = refused.expect_err("an older write version").to_string();
+    assert!(text.contains("write_version = 3"), "{text}");
+    let headers = vec![("h".to_owned(), Bytes::new()); MAX_HEADERS + 1];
+    let many = Message { headers, ..Message::default() };
+    let text = build(&bank(), TxnId(1), &batch(vec![many])).expect_err("too many").to_string();
+    assert!(text.contains("messages[0].headers"), "{text}");
+    let large = message(None, "x");
+    let large = Message { payload: vec![0; 5 << 20].into(), ..large };
+    let text = build(&bank(), TxnId(1), &batch(vec![large])).expect_err("too large").to_string();
+    assert!(text.contains("split it"), "{text}");
 }
 
 fn any_row() -> impl Strategy<Value = (&'static str, Columns)> {

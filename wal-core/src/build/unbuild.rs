@@ -2,6 +2,7 @@
 
 use super::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use crate::id::ColumnId;
+use crate::message::{MESSAGES, Message, messages_of};
 use crate::namespace::Namespace;
 use crate::row::RowKey;
 use crate::schema::{Column, Table};
@@ -26,7 +27,14 @@ pub fn unbuild<'a>(
 ) -> Result<Batch, OtherVersion> {
     let mut batch = Batch::default();
     let mut conditions: Vec<(u32, RowCondition)> = Vec::new();
+    let mut messages: Vec<(u16, Message)> = Vec::new();
     for row in parts.into_iter().flatten() {
+        if row.key.table == MESSAGES {
+            for message in messages_of([row]) {
+                messages.push(message.map_err(|error| OtherVersion(error.to_string()))?);
+            }
+            continue;
+        }
         let table = namespace
             .table(row.key.table)
             .ok_or_else(|| OtherVersion(format!("there is no table number {}", row.key.table)))?;
@@ -42,6 +50,8 @@ pub fn unbuild<'a>(
         }
     }
     conditions.sort_by_key(|(index, _)| *index);
+    messages.sort_by_key(|(index, _)| *index);
+    batch.messages = messages.into_iter().map(|(_, message)| message).collect();
     batch.conditions = conditions.into_iter().map(|(_, condition)| condition).collect();
     Ok(batch)
 }

@@ -15,14 +15,20 @@
 //!     {"table": "accounts", "key": {"id": "alice"}, "column": "balance", "op": ">=", "value": 10},
 //!     {"table": "accounts", "key": {"id": "bob"}, "column": "note", "in": ["a", "b"]},
 //!     {"table": "accounts", "key": {"id": "bob"}, "version": "0123456789abcdef0123456789abcdef"}
+//!   ],
+//!   "messages": [
+//!     {"key": "alice", "headers": {"kind": "paid"}, "payload": {"json": {"amount": 5}}},
+//!     {"content_type": "image/png", "payload": {"blob": "0x89504e47"}},
+//!     {"payload": "some text"}
 //!   ]
 //! }
 //! ```
 //!
-//! `id`, `mutations` and `conditions` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
+//! `id`, `mutations`, `conditions` and `messages` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
 //! `>=`. A put of null deletes the column. How each type is written is told in [`crate::value`]'s
 //! `from_json`. A key named twice in one object is an error, not the last one's victory.
 
+mod message;
 mod object;
 mod read;
 mod row;
@@ -31,6 +37,7 @@ mod strict;
 mod tests;
 mod write;
 
+pub use message::message_to_json;
 pub use read::{JsonBatch, parse_batch, parse_key};
 pub use row::RowView;
 pub use strict::{NotJson, parse};

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::message::read_message;
 use super::object::{Object, add, describe};
 use crate::build::{Batch, BuildError, Check, Columns, Mutation, Problems, RowCondition, Write};
 use crate::id::TxnId;
@@ -68,6 +69,11 @@ fn read_batch(namespace: &Namespace, json: &Json, problems: &mut Problems) -> Op
     for (path, json) in list(&mut root, "conditions", problems) {
         if !problems.full() {
             batch.conditions.extend(read_condition(namespace, path, json, problems));
+        }
+    }
+    for (path, json) in list(&mut root, "messages", problems) {
+        if !problems.full() {
+            batch.messages.extend(read_message(path, json, problems));
         }
     }
     root.finish(problems);

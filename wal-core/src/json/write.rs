@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::message::message_to_json;
 use super::read::OPERATORS;
 use crate::build::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use crate::id::TxnId;
@@ -19,6 +20,10 @@ pub fn batch_to_json(id: Option<TxnId>, batch: &Batch) -> Json {
     root.insert("mutations".to_owned(), Json::Array(mutations));
     let conditions = batch.conditions.iter().map(condition).collect();
     root.insert("conditions".to_owned(), Json::Array(conditions));
+    if !batch.messages.is_empty() {
+        let messages = batch.messages.iter().map(message_to_json).collect();
+        root.insert("messages".to_owned(), Json::Array(messages));
+    }
     Json::Object(root)
 }
 

@@ -378,7 +378,7 @@ pub(super) fn deposit(number: u128) -> v1::Transaction {
         namespace: "bank".to_owned(),
         id: id_bytes(id(number)),
         mutations: vec![put("accounts", "alice", vec![column("balance", 5i64)])],
-        conditions: Vec::new(),
+        ..v1::Transaction::default()
     }
 }
 

@@ -121,14 +121,26 @@ fn condition() -> impl Strategy<Value = v1::Condition> {
 }
 
 fn transaction() -> impl Strategy<Value = v1::Transaction> {
-    let lists =
-        (prop::collection::vec(mutation(), 0..30), prop::collection::vec(condition(), 0..30));
-    (bytes(), lists).prop_map(|(id, (mutations, conditions))| v1::Transaction {
+    let lists = (
+        prop::collection::vec(mutation(), 0..30),
+        prop::collection::vec(condition(), 0..30),
+        prop::collection::vec(message(), 0..4),
+    );
+    (bytes(), lists).prop_map(|(id, (mutations, conditions, messages))| v1::Transaction {
         namespace: "bank".to_owned(),
         id,
         mutations,
         conditions,
+        messages,
     })
+}
+
+fn message() -> impl Strategy<Value = v1::Message> {
+    let header = (name(), bytes()).prop_map(|(name, value)| v1::Header { name, value });
+    let headers = prop::collection::vec(header, 0..70);
+    (proptest::option::of(bytes()), name(), headers, bytes()).prop_map(
+        |(key, content_type, headers, payload)| v1::Message { key, content_type, headers, payload },
+    )
 }
 
 /// Reads a transaction as `Submit` does; a refusal must fit into headers.

@@ -150,14 +150,14 @@ impl Ask {
                 })
             }
             Self::Write { key, value } => {
-                let batch = Batch { mutations: vec![put(key, value)], conditions: vec![] };
+                let batch = Batch { mutations: vec![put(key, value)], ..Batch::default() };
                 Plan::Commit(batch, body(json!({ "type": "write_ok" })))
             }
             Self::Cas { key, from, to } => {
                 let value = Some(Value::Text(from.to_string()));
                 let check = Check::Compare { column: VALUE.into(), op: CompareOp::Eq, value };
                 let conditions = vec![condition(key, check)];
-                let batch = Batch { mutations: vec![put(key, to)], conditions };
+                let batch = Batch { mutations: vec![put(key, to)], conditions, ..Batch::default() };
                 Plan::Commit(batch, body(json!({ "type": "cas_ok" })))
             }
         }
@@ -240,7 +240,7 @@ fn plan_txn(steps: &[Micro], keys: &[Json], rows: &[Row], column: ColumnId) -> P
     let unchanged = |(key, row): (&Json, &Row)| condition(key, Check::Version(row.version()));
     let conditions = keys.iter().zip(rows).map(unchanged).collect();
     let mutations = written.into_iter().map(|key| put(key, &values[&name(key)])).collect();
-    Plan::Commit(Batch { mutations, conditions }, answer)
+    Plan::Commit(Batch { mutations, conditions, ..Batch::default() }, answer)
 }
 
 #[cfg(test)]

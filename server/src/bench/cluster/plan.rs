@@ -85,6 +85,7 @@ const TRANSFER: What = Handfast(Workload::Transfer);
 const HOT: What = Handfast(Workload::Hot);
 const BLIND10: What = Handfast(Workload::Blind10);
 const READ2: What = Handfast(Workload::Read2);
+const LOG: What = Handfast(Workload::Log);
 
 const fn ratio(of: Line, to: &'static [Line], figure: Figure, reach: f64) -> Ratio {
     Ratio { of, to, figure, reach: Some(reach) }
@@ -96,7 +97,7 @@ const fn beside(of: Line, to: &'static [Line], figure: Figure) -> Ratio {
 }
 
 /// Everything that is measured.
-pub(super) const GROUPS: [Group; 6] = [
+pub(super) const GROUPS: [Group; 7] = [
     Group {
         name: "latency",
         lines: &[
@@ -150,6 +151,11 @@ pub(super) const GROUPS: [Group; 6] = [
         name: "read2",
         lines: &[(Read(2), 64), (READ2, 64)],
         ratios: &[ratio((READ2, 64), &[(Read(2), 64)], Rate, 0.7)],
+    },
+    Group {
+        name: "log",
+        lines: &[(Append(1), 256), (LOG, 256)],
+        ratios: &[ratio((LOG, 256), &[(Append(1), 256)], Rate, 0.8)],
     },
 ];
 

@@ -1,0 +1,103 @@
+//! Messages as JSON. Bytes are text where they are UTF-8, `{"blob": "0x…"}` otherwise; a payload may also be
+//! `{"json": …}`, which stands for that value's shortest text, and for the content type of it.
+
+use bytes::Bytes;
+use serde_json::{Map, Value as Json, json};
+
+use super::object::{Object, add, describe};
+use crate::build::Problems;
+use crate::message::Message;
+use crate::problem::Step;
+use crate::value::{ColumnType, Value};
+
+const JSON_TYPE: &str = "application/json";
+
+/// Reads a message.
+pub(super) fn read_message(path: String, json: &Json, problems: &mut Problems) -> Option<Message> {
+    let mut object = Object::new(path, json, problems)?;
+    let key = object.take("key").map(|it| read_bytes(&object.path_of("key"), it, problems));
+    let content_type = match object.take("content_type") {
+        None => Some(None),
+        Some(Json::String(text)) => Some(Some(text.clone())),
+        Some(other) => {
+            let message = format!("expected a string, got {}", describe(other));
+            object.problem("content_type", message, problems);
+            None
+        }
+    };
+    let mut headers = Vec::new();
+    match object.take("headers") {
+        None => {}
+        Some(Json::Object(map)) => {
+            for (name, value) in map {
+                let path = format!("{}{}", object.path_of("headers"), Step(name));
+                headers.push((name.clone(), read_bytes(&path, value, problems)?));
+            }
+        }
+        Some(other) => {
+            let message = format!("expected an object of texts, got {}", describe(other));
+            object.problem("headers", message, problems);
+        }
+    }
+    let payload = object.need("payload", problems);
+    let path = object.path_of("payload");
+    object.finish(problems);
+    let payload = payload?;
+    let of_json = payload.get("json").filter(|_| only_one(payload));
+    let bytes = match of_json {
+        Some(value) => Bytes::from(value.to_string()),
+        None => read_bytes(&path, payload, problems)?,
+    };
+    let told = if of_json.is_some() { JSON_TYPE } else { "" };
+    let content_type = content_type?.unwrap_or_else(|| told.to_owned());
+    let key = key.map_or(Some(None), |key| key.map(Some))?;
+    Some(Message { key, content_type, headers, payload: bytes })
+}
+
+fn only_one(json: &Json) -> bool {
+    json.as_object().is_some_and(|map| map.len() == 1)
+}
+
+fn read_bytes(path: &str, json: &Json, problems: &mut Problems) -> Option<Bytes> {
+    if let Json::String(text) = json {
+        return Some(Bytes::copy_from_slice(text.as_bytes()));
+    }
+    let blob = json.get("blob").filter(|_| only_one(json));
+    let read = blob.map(|blob| Value::from_json(ColumnType::Blob, blob));
+    match read {
+        Some(Ok(Value::Blob(bytes))) => Some(bytes),
+        Some(Err(error)) => {
+            add(problems, path, error);
+            None
+        }
+        Some(Ok(_)) | None => {
+            let got = describe(json);
+            add(problems, path, format!("expected a string or {{\"blob\": \"0x…\"}}, got {got}"));
+            None
+        }
+    }
+}
+
+fn bytes(bytes: &Bytes) -> Json {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Json::from(text),
+        Err(_) => json!({ "blob": Value::Blob(bytes.clone()).to_json() }),
+    }
+}
+
+/// A message as JSON. Of headers with one name the last is told.
+pub fn message_to_json(message: &Message) -> Json {
+    let mut object = Map::new();
+    if let Some(key) = &message.key {
+        object.insert("key".to_owned(), bytes(key));
+    }
+    if !message.content_type.is_empty() {
+        object.insert("content_type".to_owned(), Json::from(message.content_type.as_str()));
+    }
+    if !message.headers.is_empty() {
+        let named = message.headers.iter().map(|(name, value)| (name.clone(), bytes(value)));
+        object.insert("headers".to_owned(), Json::Object(named.collect()));
+    }
+    object.insert("payload".to_owned(), bytes(&message.payload));
+    Json::Object(object)
+}
