@@ -83,9 +83,6 @@ pub struct Beat {
     pub leads: Vec<(ShardId, Epoch)>,
     /// What it failed to lead, and leaves to others if there are any; in order.
     pub unable: Vec<ShardId>,
-    /// Shards of which somebody says that it leads them in an older epoch than this one, which the sender has
-    /// heard of: whoever that is has been deposed.
-    pub over: Vec<(ShardId, Epoch)>,
 }
 
 /// Why a process no longer leads, nor stands for, a shard.
@@ -193,8 +190,6 @@ struct Place {
     seat: Seat,
     /// The newest leader heard of: epoch and address.
     route: Option<(Epoch, Arc<str>)>,
-    /// Somebody says that it leads it in an older epoch.
-    is_claimed: bool,
     owner: Option<Arc<str>>,
     /// Since when `owner` owns it.
     owned_since_us: u64,
@@ -281,7 +276,16 @@ impl Placement {
                     peer.heard_us = 0;
                 }
             }
-            PlacementEvent::Leading { shard, epoch } => self.on_leading(now, shard, epoch, out),
+            PlacementEvent::Leading { shard, epoch } => {
+                let address = self.config.address.clone();
+                if let Some(place) = self.places.get_mut(usize::from(shard.0)) {
+                    place.seat = Seat::Leading(epoch);
+                    place.ability = Ability::Able;
+                    place.led_since_us = now.mono_us;
+                    place.route = Some((epoch, address.clone()));
+                    out.push(PlacementCommand::Route { shard, epoch, address });
+                }
+            }
             PlacementEvent::Lost { shard, why } => self.on_lost(now, shard, why),
             PlacementEvent::Probed { shard, reached } => self.on_probed(now, shard, reached),
             PlacementEvent::Participates(participates) => self.config.participates = participates,
@@ -302,12 +306,7 @@ impl Placement {
             Some((shard, epoch))
         });
         let participates = self.config.participates && !self.leaving;
-        let over = (0..).map(ShardId).zip(&self.places).filter_map(|(shard, place)| {
-            let (epoch, _) = place.route.as_ref().filter(|_| place.is_claimed)?;
-            Some((shard, *epoch))
-        });
-        let (leads, over) = (leads.collect(), over.collect());
-        Beat { participates, leads, unable: self.unable(), over }
+        Beat { participates, leads: leads.collect(), unable: self.unable() }
     }
 
     /// What this process leaves to others for now.
@@ -323,29 +322,6 @@ impl Placement {
         Some((*epoch, address))
     }
 
-    fn on_leading(
-        &mut self,
-        now: Now,
-        shard: ShardId,
-        epoch: Epoch,
-        out: &mut Vec<PlacementCommand>,
-    ) {
-        let address = self.config.address.clone();
-        let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
-        place.seat = Seat::Leading(epoch);
-        place.ability = Ability::Able;
-        place.led_since_us = now.mono_us;
-        if place.route.as_ref().is_some_and(|(known, _)| *known > epoch) {
-            // Deposed before it began, and who is asked for by a later epoch's name is never asked: it would
-            // not find out.
-            place.lose(now);
-            out.push(PlacementCommand::Vacate(shard));
-            return;
-        }
-        place.route = Some((epoch, address.clone()));
-        out.push(PlacementCommand::Route { shard, epoch, address });
-    }
-
     fn on_heard(
         &mut self,
         now: Now,
@@ -355,17 +331,12 @@ impl Placement {
     ) {
         for &(shard, epoch) in &beat.leads {
             let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
-            let known = place.route.as_ref().map_or(Epoch(0), |(known, _)| *known);
-            place.is_claimed = epoch < known;
-            if epoch > known {
-                place.route = Some((epoch, address.clone()));
-                out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
+            if place.route.as_ref().is_some_and(|(known, _)| *known >= epoch) {
+                continue;
             }
-        }
-        // Somebody won a later epoch: this process has been deposed, and may not know it. If the winner is
-        // gone by now, nobody would ask this process by its older epoch, and it would never find out.
-        for &(shard, epoch) in beat.leads.iter().chain(&beat.over) {
-            let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
+            place.route = Some((epoch, address.clone()));
+            out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
+            // Somebody won a later epoch: this process has been deposed, and may not know it.
             if matches!(place.seat, Seat::Leading(own) | Seat::Draining(own) if own < epoch) {
                 place.lose(now);
                 out.push(PlacementCommand::Vacate(shard));

@@ -214,47 +214,6 @@ fn the_shards_of_one_that_dies_are_led_within_two_seconds_and_given_back() {
 }
 
 #[test]
-fn who_begins_to_lead_when_a_later_epoch_was_heard_of_leaves_it_at_once() {
-    let mut placement = Placement::new(PlacementConfig::new(address(0), true, SHARDS));
-    let now = Now { wall_us: 0, mono_us: 1_000_000_000 };
-    let mut out = Vec::new();
-    let leads = vec![(ShardId(3), Epoch(7))];
-    let beat = Beat { participates: true, leads, ..Beat::default() };
-    placement.step(now, PlacementEvent::Heard { address: address(1), beat }, &mut out);
-    out.clear();
-    placement.step(now, PlacementEvent::Leading { shard: ShardId(3), epoch: Epoch(6) }, &mut out);
-    assert!(matches!(out[..], [PlacementCommand::Vacate(ShardId(3))]), "{out:?}");
-    assert_eq!(placement.beat().leads, [], "and does not say that it leads");
-    assert_eq!(placement.route(ShardId(3)), Some((Epoch(7), &address(1))));
-}
-
-#[test]
-fn who_was_deposed_by_somebody_who_died_before_it_heard_is_told_by_others() {
-    let now = Now { wall_us: 0, mono_us: 1_000_000_000 };
-    let mut deposed = Placement::new(PlacementConfig::new(address(0), true, SHARDS));
-    let mut gateway = Placement::new(PlacementConfig::new(address(2), false, SHARDS));
-    let mut out = Vec::new();
-    deposed.step(now, PlacementEvent::Leading { shard: ShardId(3), epoch: Epoch(6) }, &mut out);
-    let leads = vec![(ShardId(3), Epoch(7))];
-    let winner = Beat { participates: true, leads, ..Beat::default() };
-    gateway.step(now, PlacementEvent::Heard { address: address(1), beat: winner }, &mut out);
-    assert_eq!(gateway.beat().over, [], "nobody claims an older epoch");
-    let claim = PlacementEvent::Heard { address: address(0), beat: deposed.beat() };
-    gateway.step(now, claim, &mut out);
-    assert_eq!(gateway.route(ShardId(3)), Some((Epoch(7), &address(1))));
-    out.clear();
-    let told = PlacementEvent::Heard { address: address(2), beat: gateway.beat() };
-    deposed.step(now, told, &mut out);
-    assert!(matches!(out[..], [PlacementCommand::Vacate(ShardId(3))]), "{out:?}");
-    // It stands again, wins the next epoch, and nothing is contradicted any more.
-    deposed.step(now, PlacementEvent::Leading { shard: ShardId(3), epoch: Epoch(8) }, &mut out);
-    let claim = PlacementEvent::Heard { address: address(0), beat: deposed.beat() };
-    gateway.step(now, claim, &mut out);
-    assert_eq!(gateway.route(ShardId(3)), Some((Epoch(8), &address(0))));
-    assert_eq!(gateway.beat().over, []);
-}
-
-#[test]
 fn who_refuses_connections_is_gone_at_once() {
     let mut world = World::new(2);
     world.run(3_000);

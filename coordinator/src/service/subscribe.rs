@@ -18,7 +18,7 @@ use handfast_proto::v1::{self, SubscribeRequest, SubscribeResponse};
 use participant::follow::{FollowError, Follower, Place, Scope, Told};
 use prost::Message as _;
 use rustc_hash::FxHashSet;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tonic::Status;
 use wal_core::log::{IntentLog, LogError, Visit};
 use wal_core::message::{MESSAGES, messages_of};
@@ -39,6 +39,8 @@ const RESPONSE_TRANSACTIONS: usize = 500;
 const RESPONSE_BYTES: usize = 1 << 20;
 /// How often it is looked whether somebody listens still.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How often it is looked whether there is room for a response.
+const ROOM_EVERY: Duration = Duration::from_millis(2);
 /// A place is told at least so often, if it is another one.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
 /// How long a row of a table that this server does not know yet is waited for.
@@ -100,7 +102,7 @@ pub(super) fn start(
             .and_then(|mut subscription| subscription.run(ends));
         if let Err(error) = ended {
             shared.metrics.refused(&error);
-            let _ = out.blocking_send(Err(error.into())); // the client may be gone
+            deliver(&shared, &out, Err(error.into()));
         }
         shared.metrics.subscriptions.decrement(1);
         drop((log, room));
@@ -357,7 +359,7 @@ impl<'a> Subscription<'a> {
         response.resume = resume;
         let count = response.transactions.len() as u64;
         self.shared.metrics.subscription_transactions.increment(count);
-        let _ = self.out.blocking_send(Ok(response)); // who is gone is found out at the next turn
+        deliver(self.shared, self.out, Ok(response));
     }
 
     /// Sees to it that every table and column has its name: another server may have seen them first.
@@ -383,6 +385,22 @@ impl<'a> Subscription<'a> {
             self.namespace = newest;
         }
         Ok(())
+    }
+}
+
+/// Gives a response to the client as soon as there is room for it. One that takes nothing holds up neither the
+/// end of the subscription nor the server's: it goes on elsewhere from the last place that it was told.
+fn deliver(shared: &Shared, out: &Sender, response: Result<SubscribeResponse, Status>) {
+    let mut left = Some(response);
+    while let Some(response) = left.take() {
+        match out.try_send(response) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) if shared.draining.has_begun() => {}
+            Err(TrySendError::Full(response)) => {
+                left = Some(response);
+                thread::sleep(ROOM_EVERY);
+            }
+        }
     }
 }
 

@@ -272,7 +272,12 @@ async fn a_slow_subscriber_holds_nobody_up_and_misses_nothing() -> anyhow::Resul
     for answer in sent {
         assert!(answer.await?.is_committed());
     }
-    // 6 MB were told of, and two responses of 1 MiB may wait.
+    // 6 MB were told of, and two responses of 1 MiB may wait. Nor is a server held up that stops.
+    let begun = std::time::Instant::now();
+    server.signal("TERM").await?;
+    assert!(server.ended().await?.success());
+    assert!(begun.elapsed() < Duration::from_secs(20), "as long as its --drain allows");
+    server.restart().await?;
     let all = told(&mut slow, &wanted).await?;
     assert_eq!(all.len(), COUNT);
     expect_order(&all);

@@ -41,7 +41,6 @@ pub(super) fn beat(namespace: &str, beat: &Beat) -> peer::Beat {
         participates: beat.participates,
         leads: beat.leads.iter().map(led).collect(),
         unable: beat.unable.iter().map(|shard| u32::from(shard.0)).collect(),
-        over: beat.over.iter().map(led).collect(),
     }
 }
 
@@ -73,7 +72,6 @@ pub(super) fn heard(address: &Arc<str>, beat: &peer::Beat) -> Result<FromPeer, D
     let led = |led: &peer::Led| Ok((shard(led.shard)?, Epoch(led.epoch)));
     let leads = beat.leads.iter().map(led).collect::<Result<_, DecodeError>>()?;
     let unable = beat.unable.iter().map(|number| shard(*number)).collect::<Result<_, _>>()?;
-    let over = beat.over.iter().map(led).collect::<Result<_, DecodeError>>()?;
-    let beat = Beat { participates: beat.participates, leads, unable, over };
+    let beat = Beat { participates: beat.participates, leads, unable };
     Ok(FromPeer::Heard { address: address.clone(), beat })
 }
