@@ -4,7 +4,7 @@
 //! batch, or planned for the next batch of a shard. Answers are given at once, or, between
 //! [`MemoryLog::hold_answers`] and [`MemoryLog::release_answers`], later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -66,6 +66,8 @@ struct Shard {
     /// Behind the last record that was dropped. Positions are shared by all shards, so this may be long before
     /// `trimmed`; who goes on from between them misses nothing.
     lost: Position,
+    /// Where a deposed owner's records would stand, that count for nobody, in a log that cannot compare.
+    refused: BTreeSet<Position>,
     hint: Option<Position>,
     barred: Epoch,
     /// The newest epoch that anything was appended in.
@@ -116,6 +118,9 @@ impl Shared {
         // As a log that can compare would: records behind a newer epoch's count for nobody.
         let newest = self.shard(batch.shard).newest;
         if batch.epoch < newest {
+            let place = Position(self.next);
+            self.next += 1;
+            self.shard(batch.shard).refused.insert(place);
             let why = format!("epoch {newest} has begun");
             return Appended::Rejected { why };
         }
@@ -299,7 +304,10 @@ impl IntentLog for MemoryLog {
         state.trimmed = before.max(state.trimmed);
         let left = state.records.split_off(&state.trimmed);
         let dropped = std::mem::replace(&mut state.records, left);
-        if let Some((last, _)) = dropped.last_key_value() {
+        let left = state.refused.split_off(&state.trimmed);
+        let refused = std::mem::replace(&mut state.refused, left);
+        let last = dropped.last_key_value().map(|(last, _)| last).max(refused.last());
+        if let Some(last) = last {
             state.lost = Position(last.0 + 1);
         }
         Ok(())
