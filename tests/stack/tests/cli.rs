@@ -49,14 +49,14 @@ fn a_stack_is_brought_up_mended_stopped_and_wiped() {
 
     let killed = Command::new("sh").arg("-c").arg(format!("kill -9 {pid}")).status();
     assert!(killed.expect("a shell").success());
-    // Its children may answer for a moment longer.
+    // Killed and not yet gone, it does not answer, and is not down either.
     let show = loop {
         let show = stack(folder, &["show", "-o", "table"]);
-        if show.status.code() == Some(1) {
+        if String::from_utf8_lossy(&show.stdout).contains("down") {
             break show;
         }
     };
-    assert!(String::from_utf8_lossy(&show.stdout).contains("down"));
+    assert_eq!(show.status.code(), Some(1));
     let mended = stack(folder, &["up"]);
     assert!(mended.status.success(), "{}", said(&mended));
     assert_eq!(shown(&mended)["postgres"], url, "addresses stay");
