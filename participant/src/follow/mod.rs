@@ -222,18 +222,18 @@ impl Follower {
         let (record, hash) =
             decode(bytes).map_err(|why| FollowError::Record { shard, position, why })?;
         self.next = Position(position.0 + 1);
+        if self.interrupts(&record, hash) {
+            // Its leader died within the checkpoint, which does not count; this record is looked at as any
+            // other is by who looks for a start.
+            self.restoring = None;
+            self.acceptor = None;
+        }
         if self.is_searching() && !self.finds_start(position, &record) {
             return Ok(None);
         }
         let acceptor = self.acceptor.as_mut().expect("the start was found");
         let before = *acceptor;
         if acceptor.judge(&record, hash) == Verdict::Ignored {
-            return Ok(None);
-        }
-        if self.restoring.is_some() && !matches!(record.body, Body::Checkpoint { .. }) {
-            // Its leader died within the checkpoint: it does not count.
-            self.restoring = None;
-            self.acceptor = None;
             return Ok(None);
         }
         let told = match record.body {
@@ -333,6 +333,13 @@ impl Follower {
         }
         let adds = (self.scope == Scope::Parts).then_some(adds);
         Ok(Some(Told { shard, position, header, id, timestamp, participants, parts, adds }))
+    }
+
+    /// Whether this record counts, and stands where a checkpoint should go on that is being read.
+    fn interrupts(&self, record: &Record, hash: u64) -> bool {
+        self.restoring.is_some()
+            && !matches!(record.body, Body::Checkpoint { .. })
+            && self.acceptor.is_some_and(|mut copy| copy.judge(record, hash) == Verdict::Accepted)
     }
 
     /// Whether this record is the log's beginning, or a checkpoint's first chunk: an engine that is to lead

@@ -219,6 +219,25 @@ fn written_and_read(place: &Place) -> Place {
     read
 }
 
+/// As an engine that looks for a start does not: what a deposed leader wrote late does not begin anything.
+#[test]
+fn a_late_checkpoint_of_a_leader_that_was_deposed_within_another_is_no_start() {
+    let chunk = |chunk| Body::Checkpoint { chunk, last: false, payload: Bytes::new() };
+    let mut log = Log::default();
+    log.lead();
+    log.records.clear(); // trimmed
+    log.write(&chunk(0));
+    let deposed = log.header;
+    log.lead();
+    log.header = deposed;
+    log.write(&chunk(0));
+    let mut follower = Follower::new(HERE, Scope::Whole, Place::default());
+    for (position, bytes) in &log.records {
+        follower.take(*position, bytes.clone()).expect("a readable log");
+    }
+    assert!(follower.is_searching(), "neither checkpoint is whole, and the second one is stale");
+}
+
 #[test]
 fn a_commit_without_its_promise_is_an_error_and_not_a_gap() {
     let mut log = Log::default();
