@@ -83,14 +83,18 @@ pub(super) fn level(namespace: &Namespace, level: i32) -> Result<Level, ServiceE
     })
 }
 
-/// A shard of the namespace.
-pub(super) fn shard(namespace: &Namespace, number: u32) -> Result<ShardId, ServiceError> {
+/// A shard of the namespace; `field` is where it was named.
+pub(super) fn shard(
+    namespace: &Namespace,
+    number: u32,
+    field: impl FnOnce() -> String,
+) -> Result<ShardId, ServiceError> {
     match u16::try_from(number) {
         Ok(shard) if shard < namespace.shards() => Ok(ShardId(shard)),
         _ => {
-            let shards = namespace.shards();
-            let description = format!("the namespace has shards 0 to {}, got {number}", shards - 1);
-            Err(ServiceError::invalid("locator.home_shard", description))
+            let last = namespace.shards() - 1;
+            let description = format!("the namespace has shards 0 to {last}, got {number}");
+            Err(ServiceError::invalid(field(), description))
         }
     }
 }

@@ -97,7 +97,8 @@ impl DataService {
         let locator = locator.ok_or_else(|| ServiceError::invalid("locator", "it is missing"))?;
         let namespace = self.shared.namespace(&locator.namespace, "locator.namespace")?;
         let id = parse_id(&locator.id, "locator.id")?;
-        let home = locator.home_shard.map(|home| convert::shard(&namespace, home)).transpose()?;
+        let home = |home| convert::shard(&namespace, home, || "locator.home_shard".to_owned());
+        let home = locator.home_shard.map(home).transpose()?;
         Ok(Asked { namespace, id, home })
     }
 

@@ -127,13 +127,7 @@ fn check(
     };
     let mut shards = BTreeSet::new();
     for (index, number) in request.shards.iter().enumerate() {
-        let found = u16::try_from(*number).ok().filter(|shard| *shard < namespace.shards());
-        let shard = found.ok_or_else(|| {
-            let last = namespace.shards() - 1;
-            let what = format!("the namespace has shards 0 to {last}, got {number}");
-            ServiceError::invalid(format!("shards[{index}]"), what)
-        })?;
-        shards.insert(ShardId(shard));
+        shards.insert(convert::shard(namespace, *number, || format!("shards[{index}]"))?);
     }
     let all = || (0..namespace.shards()).map(ShardId).collect();
     let named = if shards.is_empty() { all() } else { shards.clone() };
