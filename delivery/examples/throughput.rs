@@ -1,5 +1,5 @@
 //! How many messages a second go through the engine, as its public interface is used. Run with
-//! `cargo test --release -p delivery --test throughput -- --ignored --nocapture`.
+//! `cargo run --release -p delivery --example throughput`.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -60,9 +60,7 @@ fn measure(name: &str, keys: u64, held: usize, fail_every: u64) {
     println!("{name}: {rate:.0} messages/s");
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
+fn main() {
     measure("no keys", 0, 10_000, u64::MAX);
     measure("1,000 keys", 1_000, 10_000, u64::MAX);
     measure("100,000 keys, 100,000 held", 100_000, 100_000, u64::MAX);

@@ -13,6 +13,9 @@ pub use server::{Server, Start};
 pub use small_disk::SmallDisk;
 pub use surroundings::Surroundings;
 
+use handfast_client::Client;
+use tempfile::TempDir;
+
 /// A namespace file for tests: the bank of the examples, with the smallest segments that the log takes
 /// (tests open many logs) and with `settings` added, as `section.key = value` lines.
 pub fn bank(settings: &str) -> String {
@@ -33,4 +36,12 @@ CREATE TABLE transfers (
 )"""
 "#
     )
+}
+
+/// A server of that bank on a folder of its own, and a client of it.
+pub async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
+    let folder = TempDir::new()?;
+    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
+    let client = server.client().await?;
+    Ok((folder, server, client))
 }

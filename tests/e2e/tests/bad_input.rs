@@ -5,15 +5,7 @@ use anyhow::Context;
 use handfast_client::{
     Client, Outcome, SubmitError, Transaction, Uuid, Value, column, exists, not_exists,
 };
-use handfast_e2e::{Server, bank};
-use tempfile::TempDir;
-
-async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
-}
+use handfast_e2e::served;
 
 /// Submits what must be refused: the fields and the message.
 async fn refused(client: &Client, transaction: Transaction) -> anyhow::Result<(String, String)> {

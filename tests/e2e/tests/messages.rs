@@ -6,21 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use handfast_client::{
-    Client, CommittedMessage, Durable, Message, Outcome, SubmitError, Subscribed, Subscription,
+    CommittedMessage, Durable, Message, Outcome, SubmitError, Subscribed, Subscription,
     Transaction, Uuid, column,
 };
-use handfast_e2e::{Server, bank, run, run_with_input};
+use handfast_e2e::{bank, run, run_with_input, served};
 use serde_json::Value as Json;
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
-}
 
 /// An order of two rows with its message.
 fn order(number: usize, key: &str) -> Transaction {

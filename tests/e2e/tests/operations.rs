@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use handfast_client::{Client, Outcome, SubmitError, Transaction};
-use handfast_e2e::{Server, Start, bank, http_get};
+use handfast_client::{Outcome, SubmitError, Transaction};
+use handfast_e2e::{Server, Start, bank, http_get, served};
 use handfast_proto::v1;
 use handfast_proto::v1::handfast_client::HandfastClient;
 use tempfile::TempDir;
@@ -24,13 +24,6 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt as _;
-
-async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
-}
 
 fn transfer(from: usize, to: usize) -> Transaction {
     Transaction::new("bank").add("accounts", format!("account-{from}"), ("balance", -1)).add(

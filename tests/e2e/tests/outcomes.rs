@@ -8,15 +8,7 @@ use handfast_client::{
     AbortReason, Client, EventKind, ExplainError, Level, Locator, Options, Outcome, SubmitError,
     Transaction, Uuid, column, not_exists,
 };
-use handfast_e2e::{Server, bank};
-use tempfile::TempDir;
-
-async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
-}
+use handfast_e2e::served;
 
 /// A transaction over several shards: an account each.
 fn wide(accounts: usize) -> Transaction {

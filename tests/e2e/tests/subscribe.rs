@@ -5,21 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use handfast_client::{
-    Client, CommittedTransaction, Options, Outcome, RetryPolicy, SubscribeError, Subscribed,
+    Client, CommittedTransaction, Level, Options, Outcome, RetryPolicy, SubscribeError, Subscribed,
     Subscription, Transaction, Uuid, column,
 };
-use handfast_e2e::{Server, bank, run};
+use handfast_e2e::{Server, run, served};
 use serde_json::Value as Json;
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn served(settings: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&bank(settings)]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
-}
 
 fn transfer(from: usize, to: usize, amount: i64) -> Transaction {
     let name = |n: usize| format!("account-{n}");
@@ -29,11 +21,12 @@ fn transfer(from: usize, to: usize, amount: i64) -> Transaction {
         .add("accounts", name(to), ("balance", amount))
 }
 
+/// Opens accounts; that they are is told to whoever subscribes from now on, no more, as it is applied.
 async fn open(client: &Client, accounts: usize) -> anyhow::Result<Uuid> {
     let open = (0..accounts).fold(Transaction::new("bank"), |txn, n| {
         txn.insert("accounts", format!("account-{n}"), ("balance", 100))
     });
-    ensure!(client.submit(&open).await?.is_committed());
+    ensure!(client.at_level(Level::Applied).submit(&open).await?.is_committed());
     Ok(open.id())
 }
 
