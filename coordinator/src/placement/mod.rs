@@ -17,6 +17,10 @@
 //!   log refuses.
 //! * Who hears nobody any more, of processes that have not refused its connections either, is more likely
 //!   cut off than left alone: it goes on with what it leads, and hesitates before it stands for more.
+//! * Who was deposed may not know it: nobody asks it by its older epoch, and who writes nothing is refused
+//!   nothing. So everybody says what it knows to be newer than what somebody claims; who deposed it may be gone.
+//! * Epochs begin anew in each log. Those of another log, which a server may remember of one that was given up,
+//!   say nothing of this one's.
 //! * Who takes part no longer, because another pool serves the namespace, hands over to those who do. While
 //!   there are none it goes on with what it leads, and stands for nothing: to be pinned to a pool that is
 //!   empty is no reason to stop.
@@ -26,7 +30,7 @@ mod owners;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wal_core::{Epoch, Now, ShardId};
+use wal_core::{Epoch, Nonce, Now, ShardId};
 
 use owners::owners;
 
@@ -35,6 +39,8 @@ use owners::owners;
 pub struct PlacementConfig {
     /// Where this process can be reached; its name among the participants.
     pub address: Arc<str>,
+    /// The identity of the log that decides who leads.
+    pub log: Nonce,
     /// Whether it may lead shards of the namespace. A gateway may not, nor a participant of another pool
     /// than the one that serves it.
     pub participates: bool,
@@ -51,9 +57,10 @@ pub struct PlacementConfig {
 
 impl PlacementConfig {
     /// Sensible times: silence 1 s, settling 1 s, a handover within 10 s.
-    pub const fn new(address: Arc<str>, participates: bool, shards: u16) -> Self {
+    pub const fn new(address: Arc<str>, log: Nonce, participates: bool, shards: u16) -> Self {
         Self {
             address,
+            log,
             participates,
             shards,
             silence_us: 1_000_000,
@@ -76,6 +83,8 @@ const HESITATION_US: u64 = 10_000_000;
 /// What a participant says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beat {
+    /// The log that its epochs are of. `None` from a server that is too old to say so.
+    pub log: Option<Nonce>,
     /// It takes part: it may lead shards. Gateways, participants of another pool, and who is leaving, do
     /// not.
     pub participates: bool,
@@ -83,6 +92,9 @@ pub struct Beat {
     pub leads: Vec<(ShardId, Epoch)>,
     /// What it failed to lead, and leaves to others if there are any; in order.
     pub unable: Vec<ShardId>,
+    /// Shards of which somebody says that it leads them in an older epoch than this one, in which the sender
+    /// has heard somebody lead: whoever that is has been deposed.
+    pub over: Vec<(ShardId, Epoch)>,
 }
 
 /// Why a process no longer leads, nor stands for, a shard.
@@ -190,6 +202,9 @@ struct Place {
     seat: Seat,
     /// The newest leader heard of: epoch and address.
     route: Option<(Epoch, Arc<str>)>,
+    /// The newest epoch of this very log that somebody led it in. `route` may be of another log, where a
+    /// server did not say which.
+    newest: Epoch,
     owner: Option<Arc<str>>,
     /// Since when `owner` owns it.
     owned_since_us: u64,
@@ -241,6 +256,8 @@ pub struct Placement {
     places: Vec<Place>,
     /// Set by the first event.
     began_us: Option<u64>,
+    /// When the newest event came.
+    now: Now,
     leaving: bool,
     /// Since when nobody was heard of any more.
     isolated_since_us: Option<u64>,
@@ -260,6 +277,7 @@ impl Placement {
             peers: BTreeMap::new(),
             places,
             began_us: None,
+            now: Now::default(),
             leaving: false,
             isolated_since_us: None,
             members: Vec::new(),
@@ -269,6 +287,7 @@ impl Placement {
     /// Takes one event in. Never fails, never blocks.
     pub fn step(&mut self, now: Now, event: PlacementEvent, out: &mut Vec<PlacementCommand>) {
         self.began_us.get_or_insert(now.mono_us);
+        self.now = now;
         match event {
             PlacementEvent::Heard { address, beat } => self.on_heard(now, address, beat, out),
             PlacementEvent::Gone { address } => {
@@ -276,16 +295,7 @@ impl Placement {
                     peer.heard_us = 0;
                 }
             }
-            PlacementEvent::Leading { shard, epoch } => {
-                let address = self.config.address.clone();
-                if let Some(place) = self.places.get_mut(usize::from(shard.0)) {
-                    place.seat = Seat::Leading(epoch);
-                    place.ability = Ability::Able;
-                    place.led_since_us = now.mono_us;
-                    place.route = Some((epoch, address.clone()));
-                    out.push(PlacementCommand::Route { shard, epoch, address });
-                }
-            }
+            PlacementEvent::Leading { shard, epoch } => self.on_leading(now, shard, epoch, out),
             PlacementEvent::Lost { shard, why } => self.on_lost(now, shard, why),
             PlacementEvent::Probed { shard, reached } => self.on_probed(now, shard, reached),
             PlacementEvent::Participates(participates) => self.config.participates = participates,
@@ -306,7 +316,24 @@ impl Placement {
             Some((shard, epoch))
         });
         let participates = self.config.participates && !self.leaving;
-        Beat { participates, leads: leads.collect(), unable: self.unable() }
+        Beat {
+            log: Some(self.config.log),
+            participates,
+            leads: leads.collect(),
+            unable: self.unable(),
+            over: self.over(),
+        }
+    }
+
+    /// What the living claim in an older epoch than is known of.
+    fn over(&self) -> Vec<(ShardId, Epoch)> {
+        let living = self.peers.values().filter(|peer| self.is_alive(self.now, peer));
+        let over = living.flat_map(|peer| &peer.beat.leads).filter_map(|(shard, claimed)| {
+            let newest = self.places.get(usize::from(shard.0))?.newest;
+            (*claimed < newest).then_some((*shard, newest))
+        });
+        // One that several claim is said once.
+        over.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     /// What this process leaves to others for now.
@@ -322,21 +349,57 @@ impl Placement {
         Some((*epoch, address))
     }
 
+    fn on_leading(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        epoch: Epoch,
+        out: &mut Vec<PlacementCommand>,
+    ) {
+        let address = self.config.address.clone();
+        let Some(place) = self.places.get_mut(usize::from(shard.0)) else { return };
+        place.seat = Seat::Leading(epoch);
+        place.ability = Ability::Able;
+        place.led_since_us = now.mono_us;
+        if place.newest > epoch {
+            // Deposed before it began. Everybody asks by the later epoch's name, so it would not find out.
+            place.lose(now);
+            out.push(PlacementCommand::Vacate(shard));
+            return;
+        }
+        place.newest = epoch;
+        place.route = Some((epoch, address.clone()));
+        out.push(PlacementCommand::Route { shard, epoch, address });
+    }
+
     fn on_heard(
         &mut self,
         now: Now,
         address: Arc<str>,
-        beat: Beat,
+        mut beat: Beat,
         out: &mut Vec<PlacementCommand>,
     ) {
+        let is_of_this_log = beat.log == Some(self.config.log);
+        match beat.log {
+            Some(_) if is_of_this_log => {}
+            // Epochs begin anew in each log. Who remembers those of one that was given up deposes nobody.
+            Some(_) => (beat.leads, beat.over) = Default::default(),
+            None => beat.over.clear(),
+        }
         for &(shard, epoch) in &beat.leads {
             let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
-            if place.route.as_ref().is_some_and(|(known, _)| *known >= epoch) {
-                continue;
+            if is_of_this_log {
+                place.newest = place.newest.max(epoch);
             }
-            place.route = Some((epoch, address.clone()));
-            out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
-            // Somebody won a later epoch: this process has been deposed, and may not know it.
+            if place.route.as_ref().is_none_or(|(known, _)| *known < epoch) {
+                place.route = Some((epoch, address.clone()));
+                out.push(PlacementCommand::Route { shard, epoch, address: address.clone() });
+            }
+        }
+        // Somebody won a later epoch: this process has been deposed, and may not know it. If the winner is
+        // gone by now, others say so.
+        for &(shard, epoch) in beat.leads.iter().chain(&beat.over) {
+            let Some(place) = self.places.get_mut(usize::from(shard.0)) else { continue };
             if matches!(place.seat, Seat::Leading(own) | Seat::Draining(own) if own < epoch) {
                 place.lose(now);
                 out.push(PlacementCommand::Vacate(shard));

@@ -21,6 +21,8 @@ struct Node {
 }
 
 const SHARDS: u16 = 16;
+const LOG: Nonce = Nonce(7);
+const LOST_LOG: Nonce = Nonce(6);
 
 fn address(index: usize) -> Arc<str> {
     format!("node-{index}").into()
@@ -41,7 +43,11 @@ impl World {
     }
 
     fn start(&mut self, index: usize) {
-        let config = PlacementConfig::new(address(index), true, SHARDS);
+        self.start_with(index, LOG);
+    }
+
+    fn start_with(&mut self, index: usize, log: Nonce) {
+        let config = PlacementConfig::new(address(index), log, true, SHARDS);
         self.nodes[index] = Some(Node {
             placement: Placement::new(config),
             standing: BTreeMap::new(),
@@ -213,6 +219,154 @@ fn the_shards_of_one_that_dies_are_led_within_two_seconds_and_given_back() {
     assert_eq!(world.run(60_000), 0);
 }
 
+const NOW: Now = Now { wall_us: 0, mono_us: 1_000_000_000 };
+
+/// One process, and what it is told.
+fn process(index: usize, participates: bool) -> (Placement, Vec<PlacementCommand>) {
+    let config = PlacementConfig::new(address(index), LOG, participates, SHARDS);
+    (Placement::new(config), Vec::new())
+}
+
+fn leading(shard: u16, epoch: u64) -> PlacementEvent {
+    PlacementEvent::Leading { shard: ShardId(shard), epoch: Epoch(epoch) }
+}
+
+/// Somebody says what it leads.
+fn claim(index: usize, log: Option<Nonce>, leads: &[(u16, u64)]) -> PlacementEvent {
+    let leads = leads.iter().map(|(shard, epoch)| (ShardId(*shard), Epoch(*epoch))).collect();
+    let beat = Beat { log, participates: true, leads, ..Beat::default() };
+    PlacementEvent::Heard { address: address(index), beat }
+}
+
+/// Somebody says what it would say by itself.
+fn heard(index: usize, placement: &Placement) -> PlacementEvent {
+    PlacementEvent::Heard { address: address(index), beat: placement.beat() }
+}
+
+#[test]
+fn who_begins_to_lead_when_a_later_epoch_was_heard_of_leaves_it_at_once() {
+    let (mut placement, mut out) = process(0, true);
+    placement.step(NOW, claim(1, Some(LOG), &[(3, 7)]), &mut out);
+    out.clear();
+    placement.step(NOW, leading(3, 6), &mut out);
+    assert_eq!(out, [PlacementCommand::Vacate(ShardId(3))]);
+    assert_eq!(placement.beat().leads, [], "and does not say that it leads");
+    assert_eq!(placement.route(ShardId(3)), Some((Epoch(7), &address(1))));
+}
+
+#[test]
+fn who_was_deposed_by_somebody_who_died_before_it_heard_is_told_by_others() {
+    let (mut deposed, mut out) = process(0, true);
+    let (mut gateway, _) = process(2, false);
+    deposed.step(NOW, leading(3, 6), &mut out);
+    gateway.step(NOW, claim(1, Some(LOG), &[(3, 7)]), &mut out);
+    assert_eq!(gateway.beat().over, [], "nobody claims an older epoch");
+    gateway.step(NOW, PlacementEvent::Gone { address: address(1) }, &mut out);
+    gateway.step(NOW, heard(0, &deposed), &mut out);
+    assert_eq!(gateway.route(ShardId(3)), Some((Epoch(7), &address(1))));
+    assert_eq!(gateway.beat().over, [(ShardId(3), Epoch(7))]);
+    out.clear();
+    deposed.step(NOW, heard(2, &gateway), &mut out);
+    assert_eq!(out, [PlacementCommand::Vacate(ShardId(3))]);
+    // It stands again, wins the next epoch, and nothing is contradicted any more.
+    deposed.step(NOW, leading(3, 8), &mut out);
+    gateway.step(NOW, heard(0, &deposed), &mut out);
+    assert_eq!(gateway.route(ShardId(3)), Some((Epoch(8), &address(0))));
+    assert_eq!(gateway.beat().over, []);
+}
+
+#[test]
+fn who_remembers_a_lost_log_deposes_nobody_in_the_new_one_and_is_not_misled_by_it() {
+    let mut world = World::new(2);
+    let config = PlacementConfig::new(address(2), LOST_LOG, false, SHARDS);
+    let (mut old, mut out) = (Placement::new(config), Vec::new());
+    let all = |epoch| (0..SHARDS).map(|shard| (shard, epoch)).collect::<Vec<_>>();
+    old.step(world.now(), leading(3, 40), &mut out);
+    old.step(world.now(), claim(7, Some(LOST_LOG), &all(40)), &mut out);
+    assert_eq!(old.beat().leads, [(ShardId(3), Epoch(40))]);
+    out.clear();
+    let mut won = 0;
+    for _ in 0..100 {
+        old.step(world.now(), claim(8, Some(LOST_LOG), &all(39)), &mut out);
+        assert_eq!(old.beat().over.len(), usize::from(SHARDS));
+        for index in [0, 1] {
+            world.step(index, heard(2, &old));
+            let new = &world.nodes[index].as_ref().expect("it runs").placement;
+            old.step(world.now(), heard(index, new), &mut out);
+        }
+        won += world.run(100);
+    }
+    assert_eq!(out, [], "the new log's epochs say nothing to it");
+    assert_eq!(old.route(ShardId(3)), Some((Epoch(40), &address(2))));
+    assert_eq!(won, usize::from(SHARDS), "each is won once");
+    assert_eq!(world.shares(), [8, 8]);
+    for node in world.nodes.iter().flatten() {
+        for (shard, leader) in (0..).map(ShardId).zip(world.leaders()) {
+            let leader = address(leader.expect("it is led"));
+            assert_eq!(node.placement.route(shard), Some((Epoch(1), &leader)));
+        }
+        assert_eq!(node.placement.beat().over, []);
+    }
+}
+
+#[test]
+fn who_takes_part_in_another_log_counts_and_what_it_leads_there_does_not() {
+    let mut world = World::new(2);
+    world.start_with(1, LOST_LOG);
+    world.run(3_000);
+    assert_eq!(world.shares(), [8, 8]);
+    assert_eq!(world.run(60_000), 0, "nothing moves without a cause");
+    let leaders = world.leaders();
+    let placement = &world.nodes[0].as_ref().expect("it runs").placement;
+    for (shard, leader) in (0..).map(ShardId).zip(leaders) {
+        assert_eq!(placement.route(shard).is_some(), leader == Some(0));
+    }
+    // Nobody hands these over in this log: who is to lead them waits for nobody.
+    world.step(1, PlacementEvent::Participates(false));
+    world.run(200);
+    let own = &world.nodes[1].as_ref().expect("it runs").placement.beat().leads;
+    assert_eq!(own.len(), 8, "it leads them on in its own");
+    assert_eq!(world.run(400), 8);
+}
+
+#[test]
+fn epochs_of_a_server_that_does_not_name_its_log_count_as_far_as_it_leads() {
+    let (mut placement, mut out) = process(0, true);
+    for shard in [3, 4] {
+        placement.step(NOW, leading(shard, 6), &mut out);
+    }
+    out.clear();
+    let over = vec![(ShardId(4), Epoch(9))];
+    let beat = Beat {
+        participates: true,
+        leads: vec![(ShardId(3), Epoch(7))],
+        over,
+        log: None,
+        ..Beat::default()
+    };
+    placement.step(NOW, PlacementEvent::Heard { address: address(1), beat }, &mut out);
+    let (shard, epoch) = (ShardId(3), Epoch(7));
+    let route = PlacementCommand::Route { shard, epoch, address: address(1) };
+    assert_eq!(out, [route, PlacementCommand::Vacate(shard)]);
+    assert_eq!(placement.beat().leads, [(ShardId(4), Epoch(6))]);
+    out.clear();
+    placement.step(NOW, claim(1, None, &[(3, 7), (4, 5)]), &mut out);
+    assert_eq!(out, [], "it says nothing new");
+}
+
+#[test]
+fn what_may_be_an_epoch_of_another_log_is_not_held_against_anybody() {
+    let (mut placement, mut out) = process(0, true);
+    placement.step(NOW, claim(1, None, &[(3, 40), (4, 40)]), &mut out);
+    placement.step(NOW, claim(2, Some(LOG), &[(4, 2)]), &mut out);
+    assert_eq!(placement.beat().over, []);
+    out.clear();
+    placement.step(NOW, leading(3, 2), &mut out);
+    let (shard, epoch) = (ShardId(3), Epoch(2));
+    assert_eq!(out, [PlacementCommand::Route { shard, epoch, address: address(0) }]);
+    assert_eq!(placement.beat().leads, [(shard, epoch)]);
+}
+
 #[test]
 fn who_refuses_connections_is_gone_at_once() {
     let mut world = World::new(2);
@@ -236,7 +390,7 @@ fn one_that_leaves_hands_over_and_nobody_waits_for_silence() {
 #[test]
 fn a_gateway_leads_nothing_and_learns_the_routes() {
     let mut world = World::new(2);
-    let config = PlacementConfig::new(address(1), false, SHARDS);
+    let config = PlacementConfig::new(address(1), LOG, false, SHARDS);
     world.nodes[1].as_mut().expect("it runs").placement = Placement::new(config);
     world.run(3_000);
     assert_eq!(world.shares(), [usize::from(SHARDS), 0]);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use coordinator::api::{Answer, Call, CallAnswer, Level, OutcomeAnswer, OutcomeQuery, ReadAnswer};
 use coordinator::placement::PlacementConfig;
-use coordinator::runtime::{Answers, Cluster, Handle, Parts, Running, SystemClock, start_among};
+use coordinator::runtime::{
+    Answers, Cluster, Handle, Hold, Parts, Running, SystemClock, start_among,
+};
 use coordinator::service::peers::{PeerOptions, Peers};
 use participant::engine::Leadership;
 use participant::store::memory::MemoryStore;
@@ -103,8 +105,10 @@ impl World {
             seed: u64::from(address.port()) << 20 | index as u64,
             readers: 2,
             keep_log_for: Duration::ZERO,
+            hold: Hold::Nothing,
         };
-        let placement = PlacementConfig::new(text, true, self.namespace.shards());
+        let placement =
+            PlacementConfig::new(text, parts.log.identity(), true, self.namespace.shards());
         let cluster = Cluster { transport: peers.transport("bank"), placement };
         let running = start_among(parts, cluster).expect("it starts");
         peers.register("bank", running.handle());

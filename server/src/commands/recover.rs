@@ -32,7 +32,9 @@ pub(crate) async fn run(global: &Global, args: RecoverArgs) -> Result<(), Failur
     let (topic, shards) = (lost.topic.clone(), lost.shards());
     eprintln!("beginning a new log in the topic {topic} …");
     blocking(move || lost.begin_anew(floor)).await?;
-    eprintln!("done; servers that run open it within 10 s");
+    eprintln!(
+        "done; servers that could not open it do within 10 s; start those again that had it open before"
+    );
     output::one(
         global,
         json!({"namespace": args.name, "topic": topic, "shards": shards, "floor_ms": floor.0}),

@@ -146,8 +146,8 @@ impl World {
         Ok(())
     }
 
-    /// A leader that has heard of a later epoch, before it led or since, has been deposed. (A server does so
-    /// when it hears of one while it leads, and not yet when it had heard of one before.)
+    /// A leader that has heard of a later epoch, before it led or since, has been deposed. A server's placement
+    /// does the same. (It is also told of epochs that only others have heard of; here nobody is.)
     fn vacate_if_deposed(&mut self, slot: usize, shard: ShardId) {
         let known = self.route(slot, shard).map_or(Epoch(0), |(epoch, _)| epoch);
         let Some(seat) = self.seat_id(slot, shard) else { return };

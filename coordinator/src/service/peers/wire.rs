@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use handfast_proto::peer;
 use wal_core::record::{DecodeError, Piece, Reader, Writer};
-use wal_core::{Epoch, ShardId};
+use wal_core::{Epoch, Nonce, ShardId};
 
 use crate::placement::Beat;
 use crate::runtime::{FromPeer, PeerReply, PeerRequest};
@@ -41,6 +41,8 @@ pub(super) fn beat(namespace: &str, beat: &Beat) -> peer::Beat {
         participates: beat.participates,
         leads: beat.leads.iter().map(led).collect(),
         unable: beat.unable.iter().map(|shard| u32::from(shard.0)).collect(),
+        over: beat.over.iter().map(led).collect(),
+        log: beat.log.as_ref().map(encode).unwrap_or_default(),
     }
 }
 
@@ -72,6 +74,10 @@ pub(super) fn heard(address: &Arc<str>, beat: &peer::Beat) -> Result<FromPeer, D
     let led = |led: &peer::Led| Ok((shard(led.shard)?, Epoch(led.epoch)));
     let leads = beat.leads.iter().map(led).collect::<Result<_, DecodeError>>()?;
     let unable = beat.unable.iter().map(|number| shard(*number)).collect::<Result<_, _>>()?;
-    let beat = Beat { participates: beat.participates, leads, unable };
+    // A server that is too old to name its log leaves it empty.
+    let log: Option<Nonce> =
+        if beat.log.is_empty() { None } else { Some(decode(beat.log.clone())?) };
+    let over = beat.over.iter().map(led).collect::<Result<_, DecodeError>>()?;
+    let beat = Beat { log, participates: beat.participates, leads, unable, over };
     Ok(FromPeer::Heard { address: address.clone(), beat })
 }
