@@ -193,6 +193,49 @@ impl Admin {
         Ok(found.await?.transactions)
     }
 
+    /// The targets of a namespace, and how delivering to them stands.
+    pub async fn list_targets(&self, namespace: &str) -> Result<Vec<v1::TargetStatus>, AdminError> {
+        let message = v1::ListTargetsRequest { namespace: namespace.to_owned() };
+        let found = self.call(message, async |mut admin, it| admin.list_targets(it).await);
+        Ok(found.await?.targets)
+    }
+
+    /// Tries whatever waits for a retry at once, of the shards that the asked server delivers.
+    pub async fn retry_target(&self, namespace: &str, target: &str) -> Result<(), AdminError> {
+        let (namespace, target) = (namespace.to_owned(), target.to_owned());
+        let message = v1::RetryTargetRequest { namespace, target };
+        self.call(message, async |mut admin, it| admin.retry_target(it).await).await.map(drop)
+    }
+
+    /// Dead letters, the oldest burial first, at most `limit`, and fewer if they are large; behind what an
+    /// earlier answer said as `next`.
+    pub async fn list_dead_letters(
+        &self,
+        namespace: &str,
+        selection: v1::DeadLetterSelection,
+        limit: u32,
+        after: &str,
+    ) -> Result<v1::ListDeadLettersResponse, AdminError> {
+        let (namespace, after) = (namespace.to_owned(), after.to_owned());
+        let selection = Some(selection);
+        let message = v1::ListDeadLettersRequest { namespace, selection, limit, after };
+        self.call(message, async |mut admin, it| admin.list_dead_letters(it).await).await
+    }
+
+    /// Has dead letters sent again, or not after all, or gives them up for good. Returns how many. Doing it
+    /// again does no harm.
+    pub async fn change_dead_letters(
+        &self,
+        namespace: &str,
+        selection: v1::DeadLetterSelection,
+        wish: v1::DeadLetterWish,
+    ) -> Result<u64, AdminError> {
+        let (namespace, selection) = (namespace.to_owned(), Some(selection));
+        let message = v1::ChangeDeadLettersRequest { namespace, selection, wish: wish.into() };
+        let done = self.call(message, async |mut admin, it| admin.change_dead_letters(it).await);
+        Ok(done.await?.letters)
+    }
+
     /// Rows whose committed writes the tables refuse for good, of the shards that the asked server leads.
     pub async fn list_parked(
         &self,

@@ -36,6 +36,12 @@ impl Message {
         self
     }
 
+    /// Has it delivered to a target of the namespace, by name; may be said of several.
+    pub fn to(mut self, target: impl Into<String>) -> Self {
+        self.wire.targets.push(target.into());
+        self
+    }
+
     /// Adds a header; a name may come again.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.wire.headers.push(v1::Header { name: name.into(), value: value.into() });

@@ -136,6 +136,8 @@ pub struct CommittedMessage {
     pub headers: Vec<(String, Bytes)>,
     /// The message itself.
     pub payload: Bytes,
+    /// The targets that it is delivered to.
+    pub targets: Vec<String>,
 }
 
 /// What a transaction wrote to one row.
@@ -181,10 +183,10 @@ impl TryFrom<v1::CommittedMessage> for CommittedMessage {
     type Error = &'static str;
 
     fn try_from(wire: v1::CommittedMessage) -> Result<Self, Self::Error> {
-        let v1::Message { key, content_type, headers, payload } =
+        let v1::Message { key, content_type, headers, payload, targets } =
             wire.message.ok_or("a message is missing")?;
         let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
-        Ok(Self { index: wire.index, key, content_type, headers, payload })
+        Ok(Self { index: wire.index, key, content_type, headers, payload, targets })
     }
 }
 

@@ -23,10 +23,14 @@
 //! anything has changed, and keeps what it last saw in a file, so that they serve on, and start again,
 //! while the database is away.
 //!
+//! The same database keeps what deliveries need, dead letters above all: [`ControlPlane`] is a
+//! [`delivery::Store`].
+//!
 //! This crate is the only one that names SQL. Its statements run on SQLite and PostgreSQL alike: numbered
 //! parameters, `ON CONFLICT`, `RETURNING`, and no type that either lacks.
 
 mod copy;
+mod deliveries;
 mod error;
 mod follow;
 mod open;
@@ -36,6 +40,7 @@ mod read;
 mod snapshot;
 
 pub use copy::{Copy, CopyError};
+pub use deliveries::MAX_NAMES;
 pub use error::{ControlError, OpenError};
 pub use follow::{FollowError, FollowOptions, Follower, POLL};
 pub use plane::{Change, ControlPlane};

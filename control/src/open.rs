@@ -1,6 +1,7 @@
 //! Finding, opening and bringing up to date the database.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -12,7 +13,7 @@ use crate::plane::ControlPlane;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Connections to the database: administration is rare.
+/// Connections to the database: administration is rare, and who changes dead letters has one at most.
 const MAX_CONNECTIONS: u32 = 4;
 /// How long a server may take to accept a connection, and to finish one statement.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ const POSTGRES_MIGRATION: &str = "SET statement_timeout = 60000; SET application
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     Postgres,
 }
@@ -93,7 +94,7 @@ async fn open(kind: Kind, url: &str, shown: String) -> Result<ControlPlane, Open
     migrating.close().await;
     done?;
     let pool = pool(options, MAX_CONNECTIONS, session);
-    Ok(ControlPlane { pool, address: shown.into() })
+    Ok(ControlPlane { pool, address: shown.into(), kind, writing: Arc::default() })
 }
 
 /// Connections to which `session` is said first.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
 use wal_core::Millis;
 use wal_core::namespace::Namespace;
 use wal_core::record::NEWEST_WRITE_VERSION;
 
 use crate::error::ControlError;
+use crate::open::Kind;
 use crate::read::{Described, version_number};
 use crate::{MAX_FILE_BYTES, MAX_NAMESPACES, MAX_NOTE_BYTES};
 
@@ -31,9 +33,22 @@ pub struct ControlPlane {
     pub(crate) pool: AnyPool,
     /// Without its password.
     pub(crate) address: Arc<str>,
+    pub(crate) kind: Kind,
+    /// Who writes, where that goes in order: see [`turn`](Self::turn).
+    pub(crate) writing: Arc<Mutex<()>>,
 }
 
 impl ControlPlane {
+    /// Waits for the turn to write, which lasts as long as what is returned. A SQLite file has one writer at a
+    /// time, and who finds another tries again now and then: while much is written that can take for ever.
+    /// Here it goes in order. PostgreSQL needs none of this.
+    pub(crate) async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.kind {
+            Kind::Sqlite => Some(self.writing.lock().await),
+            Kind::Postgres => None,
+        }
+    }
+
     /// Checks a namespace file against itself, and against the current version if there is one. Changes
     /// nothing. The answer has the version that the file would become.
     pub async fn validate(&self, file: &str) -> Result<Namespace, ControlError> {
@@ -53,6 +68,7 @@ impl ControlPlane {
     pub async fn create(&self, file: &str, change: &Change<'_>) -> Result<Described, ControlError> {
         let namespace = read_file(file)?.or_write_version(NEWEST_WRITE_VERSION);
         check_note(change)?;
+        let _turn = self.turn().await;
         let mut txn = self.pool.begin().await?;
         raise_revision(&mut txn).await?;
         let created: Option<(String,)> = sqlx::query_as(
@@ -96,6 +112,7 @@ impl ControlPlane {
             return Ok(current);
         }
         let new = new.with_version(next_version(&current));
+        let _turn = self.turn().await;
         let mut txn = self.pool.begin().await?;
         raise_revision(&mut txn).await?;
         // Moves on only from the version that was checked above.

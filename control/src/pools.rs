@@ -47,6 +47,7 @@ impl ControlPlane {
     pub async fn create_pool(&self, name: &str, change: &Change<'_>) -> Result<Pool, ControlError> {
         check_name(name)?;
         check_note(change)?;
+        let _turn = self.turn().await;
         let mut txn = self.pool.begin().await?;
         raise_revision(&mut txn).await?;
         let created: Option<(String,)> = sqlx::query_as(
@@ -157,6 +158,7 @@ impl ControlPlane {
             return Ok(current);
         }
         let version = current.version() + 1;
+        let _turn = self.turn().await;
         let mut txn = self.pool.begin().await?;
         raise_revision(&mut txn).await?;
         let inserted: Option<(i64,)> = sqlx::query_as(

@@ -91,7 +91,11 @@ mod lane;
 mod latency;
 mod mark;
 mod message;
+mod outgoing;
 mod rules;
+pub mod runtime;
+mod store;
+pub mod target;
 mod window;
 
 pub use config::{
@@ -100,7 +104,12 @@ pub use config::{
 pub use engine::{Command, Engine, Event, Paused, Room, Status, Which};
 pub use history::{History, KEPT_TRIES, MAX_TEXT_BYTES, Try};
 pub use message::{Answer, Cause, ErrorClass, Failure, Message, Ticket};
+pub use outgoing::{Name, NotAName, Outgoing};
 pub use rules::{Rule, Rules, Strict, Without};
+pub use store::{
+    Burial, Claim, Course, DeadLetter, LetterCount, LetterState, Mark, Owner, Redriven, Selection,
+    Store, StoreError, Stored, Wish,
+};
 
 #[cfg(test)]
 mod tests;

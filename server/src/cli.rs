@@ -1,5 +1,6 @@
 //! The command line.
 
+mod deliveries;
 mod serve;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use handfast_proto::DEFAULT_ENDPOINT;
 use crate::bench::BenchArgs;
 use crate::commands::check::CheckArgs;
 
+pub(crate) use deliveries::{DeadLettersVerb, TargetVerb, WhichLetters};
 pub(crate) use serve::{ClusterArgs, ConnectionArgs, Role, ServeArgs};
 
 /// Batches of writes and conditions over many tables and partitions, committed as a whole or not at all.
@@ -105,6 +107,12 @@ pub(crate) enum Command {
     /// List rows that the tables refuse for good, try them again, or give them up
     #[command(subcommand)]
     Parked(Parked),
+    /// List the targets that messages are delivered to, and try again what waits
+    #[command(subcommand)]
+    Target(TargetVerb),
+    /// List messages that were given up, send them again, or discard them
+    #[command(subcommand)]
+    DeadLetters(DeadLettersVerb),
     /// Create, validate, list, describe, change and pin namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
@@ -250,7 +258,8 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Whoever subscribes is told of it. With --id the command is safe to repeat: the message is written once.
+Whoever subscribes is told of it, and each target that is named gets it. With --id the command is safe to
+repeat: the message is written once.
 A message that must commit together with rows goes into the `messages` of a batch for `handfast submit`.
 
 Examples:
@@ -272,6 +281,9 @@ pub(crate) struct WriteArgs {
     /// A header; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     pub(crate) header: Vec<(String, String)>,
+    /// A target that it is delivered to; may be given again
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) to: Vec<String>,
     /// The message's id, a UUID of version 7 [default: a new one]
     #[arg(long, value_name = "UUID")]
     pub(crate) id: Option<Uuid>,

@@ -153,6 +153,11 @@ impl Namespaces {
         })
     }
 
+    /// What deliveries keep, once the database was reached.
+    pub(crate) fn store(&self) -> Option<Arc<dyn delivery::Store>> {
+        Some(Arc::new(self.follower.plane()?.clone()))
+    }
+
     /// The database, for a call that looks; `None` while it is away, and what was last seen must do.
     fn plane_to_look_at(&self) -> Option<&ControlPlane> {
         self.follower.plane().filter(|_| self.follower.is_reachable())
@@ -312,6 +317,10 @@ impl Control for Namespaces {
         let changed = definition(changed.map_err(|e| error(e, &named(file)))?);
         self.serve(Arc::clone(&changed.namespace), None).await.map_err(stored_only)?;
         Ok(changed)
+    }
+
+    fn deliveries(&self) -> Result<Arc<dyn delivery::Store>, ControlError> {
+        Ok(Arc::new(self.plane()?.clone()))
     }
 
     async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {

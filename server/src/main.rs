@@ -54,6 +54,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Write(args) => commands::write::run(&global, args).await,
         Command::Subscribe(args) => commands::subscribe::run(&global, args).await,
         Command::Parked(verb) => commands::parked::run(&global, verb).await,
+        Command::Target(verb) => commands::deliveries::target(&global, verb).await,
+        Command::DeadLetters(verb) => commands::deliveries::dead_letters(&global, verb).await,
         Command::Txn(cli::Txn::List(args)) => commands::txn::list(&global, args).await,
         Command::Namespace(verb) => commands::namespace::run(&global, verb).await,
         Command::Pool(verb) => commands::pool::run(&global, verb).await,

@@ -174,8 +174,10 @@ fn join(args: &ClusterArgs, listener: TcpListener) -> anyhow::Result<Member> {
     tracing::info!(cluster = args.name, %address, "listening for the other servers");
     let router = tonic::transport::Server::builder().add_service(peers.service());
     tokio::spawn(router.serve_with_incoming(connections(listener))); // until the process ends
-    let pool = (args.role != Role::Gateway).then(|| args.pool.clone());
-    Ok(Member { cluster: args.name.clone(), peers, address, pool })
+    let leads = matches!(args.role, Role::Both | Role::Participant);
+    let delivers = matches!(args.role, Role::Both | Role::Delivery);
+    let pool = leads.then(|| args.pool.clone());
+    Ok(Member { cluster: args.name.clone(), peers, address, delivers, pool })
 }
 
 /// Comes back when a namespace has failed: a server that cannot commit is better restarted than left
@@ -206,6 +208,8 @@ async fn stop(
     }
     let _ = close.send(()); // a server that is gone is closed
     let _ = tokio::time::timeout(CLOSE_PATIENCE, serving).await; // the rest is cut off at exit
+    let left = end.saturating_duration_since(Instant::now()).max(CLOSE_PATIENCE);
+    system.stop_delivering(left).await;
     let left = end.saturating_duration_since(Instant::now()).max(CLOSE_PATIENCE);
     let stopped = tokio::task::spawn_blocking(move || system.stop(left)).await;
     if let Err(error) = stopped {

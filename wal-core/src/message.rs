@@ -42,26 +42,29 @@ pub struct Message {
     pub headers: Vec<(String, Bytes)>,
     /// The message itself, opaque.
     pub payload: Bytes,
-}
-
-/// Format, content type, headers, payload. The key is that of the row.
-fn encode(message: &Message) -> Bytes {
-    let mut bytes = Vec::with_capacity(message.payload.len() + 64);
-    let mut out = Writer::new(&mut bytes);
-    out.byte(FORMAT);
-    out.piece(&message.content_type);
-    out.list(&message.headers);
-    out.bytes(&message.payload);
-    bytes.into()
+    /// To which targets of the namespace it is delivered, by name. Whoever subscribes is told of it anyway.
+    pub targets: Vec<String>,
 }
 
 impl Message {
     /// The cell that holds it: `index` is its place in the request.
     pub(crate) fn cell(&self, index: u16) -> CellOp {
-        CellOp::Put { column: ColumnId(index), value: encode(self) }
+        CellOp::Put { column: ColumnId(index), value: self.encode() }
     }
 
-    /// Reads a message of a row.
+    /// Format, content type, headers, payload, targets. The key is that of the row, and kept apart.
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.payload.len() + 64);
+        let mut out = Writer::new(&mut bytes);
+        out.byte(FORMAT);
+        out.piece(&self.content_type);
+        out.list(&self.headers);
+        out.bytes(&self.payload);
+        out.list(&self.targets);
+        bytes.into()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
     ///
     /// # Errors
     /// [`DecodeError`] if it is damaged, or of another format.
@@ -76,6 +79,7 @@ impl Message {
             content_type: String::read(&mut input)?,
             headers: input.list()?,
             payload: input.bytes()?,
+            targets: input.list()?,
         };
         input.finish()?;
         Ok(message)
@@ -133,6 +137,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: vec![("a".into(), Bytes::from_static(b"1")), ("a".into(), Bytes::new())],
             payload: Bytes::from_static(b"{}"),
+            targets: vec!["shipping".into(), "audit".into()],
         };
         let CellOp::Put { value, .. } = message.cell(3) else { panic!("a put") };
         assert_eq!(Message::decode(message.key.clone(), value.clone()), Ok(message));

@@ -1,6 +1,7 @@
 //! What the control plane does on any database. Each test gets an empty one.
 
 use control::{Change, ControlError, ControlPlane, DEFAULT_POOL, OpenError};
+use delivery::Store;
 use wal_core::Millis;
 use wal_core::record::NEWEST_WRITE_VERSION;
 
@@ -296,6 +297,7 @@ pub(crate) async fn a_database_of_the_first_release_is_brought_up_to_date(databa
     let control = database.open().await;
     let bank = control.create(BANK, &by("ada", 1)).await.expect("created");
     control.close().await;
+    database.run(WITHOUT_DELIVERIES).await;
     database
         .run(
             "DROP TABLE placements; DROP TABLE pools; DROP TABLE installation; \
@@ -304,4 +306,23 @@ pub(crate) async fn a_database_of_the_first_release_is_brought_up_to_date(databa
         .await;
     let snapshot = database.open().await.snapshot().await.expect("a snapshot");
     assert_eq!(snapshot.namespace("bank").expect("still there").described, bank);
+}
+
+/// What was there before deliveries were.
+const WITHOUT_DELIVERIES: &str = "DROP TABLE deliverers; DROP TABLE deliveries; \
+                                  DROP TABLE dead_letter_changes; DROP TABLE dead_letters; \
+                                  DROP TABLE settled_tickets; \
+                                  DELETE FROM _sqlx_migrations WHERE version = 3";
+
+pub(crate) async fn a_database_without_deliveries_is_brought_up_to_date(database: Database) {
+    let control = database.open().await;
+    control.create(BANK, &by("ada", 1)).await.expect("created");
+    control.pin("bank", DEFAULT_POOL, &by("ada", 2)).await.expect("nothing to do");
+    let before = control.snapshot().await.expect("a snapshot");
+    control.close().await;
+    database.run(WITHOUT_DELIVERIES).await;
+    let control = database.open().await;
+    assert_eq!(control.snapshot().await.expect("a snapshot"), before);
+    assert_eq!(control.owners("bank").await.expect("there are tables"), []);
+    assert_eq!(control.count("bank").await.expect("there are tables"), []);
 }

@@ -13,6 +13,7 @@ use wal_core::{Epoch, Position, Row, ShardId};
 
 use super::append::Sent;
 use super::core::Core;
+use super::hold::{Held, Hold};
 use super::parked::{DISCARD_PATIENCE, ParkedDone, ParkedList};
 use super::peers::FromPeer;
 use super::reader::Chunk;
@@ -146,6 +147,7 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     pub(super) stopped: OnceLock<Stopped>,
     pub(super) log: Arc<dyn IntentLog>,
+    held: Held,
     shards: u16,
 }
 
@@ -194,6 +196,7 @@ impl Drop for Running {
 pub(super) fn start(parts: Parts, cluster: Option<Cluster>) -> Result<Running, StartError> {
     let (input, arrivals): (Sender<Input>, Receiver<Input>) = unbounded();
     let limits = parts.namespace.limits();
+    let held = Held::new(parts.hold.clone());
     let shared = Arc::new(Shared {
         input: input.clone(),
         queued: AtomicUsize::new(0),
@@ -202,6 +205,7 @@ pub(super) fn start(parts: Parts, cluster: Option<Cluster>) -> Result<Running, S
         stopping: AtomicBool::new(false),
         stopped: OnceLock::new(),
         log: parts.log.clone(),
+        held: held.clone(),
         shards: parts.namespace.shards(),
     });
     let storage = Storage::start(
@@ -212,6 +216,7 @@ pub(super) fn start(parts: Parts, cluster: Option<Cluster>) -> Result<Running, S
             bytes: parts.namespace.log().retain_bytes,
             time: Duration::from_millis(parts.namespace.log().retain_ms),
             least: parts.keep_log_for,
+            held,
         },
         input,
     )
@@ -293,6 +298,11 @@ impl Handle {
     /// it leads to those that may, as soon as there is one. Without others it leads everything, always.
     pub fn participate(&self, participates: bool) {
         let _ = self.shared.input.send(Input::Participates(participates)); // a stopped core leads nothing
+    }
+
+    /// What of the log is kept from now on for who delivers its messages.
+    pub fn hold(&self, hold: Hold) {
+        self.shared.held.set(hold);
     }
 
     /// How the namespace is, with at most `limit` unresolved transactions. Blocks.

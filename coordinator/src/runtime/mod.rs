@@ -20,6 +20,7 @@ mod clock;
 mod core;
 mod found;
 mod handle;
+mod hold;
 mod metrics;
 mod outgoing;
 mod parked;
@@ -42,6 +43,7 @@ use wal_core::schema::Ownership;
 pub use clock::SystemClock;
 pub use found::{FoundError, found_log};
 pub use handle::{Answers, Busy, Handle, NamespaceSnapshot, Reply, Running, Stopped};
+pub use hold::Hold;
 pub use parked::{ParkedDone, ParkedList};
 pub use peers::{Cluster, FromPeer, PeerReply, PeerRequest, Transport};
 pub use recover::StartError;
@@ -68,6 +70,8 @@ pub struct Parts {
     /// How long the log is kept at least behind a checkpoint: zero where the store's sync writes to the
     /// disk, longer where servers of the tables may do so later.
     pub keep_log_for: Duration,
+    /// What of the log is kept for who delivers its messages, until [`Handle::hold`] says otherwise.
+    pub hold: Hold,
 }
 
 /// Starts the runtime: replays the log, takes over every shard, then serves. Blocks until it serves.
@@ -84,6 +88,7 @@ pub fn start(parts: Parts) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start`].
 pub fn start_among(parts: Parts, cluster: Cluster) -> Result<Running, StartError> {
+    debug_assert_eq!(cluster.placement.log, parts.log.identity(), "epochs are of this log");
     handle::start(parts, Some(cluster))
 }
 

@@ -1,6 +1,6 @@
 //! The threads that wait for the table store and for the log's folder, so that the core thread does not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use wal_core::log::IntentLog;
 use wal_core::{Position, RowKey, RowMutation, ShardId};
 
 use super::handle::Input;
+use super::hold::Held;
 use super::seat::SeatId;
 
 /// How much of the log is kept beyond what a restart needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Retention {
     /// A log that is larger is trimmed.
     pub(super) bytes: u64,
@@ -23,6 +24,8 @@ pub(super) struct Retention {
     pub(super) time: Duration,
     /// What has not been kept for so long is not trimmed, however large the log.
     pub(super) least: Duration,
+    /// What is kept for others, however large and old.
+    pub(super) held: Held,
 }
 
 /// What the writing thread is asked.
@@ -267,6 +270,9 @@ fn divide(flushes: Vec<Flush>, refused: Vec<Refusal>) -> (Vec<(Flush, Refusals)>
     (told, left.into_iter().map(|(flush, _)| flush).collect())
 }
 
+/// Checkpoints that are remembered because what they cover may not go yet; beyond it every second one of a
+/// shard is forgotten, and what it covers goes with the next.
+const COVERED: usize = 1 << 14;
 /// How often the log is looked at, whether some of it may go.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
@@ -311,18 +317,37 @@ impl Writer {
 
     /// Lets go what no restart needs and the settings do not keep.
     fn trim(&mut self) {
-        while let Some((since, shard, before)) = self.covered.front().copied() {
+        let mut index = 0;
+        while let Some((since, shard, before)) = self.covered.get(index).copied() {
             let age = since.elapsed();
-            let Retention { bytes, time, least } = self.retention;
-            if age < least || (age < time && self.log.size_bytes() <= bytes) {
+            let Retention { bytes, time, least, held } = &self.retention;
+            if age < *least || (age < *time && self.log.size_bytes() <= *bytes) {
                 return;
             }
-            self.covered.pop_front();
+            if !held.lets_go(shard, before) {
+                index += 1; // another shard's may go
+                continue;
+            }
+            self.covered.remove(index);
             if let Err(error) = self.log.trim(shard, before) {
                 // A log that is longer than it need be loses nothing.
                 tracing::warn!(%shard, %error, "trimming the log failed");
             }
         }
+        self.forget_covered();
+    }
+
+    /// Of what is held of a shard for long, the oldest few are enough: later ones let go more.
+    fn forget_covered(&mut self) {
+        if self.covered.len() < COVERED {
+            return;
+        }
+        let mut seen: BTreeMap<ShardId, usize> = BTreeMap::new();
+        self.covered.retain(|(_, shard, _)| {
+            let count = seen.entry(*shard).or_default();
+            *count += 1;
+            *count % 2 == 1
+        });
     }
 
     fn flush(&mut self, mut flushes: Vec<Flush>) {

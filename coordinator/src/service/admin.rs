@@ -230,6 +230,38 @@ impl HandfastAdmin for AdminService {
         Ok(Response::new(done.map_err(|error| self.fail(error))?))
     }
 
+    async fn list_targets(
+        &self,
+        request: Request<v1::ListTargetsRequest>,
+    ) -> Result<Response<v1::ListTargetsResponse>, Status> {
+        let targets = self.targets(&request.into_inner().namespace).await;
+        Ok(Response::new(targets.map_err(|error| self.fail(error))?))
+    }
+
+    async fn retry_target(
+        &self,
+        request: Request<v1::RetryTargetRequest>,
+    ) -> Result<Response<v1::RetryTargetResponse>, Status> {
+        let done = self.retry_deliveries(&request.into_inner());
+        Ok(Response::new(done.map_err(|error| self.fail(error))?))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        let letters = self.dead_letters(request.into_inner()).await;
+        Ok(Response::new(letters.map_err(|error| self.fail(error))?))
+    }
+
+    async fn change_dead_letters(
+        &self,
+        request: Request<v1::ChangeDeadLettersRequest>,
+    ) -> Result<Response<v1::ChangeDeadLettersResponse>, Status> {
+        let changed = self.change_letters(request.into_inner()).await;
+        Ok(Response::new(changed.map_err(|error| self.fail(error))?))
+    }
+
     async fn create_pool(
         &self,
         request: Request<v1::CreatePoolRequest>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery::runtime::ShardDelivery;
 use participant::engine::ParkedChoice;
 use wal_core::log::IntentLog;
 use wal_core::namespace::Namespace;
@@ -54,6 +55,17 @@ pub struct LoggedRecord {
     pub record: Record,
 }
 
+/// What this process delivers to one target.
+#[derive(Clone, Debug)]
+pub struct Delivering {
+    /// The target's name.
+    pub target: String,
+    /// The shards that it delivers.
+    pub shards: Vec<ShardDelivery>,
+    /// Why it cannot, if so.
+    pub problem: Option<String>,
+}
+
 /// The running system, as the service sees it.
 ///
 /// [`Backend::namespace`] and [`Backend::call`] are on the path of every transaction: they return at
@@ -86,6 +98,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Every record about a transaction that is left in any shard's log, by shard, in log order. Blocks.
     fn explain(&self, namespace: &Namespace, id: TxnId) -> Result<Vec<LoggedRecord>, BackendError>;
+
+    /// How what this process delivers of a namespace stands, by target.
+    fn delivering(&self, namespace: &Namespace) -> Vec<Delivering>;
+
+    /// Tries at once whatever waits for a retry, of what this process delivers to a target.
+    fn retry_target(&self, namespace: &Namespace, target: &str);
 
     /// Parked rows of the shards that this process leads, at most `limit`. Blocks.
     fn parked(&self, namespace: &Namespace, limit: usize) -> Result<ParkedList, BackendError>;

@@ -88,6 +88,9 @@ pub trait Control: Send + Sync + 'static {
         expected_version: u32,
     ) -> Result<Definition, ControlError>;
 
+    /// What deliveries keep: how far they are, and dead letters.
+    fn deliveries(&self) -> Result<Arc<dyn delivery::Store>, ControlError>;
+
     /// Creates a pool.
     async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError>;
 

@@ -17,6 +17,7 @@ mod connections;
 mod control;
 mod convert;
 mod data;
+mod deliveries;
 pub mod errors;
 mod explain;
 mod metrics;
@@ -35,7 +36,7 @@ mod tests;
 pub mod values;
 mod wait;
 
-pub use backend::{Backend, BackendError, LoggedRecord, Refused};
+pub use backend::{Backend, BackendError, Delivering, LoggedRecord, Refused};
 pub use connections::{ConnectionLimits, connections, serve};
 pub use control::{Control, ControlError, Definition, Pool};
 pub use router::{Drain, router};

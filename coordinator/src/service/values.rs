@@ -115,16 +115,16 @@ pub fn stored_to_wire(ty: ColumnType, bytes: &Bytes) -> v1::Value {
 
 /// A message; all of it is the client's.
 pub fn message_from_wire(wire: v1::Message) -> Message {
-    let v1::Message { key, content_type, headers, payload } = wire;
+    let v1::Message { key, content_type, headers, payload, targets } = wire;
     let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
-    Message { key, content_type, headers, payload }
+    Message { key, content_type, headers, payload, targets }
 }
 
 /// A message as the wire has it.
 pub fn message_to_wire(message: Message) -> v1::Message {
-    let Message { key, content_type, headers, payload } = message;
+    let Message { key, content_type, headers, payload, targets } = message;
     let headers = headers.into_iter().map(|(name, value)| v1::Header { name, value }).collect();
-    v1::Message { key, content_type, headers, payload }
+    v1::Message { key, content_type, headers, payload, targets }
 }
 
 #[cfg(test)]

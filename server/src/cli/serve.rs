@@ -121,12 +121,14 @@ pub(crate) struct ClusterArgs {
 /// What a server does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Takes clients' calls and leads shards
+    /// Takes clients' calls, leads shards, and delivers messages to targets
     Both,
     /// Takes clients' calls only
     Gateway,
     /// Leads shards; takes clients' calls too, if any are sent to it
     Participant,
+    /// Delivers messages to targets; takes clients' calls too, if any are sent to it
+    Delivery,
 }
 
 /// A duration below which nothing sensible happens.

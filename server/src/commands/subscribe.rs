@@ -83,6 +83,7 @@ fn message(message: &CommittedMessage) -> Json {
         content_type: message.content_type.clone(),
         headers: message.headers.clone(),
         payload: message.payload.clone(),
+        targets: message.targets.clone(),
     });
     json["index"] = json!(message.index);
     json

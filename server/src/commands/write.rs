@@ -23,6 +23,9 @@ pub(crate) async fn run(global: &Global, args: WriteArgs) -> Result<(), Failure>
     for (name, value) in args.header {
         message = message.header(name, value);
     }
+    for target in args.to {
+        message = message.to(target);
+    }
     let id = args.id.unwrap_or_else(Uuid::now_v7);
     let client = connect(global).await?;
     let durable = client.write_to_log(&args.namespace, id, message).await?;

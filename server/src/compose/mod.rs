@@ -1,6 +1,7 @@
 //! Composition: the one place that names logs, tables and the control plane together. Everything else
 //! sees them as [`Backend`] and [`Control`].
 
+mod deliver;
 mod explain;
 pub(crate) mod recover;
 mod stores;
@@ -20,7 +21,7 @@ use coordinator::runtime::{
     Stopped, SystemClock, engine_schema,
 };
 use coordinator::service::peers::Peers;
-use coordinator::service::{Backend, BackendError, Control, LoggedRecord, Refused};
+use coordinator::service::{Backend, BackendError, Control, Delivering, LoggedRecord, Refused};
 use participant::engine::{Leadership, ParkedChoice};
 use participant::store::cassandra;
 use wal_core::TxnId;
@@ -28,6 +29,7 @@ use wal_core::log::IntentLog;
 use wal_core::namespace::{LogKind, Namespace};
 
 use crate::control_plane::{Namespaces, Serve, TRY_AGAIN_AFTER, Unserved};
+use deliver::{Deliveries, hold_at_first};
 use explain::explain;
 use stores::Stores;
 
@@ -51,6 +53,8 @@ pub(crate) struct Member {
     pub(crate) peers: Arc<Peers>,
     /// Where the others reach this server.
     pub(crate) address: Arc<str>,
+    /// Whether it delivers messages to targets.
+    pub(crate) delivers: bool,
     /// The pool of the namespaces whose shards it leads; `None` for a gateway, which leads none.
     pub(crate) pool: Option<String>,
 }
@@ -100,12 +104,15 @@ impl System {
             namespaces: RwLock::default(),
             unserved: Mutex::default(),
             running: Mutex::default(),
+            deliveries: Deliveries::default(),
         });
         let unserved = match &hosted.member {
             Some(_) => Unserved::TryAgain(TRY_AGAIN_AFTER),
             None => Unserved::Stop,
         };
         let control = Namespaces::start(follower, hosted.clone(), unserved).await?;
+        let delivers = hosted.member.as_ref().is_none_or(|member| member.delivers);
+        Deliveries::start(&hosted, &control, delivers);
         Ok(Self { backend: hosted.clone(), control, hosted })
     }
 
@@ -116,6 +123,11 @@ impl System {
             Stopped::Failed(why) => Some(format!("namespace {name:?}: {why}")),
             Stopped::Drained => None,
         })
+    }
+
+    /// Lets go what it delivers, so that others need not wait; at most for `patience`.
+    pub(crate) async fn stop_delivering(&self, patience: Duration) {
+        self.hosted.deliveries.stop(patience).await;
     }
 
     /// Brings what is under way in the engines to an end, and stops them. Blocks, at most `patience`.
@@ -171,6 +183,7 @@ struct Hosted {
     /// Those that could not be opened, and why.
     unserved: Mutex<BTreeMap<String, String>>,
     running: Mutex<Vec<Running>>,
+    deliveries: Deliveries,
     /// Held until the process ends, however it ends.
     _lock: File,
 }
@@ -179,6 +192,12 @@ impl Hosted {
     fn handle(&self, name: &str) -> Option<Handle> {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         Some(namespaces.get(name)?.handle.clone())
+    }
+
+    /// All that are served, as they are now.
+    fn served(&self) -> Vec<(Arc<Namespace>, Handle)> {
+        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        namespaces.values().map(|it| (Arc::clone(&it.namespace), it.handle.clone())).collect()
     }
 
     fn unserved(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
@@ -214,6 +233,8 @@ impl Hosted {
             seed: rand::random(),
             readers: if is_remote { READERS } else { 1 },
             keep_log_for: if is_remote { KEEP_LOG_FOR } else { Duration::ZERO },
+            // Until it is known how far deliveries are.
+            hold: hold_at_first(namespace),
         };
         if exclusive {
             let running = coordinator::runtime::start(parts).map_err(|error| error.to_string())?;
@@ -228,7 +249,8 @@ impl Hosted {
         };
         let transport = peers.transport(namespace.name());
         let participates = self.participates(pool);
-        let placement = PlacementConfig::new(address.clone(), participates, namespace.shards());
+        let (log, shards) = (parts.log.identity(), namespace.shards());
+        let placement = PlacementConfig::new(address.clone(), log, participates, shards);
         let parts = Parts { address: address.to_string(), ..parts };
         let started = coordinator::runtime::start_among(parts, Cluster { transport, placement });
         let running = started.map_err(|error| error.to_string())?;
@@ -279,6 +301,10 @@ impl Serve for Hosted {
         }
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         let served = namespaces.get_mut(namespace.name()).ok_or("it is not served")?;
+        // Before anything is taken for a new target: how far it is, is learnt later.
+        if served.namespace.targets() != namespace.targets() {
+            served.handle.hold(hold_at_first(&namespace));
+        }
         served.handle.change_schema(Arc::new(engine_schema(&namespace)));
         served.namespace = namespace;
         Ok(())
@@ -332,6 +358,14 @@ impl Backend for Hosted {
         let handle = self.handle(namespace.name()).ok_or_else(stopped)?;
         explain(&**handle.log(), handle.shards(), id)
             .map_err(|error| BackendError::Broken(error.to_string()))
+    }
+
+    fn delivering(&self, namespace: &Namespace) -> Vec<Delivering> {
+        self.deliveries.of(namespace.name())
+    }
+
+    fn retry_target(&self, namespace: &Namespace, target: &str) {
+        self.deliveries.retry(namespace.name(), target);
     }
 
     fn parked(&self, namespace: &Namespace, limit: usize) -> Result<ParkedList, BackendError> {

@@ -33,13 +33,23 @@ pub struct ClusterSpec {
     pub gateways: usize,
     /// Servers that lead shards; at most 9.
     pub participants: usize,
+    /// Servers that deliver messages; at most 9.
+    #[serde(default)]
+    pub deliveries: usize,
     /// How Java compiles.
     pub jit: Jit,
 }
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { kafka: 3, cassandra: 3, gateways: 2, participants: 3, jit: Jit::QuickStart }
+        Self {
+            kafka: 3,
+            cassandra: 3,
+            gateways: 2,
+            participants: 3,
+            deliveries: 0,
+            jit: Jit::QuickStart,
+        }
     }
 }
 
@@ -47,7 +57,8 @@ impl ClusterSpec {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.kafka > 0 && self.cassandra > 0, "a cluster needs Kafka and Cassandra");
         ensure!(self.participants > 0, "a cluster needs a participant");
-        ensure!(self.gateways <= 9 && self.participants <= 9, "at most 9 servers of a kind");
+        let most = self.gateways.max(self.participants).max(self.deliveries);
+        ensure!(most <= 9, "at most 9 servers of a kind");
         Ok(())
     }
 
@@ -132,6 +143,7 @@ impl Cluster {
     pub(crate) fn on(stack: Stack, spec: &ClusterSpec) -> Self {
         let all = (0..spec.participants).map(Member::Participant);
         let all = all.chain((0..spec.gateways).map(Member::Gateway));
+        let all = all.chain((0..spec.deliveries).map(Member::Delivery));
         let process = |member: Member| {
             let folder = stack.folder().join(member.to_string());
             Process::find(member.to_string(), folder, stack.lifetime())

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{
-    Client, Level, Options, Outcome, RetryPolicy, SubmitError, SubscribeError, Subscription,
-    Transaction, Uuid, Value, column,
+    Client, Level, Message, Options, Outcome, RetryPolicy, SubmitError, SubscribeError,
+    Subscription, Transaction, Uuid, Value, column,
 };
+use handfast_e2e::Endpoint;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The tables that the clients write.
@@ -94,6 +95,8 @@ struct Shared {
     next_order: AtomicI64,
     /// How often each transaction was told to a subscriber.
     told: Mutex<BTreeMap<Uuid, usize>>,
+    /// Where orders send messages.
+    target: Option<String>,
 }
 
 impl Shared {
@@ -117,7 +120,13 @@ pub struct Load {
 impl Load {
     /// Opens the accounts and lets clients loose: a third transfers, a third counts on one row, a third
     /// writes orders over several tables and partitions.
-    pub async fn start(endpoints: &[String], clients: usize) -> anyhow::Result<Self> {
+    ///
+    /// With `target`, each order sends a message there, by the key of its first product.
+    pub async fn start(
+        endpoints: &[String],
+        clients: usize,
+        target: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let client = patient(endpoints).await?;
         let mut opening = Transaction::new(NAMESPACE).put("counters", "hot", ("n", 0_i64));
         for number in 0..ACCOUNTS {
@@ -125,7 +134,8 @@ impl Load {
         }
         let opened = client.submit(&opening).await?;
         ensure!(opened.is_committed(), "the accounts were not opened: {opened:?}");
-        let shared = Arc::new(Shared::default());
+        let target = target.map(str::to_owned);
+        let shared = Arc::new(Shared { target, ..Shared::default() });
         let listener = tokio::spawn(listen(client, Arc::clone(&shared)));
         let mut set = JoinSet::new();
         for number in 0..clients {
@@ -265,7 +275,10 @@ async fn work(client: Client, shared: Arc<Shared>, number: usize) -> anyhow::Res
         let (transaction, work) = match number % 3 {
             0 => transfer(),
             1 => (Transaction::new(NAMESPACE).add("counters", "hot", ("n", 1_i64)), Work::Count),
-            _ => order(shared.next_order.fetch_add(1, Ordering::Relaxed)),
+            _ => {
+                let id = shared.next_order.fetch_add(1, Ordering::Relaxed);
+                order(id, shared.target.as_deref())
+            }
         };
         let begun = Instant::now();
         let answer = client.submit(&transaction).await;
@@ -299,7 +312,7 @@ fn transfer() -> (Transaction, Work) {
     (transaction, Work::Transfer { from, row })
 }
 
-fn order(id: i64) -> (Transaction, Work) {
+fn order(id: i64, target: Option<&str>) -> (Transaction, Work) {
     let first = rand::random_range(0..PRODUCTS);
     let products: Vec<String> =
         (0..LINES).map(|line| format!("product-{:02}", (first + line) % PRODUCTS)).collect();
@@ -308,6 +321,10 @@ fn order(id: i64) -> (Transaction, Work) {
     for product in &products {
         let key = (product.as_str(), id);
         transaction = transaction.insert("lines", key, ("amount", Value::from(id)));
+    }
+    if let Some(target) = target {
+        let message = Message::new(format!("order {id}")).key(products[0].clone()).to(target);
+        transaction = transaction.message(message);
     }
     (transaction, Work::Order { id, products })
 }
@@ -343,6 +360,30 @@ impl Ended {
     /// How many were aborted.
     pub fn aborted(&self) -> usize {
         self.sent.len() - self.committed()
+    }
+
+    /// Holds an endpoint to it: the message of every order that committed arrives there, in the order of its
+    /// key, and no other. How many there are, and how many requests it took.
+    ///
+    /// # Errors
+    /// Also if some have not arrived within a minute.
+    pub async fn check_delivered(&self, endpoint: &Endpoint) -> anyhow::Result<(usize, usize)> {
+        let orders = self.sent.iter().filter(|it| matches!(it.work, Work::Order { .. }));
+        let orders = orders.filter(|it| it.committed());
+        let expected: BTreeSet<String> =
+            orders.map(|it| format!("{}/0", it.transaction.id())).collect();
+        let taken = endpoint.until_taken(expected.len()).await?;
+        let found: BTreeSet<String> = taken.iter().map(|it| it.name().to_owned()).collect();
+        same("messages", &found, &expected)?;
+        let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for one in taken.iter().filter(|one| seen.insert(one.name())) {
+            let timestamp = one.headers["handfast-commit-timestamp-us"].parse()?;
+            let newest = newest.entry(&one.headers["handfast-key"]).or_default();
+            ensure!(*newest < timestamp, "{} came behind a later one of its key", one.name());
+            *newest = timestamp;
+        }
+        Ok((expected.len(), endpoint.arrived().len()))
     }
 
     /// Holds the tables to every answer that was given.

@@ -84,6 +84,9 @@ struct Shape {
     /// Participants [default: 3]
     #[arg(long, value_name = "COUNT")]
     participants: Option<usize>,
+    /// Servers that deliver messages to targets [default: 0]
+    #[arg(long, value_name = "COUNT")]
+    deliveries: Option<usize>,
     /// Let Java compile for speed rather than for a quick start: for benchmarks
     #[arg(long)]
     peak: bool,
@@ -92,13 +95,15 @@ struct Shape {
 impl Shape {
     /// `None` if nothing was chosen.
     fn spec(&self) -> Option<ClusterSpec> {
-        let counts = [self.kafka, self.cassandra, self.gateways, self.participants];
+        let counts =
+            [self.kafka, self.cassandra, self.gateways, self.participants, self.deliveries];
         let usual = ClusterSpec::default();
         (self.peak || counts.iter().any(Option::is_some)).then(|| ClusterSpec {
             kafka: self.kafka.unwrap_or(usual.kafka),
             cassandra: self.cassandra.unwrap_or(usual.cassandra),
             gateways: self.gateways.unwrap_or(usual.gateways),
             participants: self.participants.unwrap_or(usual.participants),
+            deliveries: self.deliveries.unwrap_or(usual.deliveries),
             jit: if self.peak { Jit::Peak } else { Jit::QuickStart },
         })
     }

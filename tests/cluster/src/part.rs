@@ -14,6 +14,8 @@ pub enum Member {
     Gateway(usize),
     /// Leads shards.
     Participant(usize),
+    /// Delivers messages.
+    Delivery(usize),
 }
 
 impl Member {
@@ -22,6 +24,7 @@ impl Member {
         match self {
             Self::Gateway(_) => "gateway",
             Self::Participant(_) => "participant",
+            Self::Delivery(_) => "delivery",
         }
     }
 
@@ -30,6 +33,7 @@ impl Member {
         let (first, index) = match self {
             Self::Gateway(index) => (11, index),
             Self::Participant(index) => (21, index),
+            Self::Delivery(index) => (31, index),
         };
         let number = u8::try_from(first + index).expect("there are at most nine of a kind");
         stack.host(number)
@@ -56,6 +60,7 @@ impl fmt::Display for Member {
         match self {
             Self::Gateway(index) => write!(f, "gateway-{}", index + 1),
             Self::Participant(index) => write!(f, "participant-{}", index + 1),
+            Self::Delivery(index) => write!(f, "delivery-{}", index + 1),
         }
     }
 }
@@ -94,6 +99,7 @@ impl FromStr for Part {
             "cassandra" => Self::Engine(Server::Cassandra(index)),
             "gateway" => Self::Member(Member::Gateway(index)),
             "participant" => Self::Member(Member::Participant(index)),
+            "delivery" => Self::Member(Member::Delivery(index)),
             _ => bail!("there is no kind of part called {kind:?}: {hint}"),
         })
     }
@@ -105,7 +111,9 @@ mod tests {
 
     #[test]
     fn parts_are_read_as_they_are_written() {
-        for name in ["postgres", "kafka-1", "cassandra-3", "gateway-2", "participant-9"] {
+        for name in
+            ["postgres", "kafka-1", "cassandra-3", "gateway-2", "participant-9", "delivery-1"]
+        {
             let part: Part = name.parse().expect("a name");
             assert_eq!(part.to_string(), name);
         }

@@ -13,12 +13,18 @@ use scene::{Scene, participant};
 
 #[test]
 fn everything_dies_and_nothing_is_lost() {
-    let cluster = Cluster::start(&ClusterSpec::default()).expect("a cluster");
-    let scene = Scene::on(cluster);
+    let spec = ClusterSpec { deliveries: 2, ..ClusterSpec::default() };
+    let scene = Scene::delivering(Cluster::start(&spec).expect("a cluster"));
     for index in 0..3 {
         scene.kill_and_restart(participant(index));
     }
     scene.kill_and_restart(Part::Member(Member::Gateway(0)));
+    scene.fault("a server that delivers killed, later restarted", |cluster| {
+        let delivery = Part::Member(Member::Delivery(0));
+        cluster.kill(delivery).expect("killed");
+        std::thread::sleep(Duration::from_secs(8)); // the other takes over
+        cluster.restart(delivery).expect("it starts again");
+    });
     scene.fault("all participants killed at once", |cluster| {
         (0..3).for_each(|index| cluster.kill(participant(index)).expect("killed"));
         for index in 0..3 {

@@ -23,7 +23,7 @@ pub fn read(path: impl AsRef<Path>) -> String {
 /// # Panics
 /// If a folder cannot be listed.
 pub fn folder_of(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
-    const NOT_OURS: [&str; 4] = ["target", ".git", "runs", "fuzz"];
+    const NOT_OURS: [&str; 3] = [".git", "runs", "fuzz"];
     let mut found = Vec::new();
     let mut folders = vec![folder.as_ref().to_owned()];
     while let Some(folder) = folders.pop() {
@@ -34,7 +34,8 @@ pub fn folder_of(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
             let name = entry.file_name().into_string().expect("names of files are text");
             let path = folder.join(&name);
             if entry.file_type().expect("the type of a file").is_dir() {
-                if !NOT_OURS.contains(&name.as_str()) {
+                // What is built stands in `target`; deeper down that is a word like others.
+                if path != Path::new("target") && !NOT_OURS.contains(&name.as_str()) {
                     folders.push(path);
                 }
             } else if name.ends_with(ending) {

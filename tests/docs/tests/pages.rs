@@ -36,18 +36,23 @@ fn every_relative_link_leads_somewhere() {
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
 }
 
+/// A target that says only what it must.
+const TARGET: &str = "[[target]]\nname = \"t\"\nkind = \"http\"\nurl = \"http://t\"\n";
+
 /// A namespace file that sets one thing.
 fn with_setting(section: &str, key: &str, value: &str) -> String {
     let table = "[[table]]\ncql = \"CREATE TABLE t (id int PRIMARY KEY)\"\n";
     match section {
         "" => format!("name = \"n\"\n{key} = {value}\n{table}"),
+        "target" => format!("name = \"n\"\n{table}{TARGET}{key} = {value}\n"),
         section => format!("name = \"n\"\n[{section}]\n{key} = {value}\n{table}"),
     }
 }
 
 #[test]
 fn every_setting_is_documented_with_its_default_and_range() {
-    let defaults = Namespace::from_toml(&with_setting("", "shards", "16")).expect("a namespace");
+    let file = with_setting("target", "paused", "false");
+    let defaults = Namespace::from_toml(&file).expect("a namespace");
     let spelled: toml::Table = defaults.to_toml().parse().expect("canonical TOML");
     // Where nobody has decided on it, a file does not say it.
     let newest = toml::Value::Integer(i64::from(NEWEST_WRITE_VERSION));
@@ -61,6 +66,13 @@ fn every_setting_is_documented_with_its_default_and_range() {
             }
             toml::Value::Integer(_) => {
                 expected.insert(section.clone(), value.clone());
+            }
+            toml::Value::Array(targets) if section == "target" => {
+                let settings = targets[0].as_table().expect("a target is a table");
+                // What it is, and where, is told in words.
+                for (key, default) in settings.iter().filter(|(_, it)| it.is_integer()) {
+                    expected.insert(format!("{section}.{key}"), default.clone());
+                }
             }
             _ => {} // the name and the tables
         }
@@ -97,7 +109,7 @@ fn every_setting_is_documented_with_its_default_and_range() {
 #[test]
 fn every_metric_is_documented_and_every_documented_metric_exists() {
     let mut made = BTreeSet::new();
-    for folder in ["coordinator/src", "server/src"] {
+    for folder in ["coordinator/src", "delivery/src", "server/src"] {
         for (_, text) in rust_files(folder) {
             let quoted = text.split('"').skip(1).step_by(2);
             let metric = |word: &&str| {

@@ -10,7 +10,7 @@ use super::key::encode_key;
 use super::{Batch, Check, Columns, Mutation, Parts, Place, Problems, RowCondition, Write};
 use crate::id::{ShardId, TxnId};
 use crate::message::{MAX_HEADERS, MAX_MESSAGES, Message, row_of_key, row_without_key};
-use crate::namespace::{Limits, Namespace};
+use crate::namespace::{Limits, MAX_TARGETS, Namespace};
 use crate::problem::Step;
 use crate::record::MESSAGES_SINCE;
 use crate::token::Token;
@@ -49,6 +49,7 @@ impl<'a> Rows<'a> {
             let what = format!("a message has at most {MAX_HEADERS} headers, got {got}");
             problems.add(place, ".headers", what);
         }
+        check_targets(self.namespace, place, &message.targets, problems);
         let cell = message.cell(u16::try_from(index).unwrap_or(u16::MAX));
         let Some(key) = &message.key else {
             if self.takes(place, cell_bytes(&cell), problems) {
@@ -183,6 +184,24 @@ fn check_messages(namespace: &Namespace, count: usize, problems: &mut Problems) 
             namespace.write_version()
         );
         problems.add(Place::Alone, "", message);
+    }
+}
+
+/// Targets must be there, each once, and take messages.
+fn check_targets(namespace: &Namespace, place: Place, names: &[String], problems: &mut Problems) {
+    for (index, name) in names.iter().enumerate() {
+        let message = match namespace.target_named(name) {
+            Err(error) => error.to_string(),
+            Ok(target) if target.retired => {
+                format!("the target {name:?} is retired: it takes no new messages")
+            }
+            Ok(_) if names[..index].contains(name) => format!("the target {name:?} is named twice"),
+            Ok(_) => continue,
+        };
+        problems.add(place, format!(".targets[{index}]"), message);
+        if index >= MAX_TARGETS {
+            return; // more than a namespace can have: enough is said
+        }
     }
 }
 

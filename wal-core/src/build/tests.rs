@@ -343,6 +343,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             content_type,
             headers: headers.into_iter().collect(),
             payload,
+            targets: Vec::new(),
         },
     )
 }
@@ -383,6 +384,30 @@ fn messages_lie_with_their_key_or_at_the_home_and_those_of_a_key_are_one_row() {
     let alone = Batch { messages: vec![message(None, "x")], ..Batch::default() };
     let transaction = build(&bank(), TxnId(7), &alone).expect("a good batch");
     assert_eq!(transaction.parts.len(), 1);
+}
+
+#[test]
+fn targets_of_a_message_are_there_each_once_and_not_retired() {
+    let target = "[[target]]\nkind = \"http\"\nurl = \"http://shop\"\nname =";
+    let file = format!("{BANK}\n{target} \"shop\"\n{target} \"old\"\nretired = true\n");
+    let bank = Namespace::from_toml(&file).unwrap_or_else(|error| panic!("{error}"));
+    let batch = |names: &[&str]| {
+        let targets = names.iter().map(|name| (*name).to_owned()).collect();
+        let message = Message { targets, ..Message::default() };
+        Batch { messages: vec![message], ..Batch::default() }
+    };
+    build(&bank, TxnId(1), &batch(&["shop"])).expect("it is there");
+    for (names, said) in [
+        (
+            &["shop", "shp"][..],
+            "messages[0].targets[1]: unknown target \"shp\": did you mean \"shop\"?",
+        ),
+        (&["old"], "messages[0].targets[0]: the target \"old\" is retired"),
+        (&["shop", "shop"], "messages[0].targets[1]: the target \"shop\" is named twice"),
+    ] {
+        let text = build(&bank, TxnId(1), &batch(names)).expect_err("refused").to_string();
+        assert!(text.starts_with(said), "{text}");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) fn read_message(path: String, json: &Json, problems: &mut Problems) -
             object.problem("headers", message, problems);
         }
     }
+    let targets = read_targets(&mut object, problems);
     let payload = object.need("payload", problems);
     let path = object.path_of("payload");
     object.finish(problems);
@@ -51,7 +52,21 @@ pub(super) fn read_message(path: String, json: &Json, problems: &mut Problems) -
     let told = if of_json.is_some() { JSON_TYPE } else { "" };
     let content_type = content_type?.unwrap_or_else(|| told.to_owned());
     let key = key.map_or(Some(None), |key| key.map(Some))?;
-    Some(Message { key, content_type, headers, payload: bytes })
+    Some(Message { key, content_type, headers, payload: bytes, targets: targets? })
+}
+
+fn read_targets(object: &mut Object<'_>, problems: &mut Problems) -> Option<Vec<String>> {
+    match object.take("targets") {
+        None => Some(Vec::new()),
+        Some(Json::Array(names)) if names.iter().all(Json::is_string) => {
+            Some(names.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+        }
+        Some(other) => {
+            let message = format!("expected a list of names, got {}", describe(other));
+            object.problem("targets", message, problems);
+            None
+        }
+    }
 }
 
 fn only_one(json: &Json) -> bool {
@@ -99,5 +114,8 @@ pub fn message_to_json(message: &Message) -> Json {
         object.insert("headers".to_owned(), Json::Object(named.collect()));
     }
     object.insert("payload".to_owned(), bytes(&message.payload));
+    if !message.targets.is_empty() {
+        object.insert("targets".to_owned(), Json::from(message.targets.clone()));
+    }
     Json::Object(object)
 }

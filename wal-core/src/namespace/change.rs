@@ -80,6 +80,16 @@ impl Namespace {
                 }
             }
         }
+        for old in self.targets.iter().filter(|target| !target.retired) {
+            if new.target_named(&old.name).is_err() {
+                let message = format!(
+                    "the target {:?} is missing, and may have work pending: set `retired = true` first, and \
+                     leave it out once it has delivered everything",
+                    old.name
+                );
+                refuse("target".into(), message);
+            }
+        }
         if problems.is_empty() { Ok(()) } else { Err(NamespaceError { problems }) }
     }
 }

@@ -23,7 +23,7 @@
 //! numbered by their place in the file and in their `CREATE TABLE`, and these numbers are in the log:
 //! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
 //! after the last one, new columns after the last one of their table, and never into a key. Dropping
-//! is refused for now.
+//! is refused for now. Targets may come, change, and go, once they are `retired`.
 //!
 //! The **write version** is another thing: it says which kinds of records may stand in the log, so that servers
 //! of two releases can serve a namespace together. It is the newest for a new namespace, stays when the program
@@ -33,6 +33,7 @@ mod change;
 mod kafka;
 mod read;
 mod settings;
+mod target;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -49,9 +50,10 @@ use crate::schema::{Table, UnknownName};
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
 pub use settings::{
-    DEFAULT_OWN_KEYSPACE, Limits, LogKind, LogSettings, Policy, QuotaSettings, Setting, StoreKind,
-    StoreSettings, WaitLevel,
+    DEFAULT_OWN_KEYSPACE, DeliverySettings, Limits, LogKind, LogSettings, Policy, QuotaSettings,
+    Setting, StoreKind, StoreSettings, WaitLevel,
 };
+pub use target::{MAX_TARGETS, Target, TargetPlace};
 
 /// Characters of a namespace's name.
 pub const MAX_NAME: usize = 63;
@@ -73,6 +75,8 @@ pub struct Namespace {
     tables: Vec<Arc<Table>>,
     /// Full names, and bare names where only one table has it; sorted by name.
     by_name: Vec<(String, TableId)>,
+    /// In the order of the file; no two have one name.
+    targets: Vec<Target>,
 }
 
 impl Namespace {
@@ -138,6 +142,20 @@ impl Namespace {
     /// The policies.
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Where messages can be delivered to.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The target with this name, or what to say if there is none.
+    pub fn target_named(&self, name: &str) -> Result<&Target, UnknownName> {
+        self.targets.iter().find(|target| target.name == name).ok_or_else(|| UnknownName {
+            what: "target".to_owned(),
+            name: name.to_owned(),
+            suggestion: suggestion(name, self.targets.iter().map(|target| &*target.name)),
+        })
     }
 
     /// All tables, in the order of their ids.

@@ -1,16 +1,16 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
-use std::collections::BTreeMap;
+mod target;
+
 use std::sync::Arc;
 
 use toml::Value as Toml;
 
-use super::kafka::{wrong_brokers, wrong_topic};
+use super::kafka::wrong_topic;
 use super::settings::{Numbers, Word};
 use super::{
     DEFAULT_REPLICATION, KafkaSettings, Limits, LogKind, LogSettings, MAX_NAME, MAX_REPLICATION,
     Namespace, NamespaceError, Policy, Problem, QuotaSettings, Setting, StoreKind, StoreSettings,
-    reserved_setting,
 };
 use crate::cql::{CreateTable, MAX_TABLE_NAME};
 use crate::id::TableId;
@@ -18,6 +18,7 @@ use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
 use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION};
 use crate::schema::{Ownership, Table};
+use target::{read_brokers, read_client, read_targets};
 
 impl Namespace {
     /// Reads and checks a namespace file. Its version is 1.
@@ -83,8 +84,19 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    let known =
-        ["name", "write_version", "shards", "log", "store", "limits", "quota", "policy", "table"];
+    let targets = read_targets(&mut root, problems);
+    let known = [
+        "name",
+        "write_version",
+        "shards",
+        "log",
+        "store",
+        "limits",
+        "quota",
+        "policy",
+        "table",
+        "target",
+    ];
     root.finish(&known, &[], problems);
     Namespace {
         by_name: index(&tables),
@@ -98,6 +110,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         quota,
         policy,
         tables,
+        targets,
     }
 }
 
@@ -123,15 +136,7 @@ fn read_kafka(
     namespace: &str,
     problems: &mut Vec<Problem>,
 ) -> Option<KafkaSettings> {
-    let brokers = section.text("brokers", problems);
-    match brokers.as_deref().map(wrong_brokers) {
-        None => {
-            let message = "a log in Kafka needs brokers = \"host:port,host:port\"";
-            section.missing("brokers", message, problems);
-        }
-        Some(Some(message)) => section.problem("brokers", message, problems),
-        Some(None) => {}
-    }
+    let brokers = read_brokers(section, "a log in Kafka", problems);
     let topic = section.text("topic", problems).unwrap_or(format!("handfast-{namespace}"));
     if let Some(message) = wrong_topic(&topic) {
         section.problem("topic", message, problems);
@@ -146,17 +151,7 @@ fn read_kafka(
         );
         section.problem("replication", message, problems);
     }
-    let mut client = BTreeMap::new();
-    if let Some(mut settings) = section.section("client", problems) {
-        for (name, value) in settings.plain_values(problems) {
-            match reserved_setting(&name) {
-                Some(why) => settings.problem(&name, format!("may not be set: {why}"), problems),
-                None => {
-                    client.insert(name, value);
-                }
-            }
-        }
-    }
+    let client = read_client(section, problems);
     Some(KafkaSettings { brokers: brokers?, topic, replication, development, client })
 }
 

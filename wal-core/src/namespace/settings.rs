@@ -133,6 +133,27 @@ numbers! {
 }
 
 numbers! {
+    /// `[[target]]`: how messages are delivered to one target. Each shard's are delivered by themselves.
+    DeliverySettings {
+        /// How long a try may take, milliseconds.
+        timeout_ms = 10_000, 10..=10 * 60 * 1000;
+        /// Tries of one shard that may be under way at once: the most that the window, which adapts, grows to.
+        in_flight = 64, 1..=1 << 12;
+        /// With so many transient failures a message becomes a dead letter.
+        tries = 20, 1..=1_000_000;
+        /// A message that has been tried for so long becomes a dead letter with the next transient failure,
+        /// milliseconds.
+        max_age_ms = 24 * 60 * 60 * 1000, 1..=MOST / 1000;
+        /// The shortest pause before a message is tried again, milliseconds; it doubles with each failure.
+        first_pause_ms = 100, 1..=60 * 60 * 1000;
+        /// The longest such pause, milliseconds.
+        longest_pause_ms = 60 * 1000, 1..=24 * 60 * 60 * 1000;
+        /// Dead letters of the target; beyond it nothing is given up, and what would be waits.
+        dead_letters = 100_000, 0..=100_000_000;
+    }
+}
+
+numbers! {
     /// `[log]`: where intents are kept, and for how long.
     LogSettings {
         /// Bytes of a preallocated file of the embedded log.

@@ -113,13 +113,93 @@ fn all_problems_are_told_at_once_with_their_paths() {
         "table[0].owner: unknown key: known here: cql, ownership",
         "table[1].ownership: expected one of \"owned\", \"shared\", got the string \"mine\"",
         "table[1].cql: a table needs its CREATE TABLE statement",
-        "colour: unknown key: known here: name, write_version, shards, log, store, limits, quota, policy, table",
+        "colour: unknown key: known here: name, write_version, shards, log, store, limits, quota, policy, table, target",
         "nmae: unknown key: did you mean \"name\"?",
     ];
     for (found, start) in found.iter().zip(starts) {
         assert!(found.starts_with(start), "{found}\n{start}");
     }
     assert_eq!(found.len(), starts.len(), "{found:#?}");
+}
+
+const TARGETS: &str = r#"
+    [[target]]
+    name = "shipping"
+    kind = "http"
+    url = "https://shipping.example:8443/orders?a=b"
+    timeout_ms = 500
+    [target.headers]
+    Authorization = "env:SHIPPING_TOKEN"
+
+    [[target]]
+    name = "stream"
+    kind = "kafka"
+    brokers = "kafka-1:9092"
+    topic = "orders"
+    paused = true
+    retired = true
+"#;
+
+#[test]
+fn targets_are_read_and_written_and_shown_without_secrets() {
+    let bank = read(&format!("{BANK}{TARGETS}"));
+    let shipping = bank.target_named("shipping").expect("it is there");
+    assert_eq!((shipping.delivery.timeout_ms, shipping.delivery.tries), (500, 20));
+    let TargetPlace::Http { headers, .. } = &shipping.place else { panic!("{shipping:?}") };
+    assert_eq!(headers["authorization"], "env:SHIPPING_TOKEN", "names of headers have no case");
+    assert!(!format!("{shipping:?}").contains("SHIPPING_TOKEN"));
+    let stream = bank.target_named("stream").expect("it is there");
+    assert!(stream.paused && stream.retired && stream.place.kind() == "kafka");
+    assert_eq!(read(&bank.to_toml()), bank);
+    let error = bank.target_named("shiping").expect_err("unknown");
+    assert_eq!(error.to_string(), "unknown target \"shiping\": did you mean \"shipping\"?");
+    // One that is retired may go, the other not yet.
+    let refused = bank.validate_change(&read(BANK)).expect_err("work may be pending");
+    assert_eq!(refused.problems.len(), 1, "{refused}");
+    assert!(refused.to_string().contains("\"shipping\" is missing"), "{refused}");
+    read(BANK).validate_change(&bank).expect("targets may come");
+}
+
+#[test]
+fn what_is_wrong_with_targets_is_told() {
+    let target = |text: &str| problems(&format!("{BANK}\n[[target]]\n{text}"));
+    let http = "name = \"a\"\nkind = \"http\"\n";
+    for (text, said) in [
+        ("kind = \"http\"\nurl = \"http://a\"", "target[0].name: a target needs a name"),
+        ("name = \"A b\"\nkind = \"http\"\nurl = \"http://a\"", "target[0].name: \"A b\" is not"),
+        ("name = \"a\"", "target[0].kind: a target is something"),
+        ("name = \"a\"\nkind = \"smtp\"", "target[0].kind: expected one of \"http\", \"kafka\""),
+        (http, "target[0].url: an HTTP target needs url"),
+        (&format!("{http}url = \"ftp://a\""), "target[0].url: \"ftp://a\" does not begin"),
+        (&format!("{http}url = \"http://u:p@a\""), "target[0].url: a user or password"),
+        (&format!("{http}url = \"http:///a\""), "target[0].url: \"http:///a\" is not an address"),
+        (&format!("{http}url = \"http://a\"\ntopic = \"b\""), "target[0].topic: unknown key"),
+        (
+            &format!("{http}url = \"http://a\"\nheaders.Host = \"b\""),
+            "target[0].headers.Host: may not be set",
+        ),
+        (
+            &format!("{http}url = \"http://a\"\nheaders.x = \"\\n\""),
+            "target[0].headers.x: its value",
+        ),
+        (
+            "name = \"a\"\nkind = \"kafka\"\ntopic = \"b\"",
+            "target[0].brokers: a Kafka target needs",
+        ),
+        (
+            "name = \"a\"\nkind = \"kafka\"\nbrokers = \"a:1\"",
+            "target[0].topic: a Kafka target needs",
+        ),
+        (
+            "name = \"a\"\nkind = \"kafka\"\nbrokers = \"a:1\"\ntopic = \"b\"\nclient.acks = 1",
+            "target[0].client.acks: may not be set",
+        ),
+    ] {
+        let found = target(text);
+        assert!(found.len() == 1 && found[0].starts_with(said), "{found:#?}\n{said}");
+    }
+    let twice = format!("{http}url = \"http://a\"\n[[target]]\n{http}url = \"http://b\"");
+    assert_eq!(target(&twice), ["target[1].name: the target \"a\" is declared twice"]);
 }
 
 const KAFKA: &str = r#"

@@ -1,10 +1,11 @@
 //! The canonical namespace file: every setting spelled out, so that a stored version means the same
 //! whatever the defaults of the program that reads it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::settings::{Numbers, Word};
-use super::{KafkaSettings, Namespace, StoreKind};
+use super::{KafkaSettings, Namespace, StoreKind, Target, TargetPlace};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
@@ -43,7 +44,42 @@ impl Namespace {
             write!(out, "\n[[table]]\ncql = {}\nownership = {ownership}\n", multi_line(&cql))
                 .expect("a string takes all");
         }
+        for target in &self.targets {
+            write_target(&mut out, target);
+        }
         out
+    }
+}
+
+fn write_target(out: &mut String, target: &Target) {
+    let Target { name, place, paused, retired, delivery } = target;
+    write!(
+        out,
+        "\n[[target]]\nname = {}\nkind = {}\npaused = {paused}\nretired = {retired}\n",
+        basic(name),
+        basic(place.kind())
+    )
+    .expect("a string takes all");
+    numbers(out, delivery);
+    let (words, section, plain) = match place {
+        TargetPlace::Http { url, headers } => (vec![("url", url)], "headers", headers),
+        TargetPlace::Kafka { brokers, topic, client } => {
+            (vec![("brokers", brokers), ("topic", topic)], "client", client)
+        }
+    };
+    for (key, word) in words {
+        writeln!(out, "{key} = {}", basic(word)).expect("a string takes all");
+    }
+    plain_section(out, &format!("target.{section}"), plain);
+}
+
+/// A section of texts; nothing if there are none.
+fn plain_section(out: &mut String, name: &str, values: &BTreeMap<String, String>) {
+    if !values.is_empty() {
+        write!(out, "\n[{name}]\n").expect("a string takes all");
+    }
+    for (name, value) in values {
+        writeln!(out, "{} = {}", basic(name), basic(value)).expect("a string takes all");
     }
 }
 
@@ -52,6 +88,10 @@ fn section<N: Numbers>(out: &mut String, name: &str, words: &[(&str, &str)], num
     for (key, word) in words {
         writeln!(out, "{key} = {}", basic(word)).expect("a string takes all");
     }
+    self::numbers(out, numbers);
+}
+
+fn numbers<N: Numbers>(out: &mut String, numbers: &N) {
     for (index, setting) in N::SETTINGS.iter().enumerate() {
         writeln!(out, "{} = {}", setting.name, numbers.get(index)).expect("a string takes all");
     }
@@ -67,12 +107,7 @@ fn write_kafka(out: &mut String, kafka: &KafkaSettings) {
         basic(topic)
     )
     .expect("a string takes all");
-    if !client.is_empty() {
-        out.push_str("\n[log.client]\n");
-    }
-    for (name, value) in client {
-        writeln!(out, "{} = {}", basic(name), basic(value)).expect("a string takes all");
-    }
+    plain_section(out, "log.client", client);
 }
 
 /// A basic string of TOML.

@@ -25,8 +25,8 @@ use wal_core::{
 use crate::api::{Answer, Call, CallAnswer, OutcomeAnswer, ReadAnswer, Receipt};
 use crate::runtime::{Answers, NamespaceSnapshot, ParkedDone, ParkedList};
 use crate::service::{
-    Backend, BackendError, Control, ControlError, Definition, Drain, LoggedRecord, Pool, Refused,
-    ServiceLimits, router, serve,
+    Backend, BackendError, Control, ControlError, Definition, Delivering, Drain, LoggedRecord,
+    Pool, Refused, ServiceLimits, router, serve,
 };
 
 pub(super) const DEFINITION: &str = r#"
@@ -124,6 +124,12 @@ impl Backend for FakeBackend {
     fn forget(&self, _namespace: &Namespace, call: u64) {
         self.forgotten.lock().expect("no test panics with it").push(call);
     }
+
+    fn delivering(&self, _namespace: &Namespace) -> Vec<Delivering> {
+        Vec::new()
+    }
+
+    fn retry_target(&self, _namespace: &Namespace, _target: &str) {}
 
     fn log(&self, _namespace: &Namespace) -> Result<Arc<dyn IntentLog>, BackendError> {
         Ok(Arc::new(self.log.clone()))
@@ -265,6 +271,10 @@ impl Control for FakeControl {
             expected: expected_version,
             found: self.0.version(),
         })
+    }
+
+    fn deliveries(&self) -> Result<Arc<dyn delivery::Store>, ControlError> {
+        Err(ControlError::Unavailable("this one has no deliveries".to_owned()))
     }
 
     async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {

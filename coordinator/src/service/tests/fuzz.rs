@@ -138,8 +138,15 @@ fn transaction() -> impl Strategy<Value = v1::Transaction> {
 fn message() -> impl Strategy<Value = v1::Message> {
     let header = (name(), bytes()).prop_map(|(name, value)| v1::Header { name, value });
     let headers = prop::collection::vec(header, 0..70);
-    (proptest::option::of(bytes()), name(), headers, bytes()).prop_map(
-        |(key, content_type, headers, payload)| v1::Message { key, content_type, headers, payload },
+    let targets = prop::collection::vec(name(), 0..3);
+    (proptest::option::of(bytes()), name(), headers, bytes(), targets).prop_map(
+        |(key, content_type, headers, payload, targets)| v1::Message {
+            key,
+            content_type,
+            headers,
+            payload,
+            targets,
+        },
     )
 }
 

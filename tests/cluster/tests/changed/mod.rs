@@ -5,7 +5,7 @@ use std::time::Instant;
 use handfast_cassandra_tests::Cql;
 use handfast_client::{Level, Transaction};
 use handfast_cluster::Cluster;
-use handfast_cluster::load::{DEFINITION, NAMESPACE};
+use handfast_cluster::load::NAMESPACE;
 use tokio::runtime::Runtime;
 
 const TABLE: &str = r#"
@@ -20,10 +20,10 @@ pub(crate) fn a_new_table_is_served(cluster: &Cluster) {
     tokio.block_on(async {
         let client = cluster.client().await.expect("it is served");
         let (admin, begun) = (client.admin(), Instant::now());
-        let current = admin.describe_namespace(NAMESPACE).await.expect("it is there").version;
-        let file = cluster.definition(&format!("{DEFINITION}{TABLE}"));
-        let changed = admin.change_namespace(&file, current).await.expect("a table may be added");
-        assert_eq!(changed.version, current + 1);
+        let current = admin.describe_namespace(NAMESPACE).await.expect("it is there");
+        let (file, version) = (format!("{}{TABLE}", current.definition), current.version);
+        let changed = admin.change_namespace(&file, version).await.expect("a table may be added");
+        assert_eq!(changed.version, version + 1);
         let client = client.at_level(Level::Applied);
         for number in 0..20_i64 {
             // Of one shard, and of several.

@@ -9,6 +9,7 @@ use handfast_cassandra_tests::Cql;
 use handfast_client::Uuid;
 use handfast_cluster::load::{DEFINITION, Found, Load, NAMESPACE, touch_every_shard};
 use handfast_cluster::{Cluster, Member, Part};
+use handfast_e2e::Endpoint;
 use tokio::runtime::Runtime;
 
 const CLIENTS: usize = 9;
@@ -23,7 +24,12 @@ pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
     tokio: Runtime,
     load: Load,
+    /// Where the load's messages are delivered, if they are.
+    endpoint: Option<Endpoint>,
 }
+
+/// What the load calls it.
+const TARGET: &str = "shop";
 
 pub(crate) fn participant(index: usize) -> Part {
     Part::Member(Member::Participant(index))
@@ -31,14 +37,33 @@ pub(crate) fn participant(index: usize) -> Part {
 
 impl Scene {
     pub(crate) fn on(cluster: Cluster) -> Self {
+        Self::with(cluster, None)
+    }
+
+    /// With messages that are delivered to an endpoint of this process, which refuses every tenth once.
+    pub(crate) fn delivering(cluster: Cluster) -> Self {
         let tokio = Runtime::new().expect("a runtime");
+        let endpoint = tokio.block_on(Endpoint::start()).expect("an endpoint");
+        endpoint.answers(|arrived, before| {
+            Some(if arrived.body.ends_with('7') && before == 0 { 500 } else { 200 })
+        });
+        Self::with(cluster, Some((endpoint, tokio)))
+    }
+
+    fn with(cluster: Cluster, endpoint: Option<(Endpoint, Runtime)>) -> Self {
+        let (endpoint, tokio) = match endpoint {
+            Some((endpoint, tokio)) => (Some(endpoint), tokio),
+            None => (None, Runtime::new().expect("a runtime")),
+        };
         let load = tokio.block_on(async {
             let client = cluster.client().await?;
-            client.admin().create_namespace(&cluster.definition(DEFINITION)).await?;
-            Load::start(&cluster.endpoints(), CLIENTS).await
+            let target = endpoint.as_ref().map(|it| it.target(TARGET, ""));
+            let file = format!("{DEFINITION}{}", target.unwrap_or_default());
+            client.admin().create_namespace(&cluster.definition(&file)).await?;
+            Load::start(&cluster.endpoints(), CLIENTS, endpoint.as_ref().map(|_| TARGET)).await
         });
         let load = load.expect("clients at work");
-        let scene = Self { cluster, tokio, load };
+        let scene = Self { cluster, tokio, load, endpoint };
         scene.serves_again("at the start", Instant::now());
         scene
     }
@@ -120,7 +145,7 @@ impl Scene {
 
     /// Ends the load and holds the tables to what the clients were told. The cluster goes on.
     pub(crate) fn end(self) -> Cluster {
-        let Self { cluster, tokio, load } = self;
+        let Self { cluster, tokio, load, endpoint } = self;
         let endpoints = cluster.endpoints();
         let ended = tokio.block_on(load.end(&endpoints)).expect("one outcome each, applied");
         let found = read_tables(&cluster);
@@ -132,6 +157,11 @@ impl Scene {
         );
         assert!(ended.committed() > 500, "too little was done to mean anything");
         ended.check(&found).expect("the tables agree with every answer");
+        if let Some(endpoint) = endpoint {
+            let delivered = tokio.block_on(ended.check_delivered(&endpoint));
+            let (messages, requests) = delivered.expect("every message of what committed");
+            println!("{messages} messages delivered, with {requests} requests");
+        }
         no_lock_is_left(&cluster, &tokio);
         cluster
     }

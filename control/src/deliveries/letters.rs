@@ -1,0 +1,210 @@
+//! Dead letters: stored, listed, counted.
+
+use std::sync::Arc;
+
+use delivery::{Burial, Course, DeadLetter, LetterCount, LetterState, Name, Selection};
+use sqlx::{Any, AnyPool, AssertSqlSafe, FromRow, Transaction};
+use wal_core::{Millis, ShardId, Timestamp};
+
+use super::courses::read_ticket;
+use super::filter::Filter;
+use super::{Problem, fence, take_turn, text};
+use crate::plane::ControlPlane;
+
+/// A dead letter as it is stored.
+#[derive(FromRow)]
+struct Row {
+    target: String,
+    shard: i64,
+    name: String,
+    log: String,
+    position: i64,
+    ticket_index: i64,
+    committed_at_us: i64,
+    message_key: String,
+    message: String,
+    cause: String,
+    tries: i64,
+    history: String,
+    buried_at_ms: i64,
+    state: String,
+}
+
+impl Row {
+    fn read(self, namespace: &Arc<str>) -> Result<DeadLetter, Problem> {
+        let shard = ShardId(text::number(self.shard, "a shard")?);
+        Ok(DeadLetter {
+            course: Course { namespace: namespace.clone(), target: self.target.into(), shard },
+            name: text::name(&self.name)?,
+            log: text::log(&self.log)?,
+            ticket: read_ticket((self.position, self.ticket_index))?,
+            timestamp: Timestamp(self.committed_at_us),
+            key: text::key(&self.message_key)?,
+            message: text::bytes(&self.message, "a message")?,
+            cause: text::cause(&self.cause)?,
+            tries: text::number(self.tries, "a number of tries")?,
+            history: text::history(&self.history)?,
+            buried_at: Millis(text::number(self.buried_at_ms, "the time of a burial")?),
+            state: text::state(&self.state)?,
+        })
+    }
+}
+
+pub(super) async fn bury(
+    plane: &ControlPlane,
+    letter: DeadLetter,
+    generation: u64,
+    limit: u64,
+) -> Result<Burial, Problem> {
+    let _turn = plane.letters_turn().await;
+    let mut txn = plane.pool.begin().await?;
+    take_turn(&mut txn, &letter.course.namespace).await?;
+    let burial = if !fence(&mut txn, &letter.course, generation).await? {
+        Burial::Deposed
+    } else if is_buried(&mut txn, &letter).await? {
+        Burial::Stored
+    } else if is_full(&mut txn, &letter.course, limit).await? {
+        Burial::Full
+    } else {
+        insert(&mut txn, &letter).await?;
+        txn.commit().await?;
+        return Ok(Burial::Stored);
+    };
+    txn.rollback().await?;
+    Ok(burial)
+}
+
+/// Whether it is in the dead letters, or was: a burial may be repeated when somebody has discarded the letter
+/// already.
+async fn is_buried(txn: &mut Transaction<'_, Any>, letter: &DeadLetter) -> Result<bool, Problem> {
+    let (found,): (i64,) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM dead_letters \
+                 WHERE namespace = $1 AND target = $2 AND name = $3) \
+              + (SELECT COUNT(*) FROM settled_tickets \
+                 WHERE namespace = $1 AND target = $2 AND shard = $4 \
+                 AND log = $5 AND position = $6 AND ticket_index = $7)",
+    )
+    .bind(&*letter.course.namespace)
+    .bind(&*letter.course.target)
+    .bind(text::of_name(letter.name))
+    .bind(i64::from(letter.course.shard.0))
+    .bind(text::of_log(letter.log))
+    .bind(text::exactly(letter.ticket.position.0, "the position")?)
+    .bind(i64::from(letter.ticket.index))
+    .fetch_one(&mut **txn)
+    .await?;
+    Ok(found > 0)
+}
+
+/// Whether the target has as many letters as it may. No more than these are looked at.
+async fn is_full(
+    txn: &mut Transaction<'_, Any>,
+    course: &Course,
+    limit: u64,
+) -> Result<bool, Problem> {
+    let limit = text::at_most(limit);
+    let (found,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM ( \
+             SELECT name FROM dead_letters WHERE namespace = $1 AND target = $2 LIMIT $3) found",
+    )
+    .bind(&*course.namespace)
+    .bind(&*course.target)
+    .bind(limit)
+    .fetch_one(&mut **txn)
+    .await?;
+    Ok(found >= limit)
+}
+
+async fn insert(txn: &mut Transaction<'_, Any>, letter: &DeadLetter) -> Result<(), Problem> {
+    sqlx::query(
+        "INSERT INTO dead_letters \
+         (namespace, target, shard, name, log, position, ticket_index, committed_at_us, message_key, \
+          message, cause, tries, history, buried_at_ms, state) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(&*letter.course.namespace)
+    .bind(&*letter.course.target)
+    .bind(i64::from(letter.course.shard.0))
+    .bind(text::of_name(letter.name))
+    .bind(text::of_log(letter.log))
+    .bind(text::exactly(letter.ticket.position.0, "the position")?)
+    .bind(i64::from(letter.ticket.index))
+    .bind(letter.timestamp.0)
+    .bind(text::of_key(letter.key.as_ref()))
+    .bind(text::of_bytes(&letter.message))
+    .bind(text::of_cause(letter.cause))
+    .bind(i64::from(letter.tries))
+    .bind(text::of_history(&letter.history))
+    .bind(text::exactly(letter.buried_at.0, "the time")?)
+    .bind(text::of_state(letter.state))
+    .execute(&mut **txn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list(
+    pool: &AnyPool,
+    namespace: Arc<str>,
+    selection: Selection,
+    after: Option<(Millis, Name)>,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, Problem> {
+    let mut filter = Filter::new(&namespace, &selection)?;
+    if let Some((buried_at, name)) = after {
+        let last = (text::at_most(buried_at.0), text::of_name(name));
+        filter.and_both("(buried_at_ms, name) >", last);
+    }
+    select(pool, &namespace, filter, "buried_at_ms, name, target", limit).await
+}
+
+pub(super) async fn redriving(
+    pool: &AnyPool,
+    course: Course,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, Problem> {
+    let selection = Selection {
+        target: Some(course.target.as_ref().to_owned()),
+        state: Some(LetterState::Redriving),
+        ..Selection::default()
+    };
+    let mut filter = Filter::new(&course.namespace, &selection)?;
+    filter.and("shard =", i64::from(course.shard.0));
+    // By log first: positions of two logs do not compare, and a nonce begins with the time of its making.
+    select(pool, &course.namespace, filter, "log, position, ticket_index", limit).await
+}
+
+async fn select(
+    pool: &AnyPool,
+    namespace: &Arc<str>,
+    mut filter: Filter,
+    order: &'static str,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, Problem> {
+    let limit = filter.bind(i64::from(limit));
+    let statement = format!(
+        "SELECT target, shard, name, log, position, ticket_index, committed_at_us, message_key, message, \
+                cause, tries, history, buried_at_ms, state \
+         FROM dead_letters WHERE {} ORDER BY {order} LIMIT {limit}",
+        filter.sql()
+    );
+    let rows: Vec<Row> = sqlx::query_as_with(AssertSqlSafe(statement), filter.values())
+        .persistent(false)
+        .fetch_all(pool)
+        .await?;
+    rows.into_iter().map(|row| row.read(namespace)).collect()
+}
+
+pub(super) async fn count(pool: &AnyPool, namespace: String) -> Result<Vec<LetterCount>, Problem> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT target, state, COUNT(*) FROM dead_letters WHERE namespace = $1 \
+         GROUP BY target, state ORDER BY target, state",
+    )
+    .bind(namespace)
+    .fetch_all(pool)
+    .await?;
+    let counted = |(target, state, count): (String, String, i64)| {
+        let count = text::number(count, "a number of dead letters")?;
+        Ok(LetterCount { target, state: text::state(&state)?, count })
+    };
+    rows.into_iter().map(counted).collect()
+}

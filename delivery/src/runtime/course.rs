@@ -1,0 +1,269 @@
+//! A shard that this process delivers: its engine, and what goes with it. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use participant::follow::Place;
+use wal_core::record::{DecodeError, Reader, Writer};
+use wal_core::{Nonce, Now, Position};
+
+use super::reader::Batch;
+use crate::config::DeliveryConfig;
+use crate::engine::{Command, Engine, Event};
+use crate::message::{Message, Ticket};
+use crate::outgoing::Outgoing;
+use crate::store::{Claim, Mark};
+
+/// Places that are remembered at most; beyond it every second one is forgotten.
+const PLACES: usize = 1_024;
+/// What a message takes in memory beside its payload, bytes.
+const MESSAGE_BYTES: u64 = 256;
+/// The form of a place in the store.
+const PLACE_VERSION: u8 = 1;
+
+/// A shard that this process delivers.
+pub(super) struct Course {
+    pub(super) generation: u64,
+    engine: Engine<Outgoing>,
+    /// Where reading could go on, by how far was read there.
+    places: VecDeque<Place>,
+    /// Dead letters of before, and what became of them: not delivered again.
+    settled: BTreeSet<Ticket>,
+    /// What was last said of room to who reads.
+    pub(super) has_room: bool,
+    /// The newest mark, if it is not stored.
+    pub(super) unstored: Option<Mark>,
+    /// A mark is being stored.
+    pub(super) is_storing: bool,
+    pub(super) phase: Phase,
+    log: Nonce,
+}
+
+/// What becomes of a course.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// It is to be let go: what is under way is waited for.
+    Draining,
+    /// Nothing is under way; its last mark is stored, or being stored.
+    Drained,
+}
+
+impl Course {
+    /// A course that was claimed, and where its reading begins.
+    pub(super) fn new(
+        config: DeliveryConfig,
+        claim: Claim,
+        log: Nonce,
+    ) -> Result<(Self, Place), DecodeError> {
+        let had_mark = claim.mark.is_some();
+        // Positions of another log mean nothing in this one.
+        let mark = claim.mark.filter(|mark| mark.log == log);
+        // Nor do tickets: without any mark they can only be of the one log that there was.
+        let settled = if had_mark && mark.is_none() { Vec::new() } else { claim.settled };
+        let place = match &mark {
+            Some(mark) => {
+                let mut place = read_place(mark.place.clone())?;
+                place.told = mark.dealt_with;
+                place
+            }
+            None => Place::default(),
+        };
+        let start = mark.as_ref().map_or(Position(0), |mark| mark.dealt_with);
+        let course = Self {
+            generation: claim.generation,
+            engine: Engine::new(config, start),
+            places: VecDeque::from([place.clone()]),
+            settled: settled.into_iter().collect(),
+            has_room: true,
+            unstored: None,
+            is_storing: false,
+            phase: Phase::Running,
+            log,
+        };
+        Ok((course, place))
+    }
+
+    pub(super) const fn engine(&self) -> &Engine<Outgoing> {
+        &self.engine
+    }
+
+    /// Hands in what was read.
+    pub(super) fn take(&mut self, now: Now, batch: Batch, out: &mut Vec<Command<Outgoing>>) {
+        for (ticket, payload) in batch.messages {
+            if self.settled.contains(&ticket) {
+                continue;
+            }
+            let size_bytes = MESSAGE_BYTES + payload.message.payload.len() as u64;
+            let key = payload.message.key.clone();
+            let message = Message { ticket, key, size_bytes, payload };
+            self.step(now, Event::Take(message), out);
+        }
+        let read = batch.place.told;
+        if self.places.len() >= PLACES {
+            let mut keep = false;
+            self.places.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.places.push_back(batch.place);
+        self.step(now, Event::ReadTo { position: read }, out);
+    }
+
+    /// Takes an event in. What the engine says of marks is kept here, the rest is appended to `out`.
+    pub(super) fn step(
+        &mut self,
+        now: Now,
+        event: Event<Outgoing>,
+        out: &mut Vec<Command<Outgoing>>,
+    ) {
+        if event == Event::Drain && self.phase == Phase::Running {
+            self.phase = Phase::Draining;
+        }
+        let mut said = Vec::new();
+        self.engine.step(now, event, &mut said);
+        for command in said {
+            match command {
+                Command::Mark { position } => self.mark(position),
+                Command::Drained { mark } => {
+                    self.mark(mark);
+                    self.phase = Phase::Drained;
+                }
+                command @ (Command::Send { .. } | Command::Bury { .. }) => out.push(command),
+            }
+        }
+    }
+
+    fn mark(&mut self, position: Position) {
+        while self.places.get(1).is_some_and(|next| next.told <= position) {
+            self.places.pop_front();
+        }
+        let Some(place) = self.places.front() else { return };
+        let place = Place { told: position, ..place.clone() };
+        self.settled = self.settled.split_off(&Ticket { position, index: 0 });
+        let hold = place.from.min(position);
+        let place = written_place(&place);
+        self.unstored = Some(Mark { log: self.log, dealt_with: position, hold, place });
+    }
+}
+
+fn written_place(place: &Place) -> bytes::Bytes {
+    let mut bytes = Vec::with_capacity(64);
+    let mut out = Writer::new(&mut bytes);
+    out.byte(PLACE_VERSION);
+    out.piece(place);
+    bytes.into()
+}
+
+fn read_place(bytes: bytes::Bytes) -> Result<Place, DecodeError> {
+    let mut input = Reader::new(bytes);
+    let found = input.byte()?;
+    if found != PLACE_VERSION {
+        return Err(DecodeError::Version { found, expected: PLACE_VERSION });
+    }
+    let place = input.piece()?;
+    input.finish()?;
+    Ok(place)
+}
+
+/// Courses by shard.
+pub(super) type Courses = BTreeMap<wal_core::ShardId, Course>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Answer;
+    use std::sync::Arc;
+    use wal_core::{ShardId, Timestamp, TxnId};
+
+    fn claim(mark: Option<Mark>, settled: Vec<Ticket>) -> Claim {
+        Claim { generation: 1, mark, settled }
+    }
+
+    fn ticket(position: u64) -> Ticket {
+        Ticket { position: Position(position), index: 0 }
+    }
+
+    fn batch(positions: &[u64], from: u64, told: u64) -> Batch {
+        let outgoing = |position| Outgoing {
+            namespace: "bank".into(),
+            shard: ShardId(0),
+            name: crate::outgoing::Name { id: TxnId(position), index: 0 },
+            timestamp: Timestamp(0),
+            message: Arc::default(),
+        };
+        Batch {
+            shard: ShardId(0),
+            generation: 1,
+            messages: positions.iter().map(|at| (ticket(*at), outgoing(u128::from(*at)))).collect(),
+            place: Place { from: Position(from), acceptor: None, told: Position(told) },
+            failed: None,
+        }
+    }
+
+    const LOG: Nonce = Nonce(7);
+
+    fn new(mark: Option<Mark>, settled: Vec<Ticket>) -> (Course, Place) {
+        Course::new(DeliveryConfig::new(1), claim(mark, settled), LOG).expect("a good place")
+    }
+
+    fn sent(out: &[Command<Outgoing>]) -> Vec<Position> {
+        out.iter()
+            .map(|command| match command {
+                Command::Send { ticket, .. } => ticket.position,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn another_goes_on_from_the_mark_and_repeats_only_what_was_not_dealt_with() {
+        let now = Now { wall_us: 0, mono_us: 1 };
+        let (mut course, place) = new(None, Vec::new());
+        assert_eq!(place, Place::default());
+        let mut out = Vec::new();
+        course.take(now, batch(&[5, 8], 4, 9), &mut out);
+        course.take(now, batch(&[12], 11, 13), &mut out);
+        assert_eq!(sent(&out), [5, 8, 12].map(Position));
+        for position in [5, 12] {
+            let answered =
+                Event::Answered { ticket: ticket(position), number: 1, answer: Answer::Delivered };
+            course.step(now, answered, &mut out);
+        }
+        let later = Now { wall_us: 0, mono_us: 10_000_000 };
+        course.step(later, Event::Tick, &mut out);
+        let mark = course.unstored.clone().expect("time has passed");
+        assert_eq!((mark.dealt_with, mark.hold), (Position(8), Position(0)), "8 is out");
+
+        let (mut next, place) = new(Some(mark.clone()), Vec::new());
+        assert_eq!((place.from, place.told), (Position(0), Position(8)));
+        out.clear();
+        next.take(now, batch(&[8, 12], 11, 13), &mut out);
+        assert_eq!(sent(&out), [8, 12].map(Position));
+        for position in [8, 12] {
+            let answered =
+                Event::Answered { ticket: ticket(position), number: 1, answer: Answer::Delivered };
+            next.step(now, answered, &mut out);
+        }
+        next.step(later, Event::Tick, &mut out);
+        let mark = next.unstored.clone().expect("time has passed");
+        assert_eq!((mark.dealt_with, mark.hold), (Position(13), Position(11)));
+
+        // The same mark in another log means nothing.
+        let claimed = Course::new(DeliveryConfig::new(1), claim(Some(mark), Vec::new()), Nonce(8));
+        assert_eq!(claimed.expect("a good place").1, Place::default());
+    }
+
+    #[test]
+    fn what_was_settled_is_not_delivered_again() {
+        let now = Now { wall_us: 0, mono_us: 1 };
+        let (mut course, _) = new(None, Vec::new());
+        let mut out = Vec::new();
+        course.step(Now { wall_us: 0, mono_us: 10_000_000 }, Event::Drain, &mut out);
+        assert_eq!(course.phase, Phase::Drained);
+        let mark = course.unstored.expect("the last mark");
+        let (mut next, _) = new(Some(mark), vec![ticket(8)]);
+        next.take(now, batch(&[5, 8, 9], 9, 10), &mut out);
+        assert_eq!(sent(&out), [5, 9].map(Position));
+    }
+}

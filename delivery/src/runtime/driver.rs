@@ -1,0 +1,539 @@
+//! The task that drives the engines of a target.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel as channel;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use wal_core::{Nonce, ShardId};
+
+use super::assign::{courses, should_have};
+use super::course::{Course, Courses, Phase};
+use super::metrics::DeliveryMetrics;
+use super::reader::{self, Batch, Reader};
+use super::redrive::{redrive, send};
+use super::{Clock, Parts, ShardDelivery, config};
+use crate::engine::{Command, Event, Which};
+use crate::message::{Answer, Cause, Ticket};
+use crate::outgoing::Outgoing;
+use crate::store::{
+    self, Burial, Claim, DeadLetter, LetterCount, LetterState, Mark, Owner, StoreError,
+};
+
+/// How often it is looked who has what, and what is to be redriven.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Claims under way at once.
+const CLAIMS_AT_ONCE: usize = 8;
+/// Batches that may wait for the driver.
+const BATCHES: usize = 16;
+/// Letters of a shard that are redriven before it is looked again.
+const REDRIVEN_AT_ONCE: u32 = 64;
+/// A shard that could not be read is claimed again so much later.
+const BROKEN_FOR: Duration = Duration::from_secs(30);
+
+/// What somebody wants.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Try now whatever waits for a retry.
+    Retry,
+    /// End in order.
+    Stop,
+}
+
+/// What has come of something that was begun.
+enum Done {
+    Answered { shard: ShardId, generation: u64, ticket: Ticket, number: u32, answer: Answer },
+    Buried { shard: ShardId, generation: u64, ticket: Ticket, how: Result<Burial, StoreError> },
+    Marked { marks: Vec<(ShardId, u64, Mark)>, how: Result<Vec<bool>, StoreError> },
+    Looked(Result<(Vec<Owner>, Vec<LetterCount>), StoreError>),
+    Claimed { shard: ShardId, how: Result<Option<Claim>, StoreError> },
+    Released { shard: ShardId },
+    Redriven { shard: ShardId },
+}
+
+pub(super) struct Driver {
+    parts: Arc<Parts>,
+    log: Nonce,
+    clock: Clock,
+    metrics: DeliveryMetrics,
+    courses: Courses,
+    to_reader: channel::Sender<reader::Order>,
+    batches: mpsc::Receiver<Batch>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    done: mpsc::UnboundedReceiver<Done>,
+    to_done: mpsc::UnboundedSender<Done>,
+    shown: watch::Sender<Vec<ShardDelivery>>,
+    /// Shards that are being claimed or let go.
+    moving: BTreeSet<ShardId>,
+    /// Shards of which letters are being sent again.
+    redriving: BTreeSet<ShardId>,
+    /// Shards that could not be read, and until when they are left alone.
+    broken: Vec<(ShardId, tokio::time::Instant)>,
+    is_looking: bool,
+    is_marking: bool,
+    is_stopping: bool,
+    /// The store failed, which was told.
+    is_store_away: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        parts: Parts,
+        orders: mpsc::UnboundedReceiver<Order>,
+        shown: watch::Sender<Vec<ShardDelivery>>,
+    ) -> Self {
+        let (to_reader, reader_orders) = channel::unbounded();
+        let (batch, batches) = mpsc::channel(BATCHES);
+        let (to_done, done) = mpsc::unbounded_channel();
+        let reader = Reader {
+            namespace: Arc::clone(&parts.namespace),
+            target: parts.definition.name.as_str().into(),
+            log: Arc::clone(&parts.log),
+            orders: reader_orders,
+            batches: batch,
+        };
+        let spawned = std::thread::Builder::new().name("delivery".into()).spawn(|| reader.run());
+        if let Err(error) = spawned {
+            // Nothing is read then, and nothing lost: the log is held.
+            tracing::error!(%error, target = parts.definition.name, "cannot start a thread");
+        }
+        Self {
+            log: parts.log.identity(),
+            clock: Clock::start(),
+            metrics: DeliveryMetrics::new(&parts.namespace, &parts.definition.name),
+            courses: Courses::new(),
+            to_reader,
+            batches,
+            orders,
+            done,
+            to_done,
+            shown,
+            moving: BTreeSet::new(),
+            redriving: BTreeSet::new(),
+            broken: Vec::new(),
+            is_looking: false,
+            is_marking: false,
+            is_stopping: false,
+            is_store_away: false,
+            parts: Arc::new(parts),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_stopping || !self.courses.is_empty() || !self.moving.is_empty() {
+            let wake = self.courses.values().filter_map(|it| it.engine().next_wake()).min();
+            let wake = wake.map(|at| self.clock.at(at));
+            let sleep = tokio::time::sleep_until(wake.unwrap_or_else(tokio::time::Instant::now));
+            tokio::select! {
+                Some(batch) = self.batches.recv() => self.on_batch(batch),
+                Some(done) = self.done.recv() => self.on_done(done),
+                order = self.orders.recv(), if !self.is_stopping => match order {
+                    Some(Order::Retry) => self.every_course(|| Event::Retry(Which::All)),
+                    Some(Order::Stop) | None => self.stop(),
+                },
+                _ = every.tick() => self.on_tick(),
+                () = sleep, if wake.is_some() => self.every_course(|| Event::Tick),
+            }
+            self.store_marks();
+        }
+    }
+
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        self.every_course(|| Event::Drain);
+    }
+
+    fn course(&self, shard: ShardId) -> store::Course {
+        store::Course {
+            namespace: Arc::clone(&self.parts.namespace),
+            target: self.parts.definition.name.as_str().into(),
+            shard,
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.parts.definition.delivery.timeout_ms)
+    }
+
+    /// Gives every engine an event.
+    fn every_course(&mut self, event: impl Fn() -> Event<Outgoing>) {
+        let shards: Vec<ShardId> = self.courses.keys().copied().collect();
+        for shard in shards {
+            self.step(shard, event());
+        }
+    }
+
+    fn step(&mut self, shard: ShardId, event: Event<Outgoing>) {
+        let now = self.clock.now();
+        let Some(course) = self.courses.get_mut(&shard) else { return };
+        let mut commands = Vec::new();
+        course.step(now, event, &mut commands);
+        self.obey(shard, commands);
+    }
+
+    /// Does what an engine says, and looks whether there is room for more.
+    fn obey(&mut self, shard: ShardId, commands: Vec<Command<Outgoing>>) {
+        let Some(course) = self.courses.get_mut(&shard) else { return };
+        let generation = course.generation;
+        let has_room = !course.engine().room().is_full();
+        if course.phase == Phase::Running && course.has_room != has_room {
+            course.has_room = has_room;
+            let _ = self.to_reader.send(reader::Order::Room { shard, is_there: has_room });
+        }
+        for command in commands {
+            match command {
+                Command::Send { ticket, number, payload, .. } => {
+                    self.send(shard, generation, (ticket, number), payload);
+                }
+                Command::Bury { ticket, payload, cause, history, .. } => {
+                    let letter = DeadLetter {
+                        course: self.course(shard),
+                        name: payload.name,
+                        log: self.log,
+                        ticket,
+                        timestamp: payload.timestamp,
+                        key: payload.message.key.clone(),
+                        message: payload.message.encode(),
+                        cause,
+                        tries: history.count(),
+                        history: history.kept().cloned().collect(),
+                        buried_at: self.clock.now().millis(),
+                        state: LetterState::Dead,
+                    };
+                    self.bury(shard, generation, letter, cause);
+                }
+                Command::Mark { .. } | Command::Drained { .. } => {} // the course has kept them
+            }
+        }
+        self.let_go_if_drained(shard);
+    }
+
+    fn send(&self, shard: ShardId, generation: u64, one: (Ticket, u32), outgoing: Outgoing) {
+        let (parts, to_done, timeout) =
+            (Arc::clone(&self.parts), self.to_done.clone(), self.timeout());
+        let (ticket, number) = one;
+        if number > 1 {
+            self.metrics.retried.increment(1);
+        }
+        tokio::spawn(async move {
+            let answer = send(&*parts.target, outgoing, timeout).await;
+            let done = Done::Answered { shard, generation, ticket, number, answer };
+            let _ = to_done.send(done); // a driver that has ended hears nothing
+        });
+    }
+
+    fn bury(&self, shard: ShardId, generation: u64, letter: DeadLetter, cause: Cause) {
+        let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
+        let (name, ticket) = (letter.name, letter.ticket);
+        let last = letter.history.last().map(|it| it.text.to_string()).unwrap_or_default();
+        let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+        tracing::warn!(%namespace, target, message = %name, ?cause, last, "a message is given up");
+        tokio::spawn(async move {
+            let limit = parts.definition.delivery.dead_letters;
+            let how = parts.store.bury(letter, generation, limit).await;
+            let _ = to_done.send(Done::Buried { shard, generation, ticket, how }); // as above
+        });
+    }
+
+    fn on_batch(&mut self, batch: Batch) {
+        let (shard, now) = (batch.shard, self.clock.now());
+        let Some(course) = self.courses.get_mut(&shard) else { return };
+        if course.generation != batch.generation || course.phase != Phase::Running {
+            return; // of an earlier claim, or to be read again by the next
+        }
+        let failed = batch.failed.clone();
+        let mut commands = Vec::new();
+        course.take(now, batch, &mut commands);
+        self.obey(shard, commands);
+        if let Some(why) = failed {
+            let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+            tracing::error!(
+                %namespace, target, %shard, why,
+                "the messages of a shard cannot be read: they wait, the log is kept"
+            );
+            self.broken.push((shard, tokio::time::Instant::now() + BROKEN_FOR));
+            self.step(shard, Event::Drain);
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Answered { shard, generation, ticket, number, answer } => {
+                if answer == Answer::Delivered {
+                    self.metrics.delivered.increment(1);
+                }
+                if self.is_current(shard, generation) {
+                    self.step(shard, Event::Answered { ticket, number, answer });
+                }
+            }
+            Done::Buried { shard, generation, ticket, how } => {
+                if how == Ok(Burial::Stored) {
+                    self.metrics.dead.increment(1);
+                }
+                if !self.is_current(shard, generation) {
+                    return;
+                }
+                if how == Ok(Burial::Deposed) {
+                    return self.depose(shard);
+                }
+                self.note(how.as_ref().err());
+                let ok = how == Ok(Burial::Stored);
+                self.step(shard, Event::Buried { ticket, ok });
+            }
+            Done::Marked { marks, how } => self.on_marked(marks, how),
+            Done::Looked(looked) => self.on_looked(looked),
+            Done::Claimed { shard, how } => self.on_claimed(shard, how),
+            Done::Released { shard } => {
+                self.moving.remove(&shard);
+            }
+            Done::Redriven { shard } => {
+                self.redriving.remove(&shard);
+            }
+        }
+    }
+
+    fn is_current(&self, shard: ShardId, generation: u64) -> bool {
+        self.courses.get(&shard).is_some_and(|course| course.generation == generation)
+    }
+
+    /// Tells once that the store is away, and once that it is back.
+    fn note(&mut self, error: Option<&StoreError>) {
+        let target = &self.parts.definition.name;
+        match (error, self.is_store_away) {
+            (Some(error), false) => tracing::warn!(target, %error, "trying again"),
+            (None, true) => tracing::info!(target, "the store of deliveries answers again"),
+            _ => {}
+        }
+        self.is_store_away = error.is_some();
+    }
+
+    /// Another process has claimed the shard: it goes on from the last mark that was stored.
+    fn depose(&mut self, shard: ShardId) {
+        let target = &self.parts.definition.name;
+        tracing::warn!(target, %shard, "another process has claimed a shard that this one delivered");
+        self.courses.remove(&shard);
+        let _ = self.to_reader.send(reader::Order::End { shard });
+    }
+
+    /// Stores the newest marks, if none are being stored.
+    fn store_marks(&mut self) {
+        if self.is_marking {
+            return;
+        }
+        let mut marks = Vec::new();
+        for (shard, course) in &mut self.courses {
+            if let Some(mark) = course.unstored.take() {
+                course.is_storing = true;
+                marks.push((*shard, course.generation, mark));
+            }
+        }
+        if marks.is_empty() {
+            return;
+        }
+        self.is_marking = true;
+        let named = marks
+            .iter()
+            .map(|(shard, generation, mark)| (self.course(*shard), *generation, mark.clone()));
+        let named: Vec<_> = named.collect();
+        let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
+        tokio::spawn(async move {
+            let how = parts.store.mark(named).await;
+            if how.is_err() {
+                tokio::time::sleep(LOOK_EVERY).await; // before they are stored again
+            }
+            let _ = to_done.send(Done::Marked { marks, how }); // as above
+        });
+    }
+
+    fn on_marked(&mut self, marks: Vec<(ShardId, u64, Mark)>, how: Result<Vec<bool>, StoreError>) {
+        self.is_marking = false;
+        self.note(how.as_ref().err());
+        for (index, (shard, generation, mark)) in marks.into_iter().enumerate() {
+            if !self.is_current(shard, generation) {
+                continue;
+            }
+            let Some(course) = self.courses.get_mut(&shard) else { continue };
+            course.is_storing = false;
+            match &how {
+                Ok(stored) if stored.get(index) == Some(&true) => self.let_go_if_drained(shard),
+                Ok(_) => self.depose(shard),
+                Err(_) => {
+                    course.unstored.get_or_insert(mark);
+                }
+            }
+        }
+    }
+
+    fn let_go_if_drained(&mut self, shard: ShardId) {
+        let Some(course) = self.courses.get(&shard) else { return };
+        if course.phase != Phase::Drained || course.is_storing || course.unstored.is_some() {
+            return;
+        }
+        let generation = course.generation;
+        self.courses.remove(&shard);
+        let _ = self.to_reader.send(reader::Order::End { shard });
+        self.moving.insert(shard);
+        let (parts, to_done, course) =
+            (Arc::clone(&self.parts), self.to_done.clone(), self.course(shard));
+        tokio::spawn(async move {
+            if let Err(error) = parts.store.release(course, generation).await {
+                // Others claim it once this process is gone, or this one again.
+                tracing::warn!(%error, %shard, "a shard was not let go");
+            }
+            let _ = to_done.send(Done::Released { shard }); // as above
+        });
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.clock.now();
+        let shards = self.courses.iter().map(|(shard, course)| ShardDelivery {
+            shard: *shard,
+            status: course.engine().status(now),
+        });
+        let shards: Vec<_> = shards.collect();
+        self.metrics.show(&shards);
+        self.shown.send_replace(shards);
+        let known = tokio::time::Instant::now();
+        self.broken.retain(|(_, until)| *until > known);
+        if self.is_looking || self.is_stopping {
+            return;
+        }
+        self.is_looking = true;
+        let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
+        tokio::spawn(async move {
+            let looked = async {
+                let owners = parts.store.owners(&parts.namespace).await?;
+                Ok((owners, parts.store.count(&parts.namespace).await?))
+            };
+            let _ = to_done.send(Done::Looked(looked.await)); // as above
+        });
+    }
+
+    fn on_looked(&mut self, looked: Result<(Vec<Owner>, Vec<LetterCount>), StoreError>) {
+        self.is_looking = false;
+        self.note(looked.as_ref().err());
+        let Ok((owners, counts)) = looked else { return };
+        if self.is_stopping {
+            return;
+        }
+        let target = self.parts.definition.name.as_str();
+        let count = |state| {
+            let of = |it: &&LetterCount| it.target == target && it.state == state;
+            counts.iter().filter(of).map(|it| it.count).sum::<u64>()
+        };
+        let (dead, redriving) = (count(LetterState::Dead), count(LetterState::Redriving));
+        self.metrics.show_letters(dead, redriving);
+        let alive = self.parts.members.alive.borrow().clone();
+        let me = self.parts.members.me;
+        for course in courses(&self.course(ShardId(0)), self.parts.shards) {
+            let shard = course.shard;
+            let Some(wanted) = should_have(&alive, &course) else { break };
+            let owner = owners.iter().find(|owner| owner.course == course);
+            let generation = owner.map_or(0, |owner| owner.generation);
+            match self.courses.get(&shard) {
+                Some(own) if own.generation < generation => self.depose(shard),
+                Some(own) if wanted != me && own.phase == Phase::Running => {
+                    self.step(shard, Event::Drain);
+                }
+                Some(_) => {}
+                None => {
+                    let is_free = owner
+                        .and_then(|owner| owner.process)
+                        .is_none_or(|process| process == me || !alive.contains(&process));
+                    if wanted == me && is_free {
+                        self.claim(course, generation);
+                    }
+                }
+            }
+        }
+        if redriving > 0 {
+            let shards: Vec<ShardId> = self.courses.keys().copied().collect();
+            for shard in shards {
+                self.redrive(shard);
+            }
+        }
+    }
+
+    fn claim(&mut self, course: store::Course, generation: u64) {
+        let shard = course.shard;
+        if self.moving.len() >= CLAIMS_AT_ONCE
+            || self.broken.iter().any(|(broken, _)| *broken == shard)
+            || !self.moving.insert(shard)
+        {
+            return;
+        }
+        let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
+        tokio::spawn(async move {
+            let how = parts.store.claim(course, parts.members.me, generation).await;
+            let _ = to_done.send(Done::Claimed { shard, how }); // as above
+        });
+    }
+
+    fn on_claimed(&mut self, shard: ShardId, how: Result<Option<Claim>, StoreError>) {
+        self.moving.remove(&shard);
+        self.note(how.as_ref().err());
+        let Ok(Some(claim)) = how else { return };
+        let generation = claim.generation;
+        let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+        // Each engine its own jitter.
+        let seed = self.parts.seed ^ (u64::from(shard.0) << 48) ^ generation;
+        let (course, place) = match Course::new(
+            config(&self.parts.definition, seed),
+            claim,
+            self.log,
+        ) {
+            Ok(begun) => begun,
+            Err(error) => {
+                tracing::error!(%namespace, target, %shard, %error, "a stored place cannot be read");
+                self.broken.push((shard, tokio::time::Instant::now() + BROKEN_FOR));
+                return;
+            }
+        };
+        tracing::debug!(%namespace, target, %shard, generation, "delivering");
+        self.courses.insert(shard, course);
+        let _ = self.to_reader.send(reader::Order::Begin { shard, generation, place });
+        if self.parts.definition.paused {
+            self.step(shard, Event::Pause);
+        }
+        if self.is_stopping {
+            self.step(shard, Event::Drain);
+        }
+        // The next may be claimed at once, rather than with the next look.
+        if !self.is_stopping && self.moving.is_empty() {
+            self.on_tick();
+        }
+    }
+
+    /// Sends letters of a shard again, one after the other, unless the target takes nothing now.
+    fn redrive(&mut self, shard: ShardId) {
+        let now = self.clock.now();
+        let Some(course) = self.courses.get(&shard) else { return };
+        if course.engine().status(now).paused.is_some() || !self.redriving.insert(shard) {
+            return;
+        }
+        let generation = course.generation;
+        let (parts, to_done, clock, timeout) =
+            (Arc::clone(&self.parts), self.to_done.clone(), self.clock, self.timeout());
+        let course = self.course(shard);
+        let (delivered, failed) =
+            (self.metrics.redriven.clone(), self.metrics.redrive_failed.clone());
+        tokio::spawn(async move {
+            let letters = parts.store.redriving(course.clone(), REDRIVEN_AT_ONCE).await;
+            for letter in letters.unwrap_or_default() {
+                let now = || clock.now().millis();
+                let Some(how) = redrive(&*parts.target, &letter, timeout, now).await else { break };
+                let counter = if how == store::Redriven::Delivered { &delivered } else { &failed };
+                let said = parts.store.redriven(course.clone(), generation, letter.name, how).await;
+                if said.is_err() {
+                    break; // it is sent once more, under the same name
+                }
+                counter.increment(1);
+            }
+            let _ = to_done.send(Done::Redriven { shard }); // as above
+        });
+    }
+}

@@ -1,0 +1,297 @@
+//! The thread that reads the log for a delivery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, TryRecvError};
+use participant::follow::{Follower, Place, Scope, Told};
+use tokio::sync::mpsc;
+use wal_core::log::{IntentLog, LogError, Tail};
+use wal_core::message::messages_of;
+use wal_core::{Position, ShardId};
+
+use crate::message::Ticket;
+use crate::outgoing::{Name, Outgoing};
+
+/// How long a look at the log waits for something to come, and so the longest until an order is obeyed.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Messages of one batch.
+const BATCH_MESSAGES: usize = 256;
+/// A batch grows no further once it has so many bytes of payloads.
+const BATCH_BYTES: usize = 1 << 20;
+/// A shard without messages says so often how far it was read.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// After the log failed, it is asked again so much later.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the reader is to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Read a shard from a place on, for the claim of this generation.
+    Begin { shard: ShardId, generation: u64, place: Place },
+    /// Read it no more.
+    End { shard: ShardId },
+    /// There is no room for more of it, or there is again.
+    Room { shard: ShardId, is_there: bool },
+}
+
+/// What was read of a shard.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) shard: ShardId,
+    /// Of the claim for which it was read.
+    pub(super) generation: u64,
+    /// In order.
+    pub(super) messages: Vec<(Ticket, Outgoing)>,
+    /// Where reading would go on behind them; `told` is how far was read.
+    pub(super) place: Place,
+    /// Why it cannot be read on, if so.
+    pub(super) failed: Option<String>,
+}
+
+/// A shard that is read.
+struct Source {
+    generation: u64,
+    follower: Follower,
+    /// Where the next look at the log starts.
+    next: Position,
+    has_room: bool,
+    /// It cannot be read on, which was said.
+    is_broken: bool,
+    messages: Vec<(Ticket, Outgoing)>,
+    bytes: usize,
+    /// When it was last said how far it was read, and how far that was.
+    said: Instant,
+    said_place: Option<Place>,
+}
+
+impl Source {
+    fn is_full(&self) -> bool {
+        self.messages.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+    }
+}
+
+pub(super) struct Reader {
+    pub(super) namespace: Arc<str>,
+    pub(super) target: Arc<str>,
+    pub(super) log: Arc<dyn IntentLog>,
+    pub(super) orders: Receiver<Order>,
+    pub(super) batches: mpsc::Sender<Batch>,
+}
+
+/// Nobody takes what is read any more.
+struct Gone;
+
+impl Reader {
+    /// Until nobody gives orders, or nobody takes batches.
+    pub(super) fn run(self) {
+        let mut sources = BTreeMap::new();
+        let log = Arc::clone(&self.log);
+        let mut tail: Option<Box<dyn Tail + '_>> = None;
+        loop {
+            match self.obey(&mut sources) {
+                Ok(false) => {}
+                Ok(true) => tail = None,
+                Err(Gone) => return,
+            }
+            if !sources.values().any(|source| source.has_room) {
+                continue; // obeying waits for an order
+            }
+            if self.batches.is_closed() {
+                return;
+            }
+            match self.look(&*log, &mut tail, &mut sources) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tail = None;
+                    self.on_error(&error, &mut sources);
+                    std::thread::sleep(AGAIN_AFTER);
+                }
+                Err(Gone) => return,
+            }
+        }
+    }
+
+    /// Obeys what was ordered; waits for an order if there is nothing else to do. Says whether other shards
+    /// are to be read than before.
+    fn obey(&self, sources: &mut BTreeMap<ShardId, Source>) -> Result<bool, Gone> {
+        let mut changed = false;
+        loop {
+            let idle = !sources.values().any(|source| source.has_room);
+            let order = if idle && !changed {
+                self.orders.recv().map_err(|_| Gone)?
+            } else {
+                match self.orders.try_recv() {
+                    Ok(order) => order,
+                    Err(TryRecvError::Empty) => return Ok(changed),
+                    Err(TryRecvError::Disconnected) => return Err(Gone),
+                }
+            };
+            changed = true;
+            match order {
+                Order::Begin { shard, generation, place } => {
+                    let source = Source {
+                        generation,
+                        next: place.from,
+                        follower: Follower::new(shard, Scope::Parts, place),
+                        has_room: true,
+                        is_broken: false,
+                        messages: Vec::new(),
+                        bytes: 0,
+                        said: Instant::now(),
+                        said_place: None,
+                    };
+                    sources.insert(shard, source);
+                }
+                Order::End { shard } => {
+                    sources.remove(&shard);
+                }
+                Order::Room { shard, is_there } => {
+                    if let Some(source) = sources.get_mut(&shard) {
+                        source.has_room = is_there;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks once at the log, and hands over what has come.
+    fn look<'a>(
+        &self,
+        log: &'a dyn IntentLog,
+        tail: &mut Option<Box<dyn Tail + 'a>>,
+        sources: &mut BTreeMap<ShardId, Source>,
+    ) -> Result<Result<(), LogError>, Gone> {
+        if tail.is_none() {
+            let with_room = sources.iter().filter(|(_, source)| source.has_room);
+            match log.tail(with_room.map(|(shard, source)| (*shard, source.next)).collect()) {
+                Ok(opened) => *tail = Some(opened),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let open = tail.as_mut().expect("it was just opened");
+        let mut gone = false;
+        let visited = open.visit(PATIENCE, &mut |shard, position, record| {
+            let Some(source) = sources.get_mut(&shard) else { return Ok(()) };
+            if source.is_broken {
+                return Ok(());
+            }
+            source.next = Position(position.0 + 1);
+            self.take(shard, source, position, record).map_err(|Gone| {
+                gone = true;
+                LogError::Stopped("a delivery".to_owned())
+            })
+        });
+        if gone {
+            return Err(Gone);
+        }
+        if visited.is_ok() {
+            for (shard, next) in open.next() {
+                if let Some(source) = sources.get_mut(shard) {
+                    source.next = *next;
+                    source.follower.read_to(*next);
+                }
+            }
+        }
+        for (shard, source) in &mut *sources {
+            let is_due = source.said.elapsed() >= PROGRESS_EVERY;
+            if !source.is_broken && (!source.messages.is_empty() || is_due) {
+                self.say(*shard, source, None)?;
+            }
+        }
+        let before = sources.len();
+        sources.retain(|_, source| !source.is_broken);
+        if sources.len() < before {
+            *tail = None;
+        }
+        Ok(visited)
+    }
+
+    fn take(
+        &self,
+        shard: ShardId,
+        source: &mut Source,
+        position: Position,
+        record: Bytes,
+    ) -> Result<(), Gone> {
+        let told = match source.follower.take(position, record) {
+            Ok(told) => told,
+            Err(error) => return self.break_off(shard, source, error.to_string()),
+        };
+        let Some(told) = told else { return Ok(()) };
+        match self.messages(&told) {
+            Ok(messages) => {
+                source.bytes +=
+                    messages.iter().map(|(_, it)| it.message.payload.len()).sum::<usize>();
+                source.messages.extend(messages);
+            }
+            Err(why) => return self.break_off(shard, source, why),
+        }
+        if source.is_full() { self.say(shard, source, None) } else { Ok(()) }
+    }
+
+    /// What a transaction sends to the target, in the order of the request.
+    fn messages(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String> {
+        let rows = told.parts.iter().flat_map(|(_, part)| part.iter());
+        let mut found = Vec::new();
+        for message in messages_of(rows.filter(|op| !op.is_read_only())) {
+            let (index, message) = message
+                .map_err(|error| format!("a message of transaction {}: {error}", told.id))?;
+            if !message.targets.iter().any(|name| **name == *self.target) {
+                continue;
+            }
+            let ticket = Ticket { position: told.position, index: index.into() };
+            let outgoing = Outgoing {
+                namespace: Arc::clone(&self.namespace),
+                shard: told.shard,
+                name: Name { id: told.id, index },
+                timestamp: told.timestamp,
+                message: Arc::new(message),
+            };
+            found.push((ticket, outgoing));
+        }
+        found.sort_by_key(|(ticket, _)| *ticket);
+        Ok(found)
+    }
+
+    /// Hands over what was read. Waits until there is room for it.
+    fn say(&self, shard: ShardId, source: &mut Source, failed: Option<String>) -> Result<(), Gone> {
+        let place = source.follower.place();
+        let messages = std::mem::take(&mut source.messages);
+        source.bytes = 0;
+        source.said = Instant::now();
+        if messages.is_empty() && failed.is_none() && source.said_place.as_ref() == Some(&place) {
+            return Ok(());
+        }
+        source.said_place = Some(place.clone());
+        let batch = Batch { shard, generation: source.generation, messages, place, failed };
+        self.batches.blocking_send(batch).map_err(|_| Gone)
+    }
+
+    /// A shard that cannot be read on: whoever delivers it is told, after what was read before.
+    fn break_off(&self, shard: ShardId, source: &mut Source, why: String) -> Result<(), Gone> {
+        source.is_broken = true;
+        self.say(shard, source, Some(why))
+    }
+
+    /// What was trimmed is gone; anything else may pass.
+    fn on_error(&self, error: &LogError, sources: &mut BTreeMap<ShardId, Source>) {
+        let (namespace, target) = (&self.namespace, &self.target);
+        if let LogError::Trimmed { shard, asked, first } = error
+            && let Some(source) = sources.get_mut(shard)
+        {
+            tracing::error!(
+                %namespace, %target, %shard, %asked, %first,
+                "the log was trimmed before its messages were delivered: those between are not"
+            );
+            let told = (*asked).max(source.follower.place().told);
+            let place = Place { told, ..Place::default() };
+            source.next = place.from;
+            source.follower = Follower::new(*shard, Scope::Parts, place);
+            return;
+        }
+        tracing::warn!(%namespace, %target, %error, "reading the log for a delivery failed; trying again");
+    }
+}

@@ -1,0 +1,82 @@
+//! Where messages are delivered to: a port, and what implements it.
+//!
+//! # Clauses
+//!
+//! 1. **An answer means what it says.** [`Answer::Delivered`] is said only once the target has the message as
+//!    durably as it keeps anything, or has recognised a repeat of it.
+//! 2. **A failure is classified**, see [`ErrorClass`](crate::ErrorClass): *permanent* is what this message can
+//!    never overcome; *overloaded* what concerns the target as a whole (it is away, or asks for a pause);
+//!    anything else is *transient*.
+//! 3. **Every try carries the message's [`Name`](crate::Name)**, so that whoever receives it can tell a repeat.
+//! 4. **A future that is dropped ends its try**: as far as the protocol allows, nothing of it reaches the
+//!    target any more. The runtime drops it at the deadline.
+//! 5. **Nothing of a message is lost**: key, content type, headers in their order, payload, bytes as they are.
+//! 6. **No secrets** are in what a failure says.
+
+pub mod conformance;
+pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod secrets;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::message::Answer;
+use crate::outgoing::Outgoing;
+
+pub use self::http::{HttpOptions, HttpTarget};
+#[cfg(feature = "kafka")]
+pub use self::kafka::{KafkaOptions, KafkaTarget};
+
+/// What comes later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where messages are delivered to. See the module's clauses.
+pub trait Target: Send + Sync + 'static {
+    /// Tries to deliver a message. Tries of different messages run at the same time.
+    fn send(&self, outgoing: Outgoing) -> Later<'_, Answer>;
+}
+
+/// Why a target cannot be built. None of them shows a value that could be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The address is none.
+    #[error("the URL cannot be posted to: {why}")]
+    Url {
+        /// What is wrong with it, and what to write instead.
+        why: String,
+    },
+    /// A header that should go with every request cannot.
+    #[error("the header {name:?} cannot go with every request: {why}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// An option or a setting of the client library cannot be as it is.
+    #[error("{name} cannot be as it is: {why}")]
+    Setting {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// A value should come from an environment variable, and does not.
+    #[error("{name} comes from the environment variable {variable}, which {why}")]
+    Variable {
+        /// What takes its value from there.
+        name: String,
+        /// The variable.
+        variable: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// The client library does not start with these options.
+    #[error("the client does not start: {why}")]
+    Client {
+        /// What it says.
+        why: String,
+    },
+}

@@ -1,0 +1,199 @@
+//! Reading `[[target]]`.
+
+use std::collections::BTreeMap;
+
+use super::{Section, is_name};
+use crate::namespace::kafka::{reserved_setting, wrong_brokers, wrong_topic};
+use crate::namespace::settings::{DeliverySettings, Numbers as _};
+use crate::namespace::target::TargetKind;
+use crate::namespace::{MAX_NAME, MAX_TARGETS, Target, TargetPlace};
+use crate::problem::Problem;
+
+/// The words of every target.
+const WORDS: [&str; 4] = ["name", "kind", "paused", "retired"];
+const HTTP_WORDS: [&str; 2] = ["url", "headers"];
+const KAFKA_WORDS: [&str; 3] = ["brokers", "topic", "client"];
+
+pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Target> {
+    let sections = root.sections("target", problems);
+    if sections.len() > MAX_TARGETS {
+        let count = sections.len();
+        let message = format!("a namespace has at most {MAX_TARGETS} targets, this has {count}");
+        root.problem("target", message, problems);
+        return Vec::new();
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for section in sections {
+        let path = section.path_of("name");
+        let Some(target) = read_target(section, problems) else { continue };
+        if targets.iter().any(|other| other.name == target.name) {
+            let message = format!("the target {:?} is declared twice", target.name);
+            problems.push(Problem { path, message });
+        }
+        targets.push(target);
+    }
+    targets
+}
+
+/// `None` if something was missing, which is told.
+fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Target> {
+    let name = section.text("name", problems);
+    match name.as_deref() {
+        None => {
+            let message = "a target needs a name, as in name = \"shipping\": messages call it so";
+            section.missing("name", message, problems);
+        }
+        Some(name) if !is_name(name) => {
+            let message = format!(
+                "{name:?} is not a name: 1 to {MAX_NAME} lower-case letters, digits, '_' and '-', a \
+                 letter first"
+            );
+            section.problem("name", message, problems);
+        }
+        Some(_) => {}
+    }
+    let kind = section.word::<TargetKind>("kind", problems);
+    if kind.is_none() {
+        section.missing("kind", "a target is something: kind = \"http\" or \"kafka\"", problems);
+    }
+    let place = match kind {
+        Some(TargetKind::Http) => read_http(&mut section, problems),
+        Some(TargetKind::Kafka) => read_kafka(&mut section, problems),
+        None => None,
+    };
+    let paused = section.flag("paused", problems).unwrap_or(false);
+    let retired = section.flag("retired", problems).unwrap_or(false);
+    let mut delivery = DeliverySettings::default();
+    section.numbers(&mut delivery, problems);
+    let words = match kind {
+        Some(TargetKind::Http) => &HTTP_WORDS[..],
+        Some(TargetKind::Kafka) => &KAFKA_WORDS[..],
+        None => {
+            // What else it says is right for one of them.
+            for word in HTTP_WORDS.iter().chain(&KAFKA_WORDS) {
+                section.table.remove(*word);
+            }
+            &[]
+        }
+    };
+    let words: Vec<&str> = WORDS.iter().chain(words).copied().collect();
+    section.finish(&words, DeliverySettings::SETTINGS, problems);
+    Some(Target { name: name?, place: place?, paused, retired, delivery })
+}
+
+fn read_http(section: &mut Section, problems: &mut Vec<Problem>) -> Option<TargetPlace> {
+    let url = section.text("url", problems);
+    match url.as_deref() {
+        None => {
+            let message = "an HTTP target needs url = \"https://host/path\"";
+            section.missing("url", message, problems);
+        }
+        Some(url) => {
+            if let Some(message) = wrong_url(url) {
+                section.problem("url", message, problems);
+            }
+        }
+    }
+    let headers = section.section("headers", problems);
+    let headers = headers.map_or_else(Vec::new, |mut headers| {
+        let values = headers.plain_values(problems);
+        for (name, value) in &values {
+            if let Some(message) = wrong_header(name, value) {
+                headers.problem(name, message, problems);
+            }
+        }
+        values
+    });
+    let headers = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    Some(TargetPlace::Http { url: url?, headers: headers.collect() })
+}
+
+/// Why a text cannot be where messages are posted to, if so.
+fn wrong_url(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return Some(format!("{url:?} does not begin with http:// or https://"));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        let message = "a user or password may not stand here: put an authorization into headers, as \
+                       \"env:NAME\"";
+        return Some(message.to_owned());
+    }
+    let plain = |letter: char| letter.is_ascii_graphic();
+    (authority.is_empty() || authority.starts_with(':') || !url.chars().all(plain))
+        .then(|| format!("{url:?} is not an address: write https://host/path"))
+}
+
+/// Why a header cannot be said with every request, if so.
+fn wrong_header(name: &str, value: &str) -> Option<String> {
+    const OURS: [&str; 8] = [
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "idempotency-key",
+        "te",
+        "upgrade",
+    ];
+    let lower = name.to_ascii_lowercase();
+    if OURS.contains(&lower.as_str()) || lower.starts_with("handfast-") {
+        return Some("may not be set: Handfast says it itself".to_owned());
+    }
+    let token = |letter: char| letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter);
+    if name.is_empty() || !name.chars().all(token) {
+        return Some(format!("{name:?} is not the name of a header"));
+    }
+    let plain = |letter: char| letter == ' ' || letter.is_ascii_graphic();
+    (!value.chars().all(plain)).then(|| "its value has other than plain characters".to_owned())
+}
+
+fn read_kafka(section: &mut Section, problems: &mut Vec<Problem>) -> Option<TargetPlace> {
+    let brokers = read_brokers(section, "a Kafka target", problems);
+    let topic = section.text("topic", problems);
+    match topic.as_deref().map(wrong_topic) {
+        None => section.missing("topic", "a Kafka target needs topic = \"name\"", problems),
+        Some(Some(message)) => section.problem("topic", message, problems),
+        Some(None) => {}
+    }
+    let client = read_client(section, problems);
+    Some(TargetPlace::Kafka { brokers: brokers?, topic: topic?, client })
+}
+
+/// `brokers`, which `who` needs.
+pub(super) fn read_brokers(
+    section: &mut Section,
+    who: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let brokers = section.text("brokers", problems);
+    match brokers.as_deref().map(wrong_brokers) {
+        None => {
+            let message = format!("{who} needs brokers = \"host:port,host:port\"");
+            section.missing("brokers", &message, problems);
+        }
+        Some(Some(message)) => section.problem("brokers", message, problems),
+        Some(None) => {}
+    }
+    brokers
+}
+
+/// `client`: settings of the client library.
+pub(super) fn read_client(
+    section: &mut Section,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut client = BTreeMap::new();
+    if let Some(mut settings) = section.section("client", problems) {
+        for (name, value) in settings.plain_values(problems) {
+            match reserved_setting(&name) {
+                Some(why) => settings.problem(&name, format!("may not be set: {why}"), problems),
+                None => {
+                    client.insert(name, value);
+                }
+            }
+        }
+    }
+    client
+}

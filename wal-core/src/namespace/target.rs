@@ -1,0 +1,92 @@
+//! `[[target]]`: where messages are delivered to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::settings::{DeliverySettings, Word};
+
+/// Targets of a namespace.
+pub const MAX_TARGETS: usize = 64;
+
+/// A target of a namespace: messages that name it are delivered there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name: what messages call it.
+    pub name: String,
+    /// What it is, and where.
+    pub place: TargetPlace,
+    /// Whether nothing is sent for now. What names it is taken, kept in the log, and sent later.
+    pub paused: bool,
+    /// Whether it takes no new messages: what is there is delivered still, and the next version may leave it
+    /// out.
+    pub retired: bool,
+    /// Bounds and pauses.
+    pub delivery: DeliverySettings,
+}
+
+/// What a target is, and where.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TargetPlace {
+    /// An HTTP endpoint: one POST for each message.
+    Http {
+        /// `http://…` or `https://…`.
+        url: String,
+        /// What is said with every request, such as `authorization`. A value `env:NAME` is read from the
+        /// server's environment, so that a password need not stand here.
+        headers: BTreeMap<String, String>,
+    },
+    /// A topic in Kafka: one record for each message.
+    Kafka {
+        /// Brokers to start from, `host:port`, with commas between.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// Settings of the client library by its own names, as in [`KafkaSettings`](super::KafkaSettings).
+        client: BTreeMap<String, String>,
+    },
+}
+
+impl TargetPlace {
+    /// What it is, as a namespace file says it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => TargetKind::Http.word(),
+            Self::Kafka { .. } => TargetKind::Kafka.word(),
+        }
+    }
+}
+
+impl fmt::Debug for TargetPlace {
+    // Headers and the client's settings may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { url, headers } => {
+                let names = headers.keys();
+                f.debug_struct("Http").field("url", url).field("headers", &names).finish()
+            }
+            Self::Kafka { brokers, topic, client } => {
+                let mut shown = f.debug_struct("Kafka");
+                shown.field("brokers", brokers).field("topic", topic);
+                shown.field("client", &client.keys()).finish()
+            }
+        }
+    }
+}
+
+/// The kinds of targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TargetKind {
+    Http,
+    Kafka,
+}
+
+impl Word for TargetKind {
+    const ALL: &'static [Self] = &[Self::Http, Self::Kafka];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Kafka => "kafka",
+        }
+    }
+}
