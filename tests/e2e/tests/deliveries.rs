@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use handfast_client::{
-    Client, Durable, Message, Outcome, SubmitError, Transaction, Uuid, column, v1,
+    Client, Durable, Level, Message, Outcome, SubmitError, Transaction, Uuid, column, v1,
 };
 use handfast_e2e::{Arrived, Endpoint, Server, bank, run};
 use serde_json::Value as Json;
@@ -17,8 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of the bank with these targets.
 async fn served(targets: &str) -> anyhow::Result<(TempDir, Server, Client)> {
+    served_with("", targets).await
+}
+
+async fn served_with(settings: &str, targets: &str) -> anyhow::Result<(TempDir, Server, Client)> {
     let folder = TempDir::new()?;
-    let server = Server::start(folder.path(), &[&format!("{}{targets}", bank(""))]).await?;
+    let file = format!("{}{targets}", bank(settings));
+    let server = Server::start(folder.path(), &[&file]).await?;
     let client = server.client().await?;
     Ok((folder, server, client))
 }
@@ -254,5 +259,52 @@ async fn a_target_that_hangs_holds_up_no_other_and_targets_come_and_go() -> anyh
     assert_eq!(names, ["shop", "late"]);
     write(&client, Message::new("order 42").key("k").to("shop").to("late")).await?;
     late.until_taken(2).await?;
+    server.stop().await
+}
+
+#[tokio::test]
+async fn the_log_is_kept_for_a_target_that_takes_nothing_and_goes_when_it_has_it()
+-> anyhow::Result<()> {
+    let shop = Endpoint::start().await?;
+    shop.answers(|_, _| Some(503));
+    let settings =
+        "log.retain_ms = 0\nlog.retain_bytes = 33554432\nlog.checkpoint_every_bytes = 65536";
+    let (_folder, mut server, client) = served_with(settings, &shop.target("shop", "")).await?;
+    let mut sent = BTreeSet::new();
+    for number in 0..3 {
+        let message = Message::new(format!("order {number}")).key("k").to("shop");
+        sent.insert(format!("{}/0", write(&client, message).await?));
+    }
+    let oldest = server.log_folder("bank").join("segment-000000000001.log");
+    let client = client.at_level(Level::Applied);
+    let write_large = async |number: usize| -> anyhow::Result<()> {
+        let note = vec![number as u8; 1 << 20];
+        let key = (format!("{}", number % 24), Uuid::now_v7());
+        let large = Transaction::new("bank").put("transfers", key, ("note", note));
+        anyhow::ensure!(client.submit(&large).await?.is_committed());
+        Ok(())
+    };
+    // Far more than is kept of a log that nobody needs: with the same settings and no target it goes after some
+    // 40 MiB.
+    for number in 0..100 {
+        write_large(number).await?;
+    }
+    assert!(oldest.exists(), "what was not delivered is gone");
+    server.kill().await?;
+    let took = server.restart().await?;
+    println!("served again {took:?} after a kill");
+    assert!(oldest.exists());
+    shop.answers(|_, _| Some(200));
+    client.admin().retry_target("bank", "shop").await?;
+    let taken = shop.until_taken(sent.len()).await?;
+    assert_eq!(taken.iter().map(|it| it.name().to_owned()).collect::<BTreeSet<_>>(), sent);
+    expect_order(&taken);
+    let end = Instant::now() + PATIENCE;
+    let mut number = 100;
+    while oldest.exists() {
+        anyhow::ensure!(Instant::now() < end, "the log is kept for nothing");
+        write_large(number).await?;
+        number += 1;
+    }
     server.stop().await
 }
