@@ -38,8 +38,8 @@
 //! | the producer failed for good | transient, or what its reason is | it is made anew |
 //! | everything else | transient | |
 //!
-//! A broker judges a batch as a whole. So a record that was refused with others is sent once more alone, by a
-//! producer for that, and only then is the refusal believed.
+//! A broker judges a batch as a whole. So a record that was refused, perhaps for another one, is sent once more
+//! alone, by a producer for that (not idempotent, one record at a time), and only then is the refusal believed.
 //!
 //! # A future that is dropped
 //!
@@ -132,6 +132,25 @@ impl fmt::Debug for KafkaOptions {
 
 /// How a record ended.
 type Outcome = Result<(), KafkaError>;
+
+/// Why a record was not taken.
+struct Refusal {
+    error: KafkaError,
+    /// Why its producer failed for good, if it did.
+    fatal: Option<(RDKafkaErrorCode, String)>,
+}
+
+impl From<KafkaError> for Refusal {
+    fn from(error: KafkaError) -> Self {
+        Self { error, fatal: None }
+    }
+}
+
+impl Refusal {
+    fn code(&self) -> RDKafkaErrorCode {
+        self.error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+    }
+}
 
 /// What the producers of a target learn.
 #[derive(Default)]
@@ -240,12 +259,6 @@ impl Slot {
         let producer = self.config.create_with_context(Reports(Arc::clone(&self.news)))?;
         Ok(Arc::clone(client.insert(Arc::new(Client(Some(producer))))))
     }
-
-    /// Why the producer that is there failed for good, if it did.
-    fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        client.as_ref().and_then(|client| client.fatal())
-    }
 }
 
 /// A target that is a topic. See the module.
@@ -305,7 +318,13 @@ impl KafkaTarget {
         }
         fixed(&mut config, &brokers, timeout - LOOKS_EVERY.min(timeout / 4));
         let mut alone = config.clone();
-        alone.set("batch.num.messages", "1").set("message.timeout.ms", millis(timeout / 2));
+        alone
+            .set("batch.num.messages", "1")
+            // One at a time keeps the order, too. An idempotent producer would stop for a moment after each
+            // refusal, and those who share nothing with a bad record but its batch would run out of time.
+            .set("enable.idempotence", "false")
+            .set("max.in.flight.requests.per.connection", "1")
+            .set("message.timeout.ms", millis(timeout / 2));
         let news = Arc::default();
         let (together, alone) = (Slot::new(config, &news), Slot::new(alone, &news));
         let target = Self { topic, secrets, timeout, news, together, alone };
@@ -325,37 +344,35 @@ impl KafkaTarget {
         let taken = self.news.taken.load(Ordering::Relaxed);
         let end = Instant::now() + self.timeout - EARLIER.min(self.timeout / 16);
         // By then the producer has given it up, or soon will.
-        let late = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        let late = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut).into());
         let outcome = timeout_at(end, self.outcome(&outgoing)).await.unwrap_or_else(late);
-        let Err(error) = outcome else { return Answer::Delivered };
+        let Err(refusal) = outcome else { return Answer::Delivered };
         let others = self.news.taken.load(Ordering::Relaxed) > taken;
-        let (class, why) = self.judge(&error, others);
+        let (class, why) = self.judge(refusal, others);
         self.failed(class, &format!("the topic {} has not taken it: {why}", self.topic))
     }
 
-    async fn outcome(&self, outgoing: &Outgoing) -> Outcome {
+    async fn outcome(&self, outgoing: &Outgoing) -> Result<(), Refusal> {
         match try_with(&self.together, &self.topic, outgoing).await {
-            Err(error) if is_of_a_batch(code(&error)) => {
+            Err(refusal) if is_of_a_batch(refusal.code()) => {
                 try_with(&self.alone, &self.topic, outgoing).await
             }
             outcome => outcome,
         }
     }
 
-    /// What an error means, and what is told of it. `others`: whether other records were taken meanwhile.
-    fn judge(&self, error: &KafkaError, others: bool) -> (ErrorClass, String) {
-        if code(error) == RDKafkaErrorCode::Fatal {
-            return match self.together.fatal().or_else(|| self.alone.fatal()) {
-                Some((reason, text)) => (class_of(reason, others), text),
-                // Somebody else found it first, and there is another one already.
-                None => (ErrorClass::Transient, "its producer had failed for good".to_owned()),
-            };
+    /// What a refusal means, and what is told of it. `others`: whether other records were taken meanwhile.
+    fn judge(&self, refusal: Refusal, others: bool) -> (ErrorClass, String) {
+        let code = refusal.code();
+        // Whatever such a producer then says of its records, this is why.
+        if let Some((reason, text)) = refusal.fatal {
+            return (class_of(reason, others), text);
         }
         let text = match self.news.complaint() {
-            Some(complaint) => format!("{error} ({complaint})"),
-            None => error.to_string(),
+            Some(complaint) => format!("{} ({complaint})", refusal.error),
+            None => refusal.error.to_string(),
         };
-        (class_of(code(error), others), text)
+        (class_of(code, others), text)
     }
 
     fn failed(&self, class: ErrorClass, text: &str) -> Answer {
@@ -450,27 +467,35 @@ fn headers(outgoing: &Outgoing) -> OwnedHeaders {
 }
 
 /// Hands a record to a producer, and waits for what becomes of it.
-async fn try_with(slot: &Slot, topic: &str, outgoing: &Outgoing) -> Outcome {
+async fn try_with(slot: &Slot, topic: &str, outgoing: &Outgoing) -> Result<(), Refusal> {
     // Held until the answer is there: a producer that is dropped answers nobody.
     let client = slot.get()?;
-    let (waiting, outcome) = oneshot::channel();
-    {
-        let message = &outgoing.message;
-        let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(topic, Box::new(waiting))
-                .payload(&message.payload[..])
-                .headers(headers(outgoing))
-                .timestamp(outgoing.timestamp.0.div_euclid(1_000));
-        if let Some(key) = &message.key {
-            record = record.key(&key[..]);
-        }
-        client.producer().send(record).map_err(|(error, _)| error)?;
-    }
-    outcome.await.unwrap_or(Err(KafkaError::Canceled))
+    let outcome = match enqueue(&client, topic, outgoing) {
+        Ok(outcome) => outcome.await.unwrap_or(Err(KafkaError::Canceled)),
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|error| Refusal { error, fatal: client.fatal() })
 }
 
-fn code(error: &KafkaError) -> RDKafkaErrorCode {
-    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+fn enqueue(
+    client: &Client,
+    topic: &str,
+    outgoing: &Outgoing,
+) -> Result<oneshot::Receiver<Outcome>, KafkaError> {
+    let message = &outgoing.message;
+    let (waiting, outcome) = oneshot::channel();
+    let mut record: BaseRecord<'_, [u8], [u8], _> =
+        BaseRecord::with_opaque_to(topic, Box::new(waiting))
+            .payload(&message.payload[..])
+            .headers(headers(outgoing))
+            .timestamp(outgoing.timestamp.0.div_euclid(1_000));
+    if let Some(key) = &message.key {
+        record = record.key(&key[..]);
+    }
+    match client.producer().send(record) {
+        Ok(()) => Ok(outcome),
+        Err((error, _)) => Err(error),
+    }
 }
 
 /// Whether a broker may have meant another record of the batch.
