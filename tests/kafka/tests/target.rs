@@ -71,13 +71,15 @@ async fn failure(target: &KafkaTarget, message: Message) -> Failure {
 
 /// Sends until it is delivered, as whoever runs the target would.
 async fn deliver(target: &KafkaTarget) {
+    let begun = std::time::Instant::now();
     let trying = async {
         while let Answer::Failed(failure) = send(target, Message::default()).await {
-            println!("not yet: {}", failure.text);
             assert_ne!(failure.class, ErrorClass::Permanent, "{failure:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(PATIENCE, trying).await.expect("a delivery");
+    println!("delivered after {:?}", begun.elapsed());
 }
 
 fn arrival(record: &BorrowedMessage<'_>) -> Arrival {
@@ -277,7 +279,9 @@ async fn what_one_record_is_refused_for_befalls_no_other_of_its_batch() {
     // A batch of a few of these is larger than the topic takes.
     let small = brokers::topic("small");
     raw::create_topic(&brokers, &small, 1, &[("max.message.bytes", "3000")]);
-    let target = Arc::new(target(to(&brokers, &small)));
+    // A producer stops for a moment after each refusal, and a machine may be slow.
+    let timeout = Duration::from_secs(60);
+    let target = Arc::new(target(KafkaOptions { timeout, ..to(&brokers, &small) }));
     let mut state = 1_u64;
     let mut noise = |count: usize| -> Bytes {
         let bytes = std::iter::repeat_with(|| {
@@ -301,7 +305,7 @@ async fn what_one_record_is_refused_for_befalls_no_other_of_its_batch() {
     // A compacted topic takes no record without a key.
     let compacted = brokers::topic("compacted");
     raw::create_topic(&brokers, &compacted, 1, &[("cleanup.policy", "compact")]);
-    let target = Arc::new(self::target(to(&brokers, &compacted)));
+    let target = Arc::new(self::target(KafkaOptions { timeout, ..to(&brokers, &compacted) }));
     let keys: Vec<Option<Bytes>> =
         (0..100).map(|n| (n % 10 != 5).then(|| n.to_string().into())).collect();
     let messages =
