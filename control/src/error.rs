@@ -128,13 +128,20 @@ impl OpenError {
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
-        // Shutting down, starting up, too many connections, a statement that took too long, and whatever
-        // breaks a connection.
-        _ => sql_state(error).is_some_and(|state| {
-            ["57P01", "57P02", "57P03", "53300", "57014"].contains(&&*state)
-                || state.starts_with("08")
-        }),
+        // Shutting down, and whatever breaks a connection.
+        _ => {
+            is_busy(error)
+                || sql_state(error).is_some_and(|state| {
+                    ["57P01", "57P02"].contains(&&*state) || state.starts_with("08")
+                })
+        }
     }
+}
+
+/// Whether a database is there and cannot serve yet: it is starting, has too many connections, or a
+/// statement took too long.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    sql_state(error).is_some_and(|state| ["57P03", "53300", "57014"].contains(&&*state))
 }
 
 fn sql_state(error: &sqlx::Error) -> Option<String> {

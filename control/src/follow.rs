@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use wal_core::Millis;
 
 use crate::copy::{Copy, CopyError};
-use crate::error::{ControlError, OpenError};
+use crate::error::{ControlError, OpenError, is_busy};
 use crate::open::PATIENCE;
 use crate::plane::ControlPlane;
 use crate::snapshot::Snapshot;
@@ -17,6 +17,9 @@ use crate::snapshot::Snapshot;
 /// How often the database is asked whether anything has changed: a change reaches every server within
 /// this time and that of two small queries.
 pub const POLL: Duration = Duration::from_secs(1);
+/// How long a server that has never seen the database waits for one that is there, but busy: when a whole
+/// installation starts at once it may be, and without it there is nothing to serve.
+const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 /// How often the copy is written again to say that it still holds.
 const CONFIRM: Duration = Duration::from_secs(60);
 /// How often the log says again that the database is away.
@@ -96,6 +99,15 @@ impl FollowError {
             | Self::WentBack { .. } => false,
         }
     }
+
+    /// Whether the database is there, and only has too much to do, or is starting.
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Unreachable { why, .. })
+            | Self::Read(ControlError::Storage(why)) => is_busy(why),
+            _ => false,
+        }
+    }
 }
 
 /// The control plane as a server sees it. Dropping it ends the asking.
@@ -112,8 +124,11 @@ impl Follower {
     /// and keeps on trying.
     pub async fn start(options: FollowOptions) -> Result<Self, FollowError> {
         let plane = OnceLock::new();
-        let opened = open_and_read(&options.address).await;
         let copy = options.copy.as_deref().map_or(Ok(None), Copy::read);
+        let opened = match copy {
+            Ok(Some(_)) => open_and_read(&options.address).await,
+            Ok(None) | Err(_) => open_and_read_patiently(&options.address).await,
+        };
         let (copy, reachable) = match opened {
             Ok((opened, snapshot)) => {
                 let seen = match copy {
@@ -187,6 +202,20 @@ async fn open_and_read(address: &str) -> Result<(ControlPlane, Snapshot), Follow
     let opened = ControlPlane::open(address).await?;
     let snapshot = opened.snapshot().await?;
     Ok((opened, snapshot))
+}
+
+/// The same, for a server that can do nothing without it.
+async fn open_and_read_patiently(address: &str) -> Result<(ControlPlane, Snapshot), FollowError> {
+    let begun = Instant::now();
+    loop {
+        match open_and_read(address).await {
+            Err(error) if error.is_busy() && begun.elapsed() < FIRST_PATIENCE => {
+                tracing::warn!("{error}; trying again");
+                tokio::time::sleep(POLL).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 impl Drop for Follower {

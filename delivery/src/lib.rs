@@ -94,6 +94,7 @@ mod message;
 mod outgoing;
 mod rules;
 pub mod runtime;
+pub mod schedule;
 mod store;
 pub mod target;
 mod window;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control::{Change, Copy, CopyError, FollowError, FollowOptions, Follower, OpenError, Snapshot};
 use handfast_stack::Server;
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 use wal_core::Millis;
 
 use crate::database::Database;
@@ -111,6 +112,25 @@ async fn a_database_that_is_away_and_was_never_seen_is_an_error() {
     let bad = FollowOptions { address: "nonsense".into(), ..options };
     let error = Follower::start(bad).await.expect_err("no address");
     assert!(matches!(error, FollowError::Open(OpenError::BadAddress { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_has_too_much_to_do_is_waited_for() {
+    let stack = postgres();
+    let database = Database::postgres(&stack).await;
+    drop(database.open().await);
+    sqlx::any::install_default_drivers();
+    let mut other = AnyConnection::connect(&database.address).await.expect("a connection");
+    other.execute("BEGIN; LOCK TABLE namespaces IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = options(&database, folder.path());
+    let starting = tokio::spawn(Follower::start(options));
+    // Longer than a statement may take.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!starting.is_finished(), "it did not wait: {:?}", starting.await);
+    other.execute("COMMIT").await.expect("let go");
+    let follower = starting.await.expect("no panic").expect("follows");
+    assert!(follower.is_reachable());
 }
 
 #[tokio::test]

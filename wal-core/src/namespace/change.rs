@@ -80,6 +80,12 @@ impl Namespace {
                 }
             }
         }
+        if let Some(old) = &self.delay
+            && new.delay.as_ref().is_none_or(|new| new.table != old.table)
+        {
+            let message = format!("a namespace keeps what is due later in {}", old.table);
+            refuse("delay.table".into(), message);
+        }
         for old in self.targets.iter().filter(|target| !target.retired) {
             if new.target_named(&old.name).is_err() {
                 let message = format!(

@@ -23,7 +23,7 @@
 //! numbered by their place in the file and in their `CREATE TABLE`, and these numbers are in the log:
 //! **both lists are append-only**. What exists keeps its place, name, type and role; new tables come
 //! after the last one, new columns after the last one of their table, and never into a key. Dropping
-//! is refused for now. Targets may come, change, and go, once they are `retired`.
+//! is refused for now, of `[delay]` too. Targets may come, change, and go, once they are `retired`.
 //!
 //! The **write version** is another thing: it says which kinds of records may stand in the log, so that servers
 //! of two releases can serve a namespace together. It is the newest for a new namespace, stays when the program
@@ -49,9 +49,10 @@ use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
+pub use read::DELAYED_CQL;
 pub use settings::{
-    DEFAULT_OWN_KEYSPACE, DeliverySettings, Limits, LogKind, LogSettings, Policy, QuotaSettings,
-    Setting, StoreKind, StoreSettings, WaitLevel,
+    DEFAULT_OWN_KEYSPACE, DelaySettings, DeliverySettings, Limits, LogKind, LogSettings, Policy,
+    QuotaSettings, Setting, StoreKind, StoreSettings, WaitLevel,
 };
 pub use target::{MAX_TARGETS, Target, TargetPlace};
 
@@ -77,6 +78,7 @@ pub struct Namespace {
     by_name: Vec<(String, TableId)>,
     /// In the order of the file; no two have one name.
     targets: Vec<Target>,
+    delay: Option<DelaySettings>,
 }
 
 impl Namespace {
@@ -156,6 +158,16 @@ impl Namespace {
             name: name.to_owned(),
             suggestion: suggestion(name, self.targets.iter().map(|target| &*target.name)),
         })
+    }
+
+    /// Whether and how transactions may be due later.
+    pub const fn delay(&self) -> Option<&DelaySettings> {
+        self.delay.as_ref()
+    }
+
+    /// The table that keeps what is due later, if anything may be.
+    pub fn delayed_table(&self) -> Option<&Arc<Table>> {
+        self.find_table(&self.delay.as_ref()?.table)
     }
 
     /// All tables, in the order of their ids.

@@ -1,5 +1,6 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
+mod delay;
 mod target;
 
 use std::sync::Arc;
@@ -18,7 +19,10 @@ use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
 use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION};
 use crate::schema::{Ownership, Table};
+use delay::read_delay;
 use target::{read_brokers, read_client, read_targets};
+
+pub use delay::DELAYED_CQL;
 
 impl Namespace {
     /// Reads and checks a namespace file. Its version is 1.
@@ -85,6 +89,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
     let targets = read_targets(&mut root, problems);
+    let delay = read_delay(&mut root, &tables, problems);
     let known = [
         "name",
         "write_version",
@@ -96,6 +101,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         "policy",
         "table",
         "target",
+        "delay",
     ];
     root.finish(&known, &[], problems);
     Namespace {
@@ -111,6 +117,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         policy,
         tables,
         targets,
+        delay,
     }
 }
 

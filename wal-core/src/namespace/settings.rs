@@ -153,6 +153,25 @@ numbers! {
     }
 }
 
+/// Ten years and a hundred, milliseconds.
+const TEN_YEARS_MS: u64 = 3_653 * 24 * 60 * 60 * 1000;
+
+numbers! {
+    /// `[delay]`: transactions that are due later.
+    DelaySettings {
+        /// How long what says nothing of it is delayed, milliseconds after the time in its transaction's id.
+        after_ms = 0, 0..=10 * TEN_YEARS_MS;
+        /// Spread over so many milliseconds what is delayed, where a request says nothing of that.
+        jitter_ms = 0, 0..=10 * TEN_YEARS_MS;
+        /// The longest delay, milliseconds.
+        longest_ms = TEN_YEARS_MS, 1..=10 * TEN_YEARS_MS;
+        /// Transactions that are due which one process has under way at once.
+        in_flight = 256, 1..=1 << 12;
+    }
+    /// The table that keeps them, by its full name.
+    table: String = String::new();
+}
+
 numbers! {
     /// `[log]`: where intents are kept, and for how long.
     LogSettings {

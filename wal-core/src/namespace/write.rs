@@ -38,6 +38,9 @@ impl Namespace {
         section(&mut out, "limits", &[], &self.limits);
         section(&mut out, "quota", &[], &self.quota);
         section(&mut out, "policy", &[("wait", self.policy.wait.word())], &self.policy);
+        if let Some(delay) = &self.delay {
+            section(&mut out, "delay", &[("table", &delay.table)], delay);
+        }
         for table in &self.tables {
             let cql = table.statement().to_string();
             let ownership = basic(table.ownership().word());
