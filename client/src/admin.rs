@@ -236,6 +236,15 @@ impl Admin {
         Ok(done.await?.letters)
     }
 
+    /// What is due later, or was refused when it was due; what is due first comes first. At most
+    /// `request.limit`; behind what an earlier answer said as `next`.
+    pub async fn list_delayed(
+        &self,
+        request: v1::ListDelayedRequest,
+    ) -> Result<v1::ListDelayedResponse, AdminError> {
+        self.call(request, async |mut admin, it| admin.list_delayed(it).await).await
+    }
+
     /// Rows whose committed writes the tables refuse for good, of the shards that the asked server leads.
     pub async fn list_parked(
         &self,

@@ -5,6 +5,7 @@ use handfast_proto::v1;
 use uuid::Uuid;
 
 use crate::client::Client;
+use crate::delayed::Due;
 use crate::errors::SubmitError;
 use crate::options::Level;
 use crate::outcome::{Locator, Outcome, Receipt};
@@ -77,8 +78,26 @@ impl Client {
         id: Uuid,
         message: Message,
     ) -> Result<Durable, SubmitError> {
-        // One message is a transaction of one shard: that is decided once it is durable.
-        let transaction = Transaction::new(namespace).with_id(id).message(message);
+        self.write(Transaction::new(namespace).with_id(id).message(message)).await
+    }
+
+    /// Writes one message that is told and delivered later. It is called `ID/0` until then.
+    ///
+    /// # Errors
+    /// As of [`Client::write_to_log`].
+    pub async fn write_to_log_later(
+        &self,
+        namespace: &str,
+        id: Uuid,
+        due: Due,
+        message: Message,
+    ) -> Result<Durable, SubmitError> {
+        let then = Transaction::new(namespace).message(message);
+        self.write(Transaction::new(namespace).with_id(id).later(due, then)).await
+    }
+
+    /// One message is a transaction of one shard: that is decided once it is durable.
+    async fn write(&self, transaction: Transaction) -> Result<Durable, SubmitError> {
         Ok(match self.at_level(Level::Logged).submit(&transaction).await? {
             Outcome::Committed(committed) => Durable::True { receipt: committed.receipt },
             Outcome::Aborted(_) => Durable::False,

@@ -127,7 +127,7 @@ impl Client {
     }
 }
 
-fn read_outcome(wire: Option<v1::Outcome>) -> Result<Outcome, OutcomeError> {
+pub(crate) fn read_outcome(wire: Option<v1::Outcome>) -> Result<Outcome, OutcomeError> {
     let outcome = wire.ok_or("it has no outcome").and_then(Outcome::try_from);
     outcome.map_err(|what| Failure::malformed(what).into())
 }

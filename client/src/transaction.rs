@@ -66,10 +66,10 @@ impl Transaction {
         Locator { namespace: self.wire.namespace.clone(), id: self.id, home_shard: None }
     }
 
-    /// Whether it neither writes nor requires nor tells anything.
+    /// Whether it neither writes nor requires nor tells nor schedules anything.
     pub const fn is_empty(&self) -> bool {
-        let v1::Transaction { mutations, conditions, messages, .. } = &self.wire;
-        mutations.is_empty() && conditions.is_empty() && messages.is_empty()
+        let v1::Transaction { mutations, conditions, messages, delayed, .. } = &self.wire;
+        mutations.is_empty() && conditions.is_empty() && messages.is_empty() && delayed.is_empty()
     }
 
     /// Writes columns, as CQL's `UPDATE` does.

@@ -33,6 +33,11 @@ pub struct Name {
     pub index: u16,
 }
 
+impl Name {
+    /// The least of all.
+    pub(crate) const FIRST: Self = Self { id: TxnId(0), index: 0 };
+}
+
 /// `018f2c5e-…-7d/0`: the transaction's id and the place.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

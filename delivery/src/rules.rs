@@ -1,8 +1,8 @@
-//! The rules that the engine keeps, so that a test can take one out and see that it is missed.
+//! The rules that the engines keep, so that a test can take one out and see that it is missed.
 //!
 //! Production uses [`Strict`], which has no size and keeps them all: the checks compile away.
 
-/// A rule that the engine enforces.
+/// A rule that an engine enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// A message that is given up is dealt with only once its dead letter is durable.
@@ -19,11 +19,15 @@ pub enum Rule {
     WindowIsBounded,
     /// A fault of ours never makes a dead letter.
     OursIsNeverBuried,
+    /// What is put out of memory before its time is loaded again.
+    EvictedIsLoadedAgain,
+    /// A wall clock that jumps ahead is not believed at once.
+    JumpsAreDoubted,
 }
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 7] = [
+    /// Every rule of the delivery of messages.
+    pub const OF_DELIVERY: [Self; 7] = [
         Self::BuriedIsDurable,
         Self::RefusedIsBuriedAgain,
         Self::RetryHoldsKey,
@@ -32,6 +36,8 @@ impl Rule {
         Self::WindowIsBounded,
         Self::OursIsNeverBuried,
     ];
+    /// Every rule of the schedule.
+    pub const OF_SCHEDULE: [Self; 2] = [Self::EvictedIsLoadedAgain, Self::JumpsAreDoubted];
 }
 
 /// Which rules an engine keeps.

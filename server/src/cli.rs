@@ -1,7 +1,9 @@
 //! The command line.
 
+mod delayed;
 mod deliveries;
 mod serve;
+mod write;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use handfast_proto::DEFAULT_ENDPOINT;
 use crate::bench::BenchArgs;
 use crate::commands::check::CheckArgs;
 
+pub(crate) use delayed::{DelayedVerb, DueArgs};
 pub(crate) use deliveries::{DeadLettersVerb, TargetVerb, WhichLetters};
 pub(crate) use serve::{ClusterArgs, ConnectionArgs, Role, ServeArgs};
+pub(crate) use write::WriteArgs;
 
 /// Batches of writes and conditions over many tables and partitions, committed as a whole or not at all.
 #[derive(Debug, Parser)]
@@ -113,6 +117,9 @@ pub(crate) enum Command {
     /// List messages that were given up, send them again, or discard them
     #[command(subcommand)]
     DeadLetters(DeadLettersVerb),
+    /// List what is due later, cancel it, or schedule it anew
+    #[command(subcommand)]
+    Delayed(DelayedVerb),
     /// Create, validate, list, describe, change and pin namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
@@ -188,6 +195,8 @@ pub(crate) struct SubmitArgs {
     /// Check the batch and print where it would go; submit nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) due: DueArgs,
 }
 
 /// What to wait for.
@@ -254,45 +263,6 @@ pub(crate) struct ExplainArgs {
     /// The namespace
     #[arg(short, long, env = "HANDFAST_NAMESPACE")]
     pub(crate) namespace: String,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Whoever subscribes is told of it, and each target that is named gets it. With --id the command is safe to
-repeat: the message is written once.
-A message that must commit together with rows goes into the `messages` of a batch for `handfast submit`.
-
-Examples:
-  echo '{\"order\": 7}' | handfast write --namespace bank --key order-7 --content-type application/json
-  handfast write --namespace bank picture.png --header kind=picture --id $ID")]
-pub(crate) struct WriteArgs {
-    /// The message's payload; - is stdin
-    #[arg(default_value = "-", value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// The namespace
-    #[arg(short, long, env = "HANDFAST_NAMESPACE")]
-    pub(crate) namespace: String,
-    /// Messages of one key keep their order
-    #[arg(long)]
-    pub(crate) key: Option<String>,
-    /// What the payload is, such as application/json
-    #[arg(long)]
-    pub(crate) content_type: Option<String>,
-    /// A header; may be given again
-    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
-    pub(crate) header: Vec<(String, String)>,
-    /// A target that it is delivered to; may be given again
-    #[arg(long, value_name = "TARGET")]
-    pub(crate) to: Vec<String>,
-    /// The message's id, a UUID of version 7 [default: a new one]
-    #[arg(long, value_name = "UUID")]
-    pub(crate) id: Option<Uuid>,
-}
-
-/// A name and a value.
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Clone, Debug, Args)]
@@ -560,7 +530,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
-        _ => return Err(format!("unknown unit {unit:?}: use ms, s, m or h")),
+        "d" => number.checked_mul(86_400_000),
+        _ => return Err(format!("unknown unit {unit:?}: use ms, s, m, h or d")),
     };
     ms.map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
 }
@@ -587,7 +558,8 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "5", "s", "5d", "99999999999999999999s", "18446744073709551615h"] {
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        for wrong in ["", "5", "s", "5y", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -158,6 +158,11 @@ impl Namespaces {
         Some(Arc::new(self.follower.plane()?.clone()))
     }
 
+    /// What is due later, by time, once the database was reached.
+    pub(crate) fn index(&self) -> Option<Arc<dyn delivery::schedule::Index>> {
+        Some(Arc::new(self.follower.plane()?.clone()))
+    }
+
     /// The database, for a call that looks; `None` while it is away, and what was last seen must do.
     fn plane_to_look_at(&self) -> Option<&ControlPlane> {
         self.follower.plane().filter(|_| self.follower.is_reachable())
@@ -320,6 +325,10 @@ impl Control for Namespaces {
     }
 
     fn deliveries(&self) -> Result<Arc<dyn delivery::Store>, ControlError> {
+        Ok(Arc::new(self.plane()?.clone()))
+    }
+
+    fn delays(&self) -> Result<Arc<dyn delivery::schedule::Index>, ControlError> {
         Ok(Arc::new(self.plane()?.clone()))
     }
 

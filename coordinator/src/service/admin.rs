@@ -273,6 +273,14 @@ impl HandfastAdmin for AdminService {
         Ok(Response::new(v1::CreatePoolResponse { pool }))
     }
 
+    async fn list_delayed(
+        &self,
+        request: Request<v1::ListDelayedRequest>,
+    ) -> Result<Response<v1::ListDelayedResponse>, Status> {
+        let parts = self.delayed_parts(request.into_inner()).await;
+        Ok(Response::new(parts.map_err(|error| self.fail(error))?))
+    }
+
     async fn list_pools(
         &self,
         _: Request<v1::ListPoolsRequest>,

@@ -91,6 +91,9 @@ pub trait Control: Send + Sync + 'static {
     /// What deliveries keep: how far they are, and dead letters.
     fn deliveries(&self) -> Result<Arc<dyn delivery::Store>, ControlError>;
 
+    /// What is due later, by time.
+    fn delays(&self) -> Result<Arc<dyn delivery::schedule::Index>, ControlError>;
+
     /// Creates a pool.
     async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError>;
 

@@ -10,6 +10,7 @@ use wal_core::namespace::{Namespace, WaitLevel};
 use wal_core::value::Value;
 use wal_core::{CompareOp, RowKey, RowVersion, ShardId, Transaction, TxnId};
 
+use super::delayed;
 use super::errors::{ServiceError, Violation};
 use super::values::{from_wire, message_from_wire};
 use crate::api::Level;
@@ -21,8 +22,29 @@ const MAX_VIOLATIONS: usize = 20;
 pub(super) fn transaction(
     namespace: &Namespace,
     id: TxnId,
-    wire: v1::Transaction,
+    mut wire: v1::Transaction,
 ) -> Result<Transaction, ServiceError> {
+    let delayed = std::mem::take(&mut wire.delayed);
+    let mut batch = batch(namespace, wire)?;
+    let violations = delayed::check_direct(namespace, &mut batch);
+    if !violations.is_empty() {
+        return Err(ServiceError::Invalid(violations));
+    }
+    batch.mutations.extend(delayed::rows(namespace, id, delayed)?);
+    built(namespace, id, &batch)
+}
+
+/// A batch as a transaction.
+pub(super) fn built(
+    namespace: &Namespace,
+    id: TxnId,
+    batch: &Batch,
+) -> Result<Transaction, ServiceError> {
+    build(namespace, id, batch).map_err(|error| invalid("transaction", error))
+}
+
+/// What a transaction does at once, in names and values.
+pub(super) fn batch(namespace: &Namespace, wire: v1::Transaction) -> Result<Batch, ServiceError> {
     let mut reader = Reader { namespace, violations: Vec::new() };
     let mut batch = Batch {
         mutations: Vec::with_capacity(wire.mutations.len()),
@@ -37,10 +59,11 @@ pub(super) fn transaction(
         let place = Place { list: "transaction.conditions", index };
         batch.conditions.extend(reader.condition(place, condition));
     }
-    if !reader.violations.is_empty() {
-        return Err(ServiceError::Invalid(reader.violations));
+    if reader.violations.is_empty() {
+        Ok(batch)
+    } else {
+        Err(ServiceError::Invalid(reader.violations))
     }
-    build(namespace, id, &batch).map_err(|error| invalid("transaction", error))
 }
 
 /// The rows of a read, routed, in the order asked.

@@ -16,9 +16,9 @@ use super::connections::Aging;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
 use super::shared::Shared;
-use super::submission::{NamespaceCache, Submission, parse_id};
+use super::submission::{NamespaceCache, Submission, id_or_drawn, parse_id};
 use super::wait::{deadline, wait};
-use super::{convert, explain, outcome, stream, subscribe};
+use super::{convert, delayed, explain, outcome, stream, subscribe};
 use crate::api::{Call, CallAnswer, Level, OutcomeQuery, ReadAnswer};
 
 /// Serves `handfast.v1.Handfast`.
@@ -59,6 +59,25 @@ impl DataService {
         let wait = wait(&namespace, request.wait_ms, deadline);
         tracing::debug!(id = %txn.id, shards = txn.parts.len(), ?level, "submit");
         let call = Call::Submit { txn: Arc::clone(&txn), level };
+        let answer = ask(&*shared.backend, &namespace, call, wait).await?;
+        outcome::of_submission(&shared.metrics, &namespace, &txn, answer)
+    }
+
+    async fn change_delayed(
+        &self,
+        request: v1::ChangeDelayedRequest,
+        deadline: Option<Duration>,
+    ) -> Result<v1::Outcome, ServiceError> {
+        let shared = &*self.shared;
+        let _room = shared.enter()?;
+        let namespace = shared.namespace(&request.namespace, "namespace")?;
+        let _share = shared.share(&namespace)?;
+        let _taken = shared.tenants.of(&namespace).take(&namespace, request.encoded_len())?;
+        let wait = wait(&namespace, request.wait_ms, deadline);
+        let id = id_or_drawn(&request.id, "id")?;
+        let change = delayed::change(&namespace, id, &request.name, request.change)?;
+        let txn = Arc::new(convert::built(&namespace, id, &change)?);
+        let call = Call::Submit { txn: Arc::clone(&txn), level: Level::Committed };
         let answer = ask(&*shared.backend, &namespace, call, wait).await?;
         outcome::of_submission(&shared.metrics, &namespace, &txn, answer)
     }
@@ -151,16 +170,34 @@ impl Handfast for DataService {
     ) -> Result<Response<v1::WriteToLogResponse>, Status> {
         let start = Instant::now();
         let deadline = deadline(request.metadata());
-        let v1::WriteToLogRequest { namespace, id, message, wait_ms } = request.into_inner();
+        let v1::WriteToLogRequest { namespace, id, message, wait_ms, due } = request.into_inner();
         let missing = || self.fail(ServiceError::invalid("message", "it is missing"));
         let messages = vec![message.ok_or_else(missing)?];
-        let transaction = v1::Transaction { namespace, id, messages, ..Default::default() };
+        let transaction = v1::Transaction { messages, ..Default::default() };
+        let transaction = match due {
+            None => transaction,
+            due => {
+                let delayed = v1::Delayed { due, transaction: Some(transaction) };
+                v1::Transaction { delayed: vec![delayed], ..Default::default() }
+            }
+        };
+        let transaction = v1::Transaction { namespace, id, ..transaction };
         let transaction = Some(transaction);
         let request = v1::SubmitRequest { transaction, level: v1::Level::Logged.into(), wait_ms };
         let outcome = Self::submit(self, request, deadline).await;
         let outcome = outcome.map_err(|error| self.fail(error))?;
         ServiceMetrics::took(&self.shared.metrics.write_to_log, start.elapsed());
         Ok(Response::new(outcome::of_write(outcome)))
+    }
+
+    async fn change_delayed(
+        &self,
+        request: Request<v1::ChangeDelayedRequest>,
+    ) -> Result<Response<v1::ChangeDelayedResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let outcome = Self::change_delayed(self, request.into_inner(), deadline).await;
+        let outcome = outcome.map_err(|error| self.fail(error))?;
+        Ok(Response::new(v1::ChangeDelayedResponse { outcome: Some(outcome) }))
     }
 
     type SubmitStreamStream = ReceiverStream<Result<v1::SubmitStreamResponse, Status>>;

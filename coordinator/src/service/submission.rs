@@ -61,18 +61,19 @@ impl Submission {
         let taken = tenant.take(namespace, transaction.encoded_len())?;
         let namespace = Arc::clone(namespace);
         let level = convert::level(&namespace, level)?;
-        let id = if transaction.id.is_empty() {
-            draw_id()
-        } else {
-            parse_id(&transaction.id, "transaction.id")?
-        };
+        let id = id_or_drawn(&transaction.id, "transaction.id")?;
         let txn = convert::transaction(&namespace, id, transaction)?;
         Ok(Self { namespace, txn: Arc::new(txn), level, taken })
     }
 }
 
-/// An id for a client that brought none.
-fn draw_id() -> TxnId {
+/// The id of a request, or one for a client that brought none.
+pub(super) fn id_or_drawn(bytes: &Bytes, field: &str) -> Result<TxnId, ServiceError> {
+    if bytes.is_empty() { Ok(draw_id()) } else { parse_id(bytes, field) }
+}
+
+/// A new id.
+pub(super) fn draw_id() -> TxnId {
     TxnId::from_uuid(Uuid::now_v7()).expect("a UUID of version 7 was drawn")
 }
 

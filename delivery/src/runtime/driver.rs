@@ -14,7 +14,8 @@ use super::course::{Course, Courses, Phase};
 use super::metrics::DeliveryMetrics;
 use super::reader::{self, Batch, Reader};
 use super::redrive::{redrive, send};
-use super::{Clock, Parts, ShardDelivery, config};
+use super::{Clock, Parts, ShardDelivery};
+use crate::config::DeliveryConfig;
 use crate::engine::{Command, Event, Which};
 use crate::message::{Answer, Cause, Ticket};
 use crate::outgoing::Outgoing;
@@ -89,7 +90,8 @@ impl Driver {
         let (to_done, done) = mpsc::unbounded_channel();
         let reader = Reader {
             namespace: Arc::clone(&parts.namespace),
-            target: parts.definition.name.as_str().into(),
+            target: Arc::clone(&parts.name),
+            picks: Arc::clone(&parts.picks),
             log: Arc::clone(&parts.log),
             orders: reader_orders,
             batches: batch,
@@ -97,12 +99,12 @@ impl Driver {
         let spawned = std::thread::Builder::new().name("delivery".into()).spawn(|| reader.run());
         if let Err(error) = spawned {
             // Nothing is read then, and nothing lost: the log is held.
-            tracing::error!(%error, target = parts.definition.name, "cannot start a thread");
+            tracing::error!(%error, target = &*parts.name, "cannot start a thread");
         }
         Self {
             log: parts.log.identity(),
             clock: Clock::start(),
-            metrics: DeliveryMetrics::new(&parts.namespace, &parts.definition.name),
+            metrics: DeliveryMetrics::new(&parts.namespace, &parts.name),
             courses: Courses::new(),
             to_reader,
             batches,
@@ -150,13 +152,13 @@ impl Driver {
     fn course(&self, shard: ShardId) -> store::Course {
         store::Course {
             namespace: Arc::clone(&self.parts.namespace),
-            target: self.parts.definition.name.as_str().into(),
+            target: Arc::clone(&self.parts.name),
             shard,
         }
     }
 
     fn timeout(&self) -> Duration {
-        Duration::from_millis(self.parts.definition.delivery.timeout_ms)
+        self.parts.settings.timeout
     }
 
     /// Gives every engine an event.
@@ -230,10 +232,10 @@ impl Driver {
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         let (name, ticket) = (letter.name, letter.ticket);
         let last = letter.history.last().map(|it| it.text.to_string()).unwrap_or_default();
-        let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+        let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
         tracing::warn!(%namespace, target, message = %name, ?cause, last, "a message is given up");
         tokio::spawn(async move {
-            let limit = parts.definition.delivery.dead_letters;
+            let limit = parts.settings.dead_letters;
             let how = parts.store.bury(letter, generation, limit).await;
             let _ = to_done.send(Done::Buried { shard, generation, ticket, how }); // as above
         });
@@ -250,7 +252,7 @@ impl Driver {
         course.take(now, batch, &mut commands);
         self.obey(shard, commands);
         if let Some(why) = failed {
-            let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+            let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
             tracing::error!(
                 %namespace, target, %shard, why,
                 "the messages of a shard cannot be read: they wait, the log is kept"
@@ -302,7 +304,7 @@ impl Driver {
 
     /// Tells once that the store is away, and once that it is back.
     fn note(&mut self, error: Option<&StoreError>) {
-        let target = &self.parts.definition.name;
+        let target = &*self.parts.name;
         match (error, self.is_store_away) {
             (Some(error), false) => tracing::warn!(target, %error, "trying again"),
             (None, true) => tracing::info!(target, "the store of deliveries answers again"),
@@ -313,7 +315,7 @@ impl Driver {
 
     /// Another process has claimed the shard: it goes on from the last mark that was stored.
     fn depose(&mut self, shard: ShardId) {
-        let target = &self.parts.definition.name;
+        let target = &*self.parts.name;
         tracing::warn!(target, %shard, "another process has claimed a shard that this one delivered");
         self.courses.remove(&shard);
         let _ = self.to_reader.send(reader::Order::End { shard });
@@ -420,7 +422,7 @@ impl Driver {
         if self.is_stopping {
             return;
         }
-        let target = self.parts.definition.name.as_str();
+        let target = &*self.parts.name;
         let count = |state| {
             let of = |it: &&LetterCount| it.target == target && it.state == state;
             counts.iter().filter(of).map(|it| it.count).sum::<u64>()
@@ -478,11 +480,11 @@ impl Driver {
         self.note(how.as_ref().err());
         let Ok(Some(claim)) = how else { return };
         let generation = claim.generation;
-        let (namespace, target) = (&self.parts.namespace, &self.parts.definition.name);
+        let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
         // Each engine its own jitter.
         let seed = self.parts.seed ^ (u64::from(shard.0) << 48) ^ generation;
         let (course, place) = match Course::new(
-            config(&self.parts.definition, seed),
+            DeliveryConfig { seed, ..self.parts.settings.engine },
             claim,
             self.log,
         ) {
@@ -496,7 +498,7 @@ impl Driver {
         tracing::debug!(%namespace, target, %shard, generation, "delivering");
         self.courses.insert(shard, course);
         let _ = self.to_reader.send(reader::Order::Begin { shard, generation, place });
-        if self.parts.definition.paused {
+        if self.parts.settings.paused {
             self.step(shard, Event::Pause);
         }
         if self.is_stopping {

@@ -15,6 +15,7 @@ mod course;
 mod driver;
 mod members;
 mod metrics;
+mod picks;
 mod reader;
 mod redrive;
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use wal_core::Now;
 use wal_core::log::IntentLog;
+use wal_core::namespace::DeliverySettings;
 
 use crate::config::{DeliveryConfig, Pauses};
 use crate::engine::Status;
@@ -32,6 +34,7 @@ use crate::store::Store;
 use crate::target::Target;
 
 pub use members::{Members, WhoElse};
+pub use picks::{MessagesTo, Picks};
 
 /// What a delivery needs.
 pub struct Parts {
@@ -41,9 +44,13 @@ pub struct Parts {
     pub shards: u16,
     /// Its log.
     pub log: Arc<dyn IntentLog>,
-    /// The target as the namespace declares it.
-    pub definition: wal_core::namespace::Target,
-    /// The target itself.
+    /// What the delivery is called: the target's name.
+    pub name: Arc<str>,
+    /// What of the committed stream is delivered.
+    pub picks: Arc<dyn Picks>,
+    /// How.
+    pub settings: Settings,
+    /// Where to.
     pub target: Arc<dyn Target>,
     /// Marks, claims, dead letters.
     pub store: Arc<dyn Store>,
@@ -84,6 +91,11 @@ impl Delivery {
         self.shards.borrow().clone()
     }
 
+    /// The same, as it changes.
+    pub(crate) fn watch_shards(&self) -> watch::Receiver<Vec<ShardDelivery>> {
+        self.shards.clone()
+    }
+
     /// Tries now whatever waits for a retry.
     pub fn retry(&self) {
         let _ = self.orders.send(driver::Order::Retry); // one that has stopped retries nothing
@@ -109,11 +121,35 @@ impl Drop for Delivery {
     }
 }
 
+/// How something is delivered.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Settings of the engines; each gets a seed of its own.
+    pub engine: DeliveryConfig,
+    /// How long a try may take.
+    pub timeout: Duration,
+    /// Dead letters at most.
+    pub dead_letters: u64,
+    /// Whether nothing is sent for now.
+    pub paused: bool,
+}
+
+impl Settings {
+    /// As the namespace declares a target.
+    pub fn of(target: &wal_core::namespace::Target) -> Self {
+        Self {
+            engine: config(&target.delivery),
+            timeout: Duration::from_millis(target.delivery.timeout_ms),
+            dead_letters: target.delivery.dead_letters,
+            paused: target.paused,
+        }
+    }
+}
+
 /// The engine's settings, from those of the namespace.
-fn config(definition: &wal_core::namespace::Target, seed: u64) -> DeliveryConfig {
+fn config(settings: &DeliverySettings) -> DeliveryConfig {
     const MS: u64 = 1_000;
-    let settings = &definition.delivery;
-    let mut config = DeliveryConfig::new(seed);
+    let mut config = DeliveryConfig::new(0);
     config.window.ceiling = u32::try_from(settings.in_flight).unwrap_or(u32::MAX);
     config.window.initial = config.window.initial.min(config.window.ceiling);
     config.retry.max_tries = u32::try_from(settings.tries).unwrap_or(u32::MAX);
@@ -127,16 +163,16 @@ fn config(definition: &wal_core::namespace::Target, seed: u64) -> DeliveryConfig
 
 /// The time since a beginning, and of the wall.
 #[derive(Clone, Copy, Debug)]
-struct Clock {
+pub(crate) struct Clock {
     began: Instant,
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { began: Instant::now() }
     }
 
-    fn now(self) -> Now {
+    pub(crate) fn now(self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_us = i64::try_from(wall.as_micros()).unwrap_or(i64::MAX);
         let mono_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);

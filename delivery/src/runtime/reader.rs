@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, TryRecvError};
-use participant::follow::{Follower, Place, Scope, Told};
+use participant::follow::{Follower, Place, Scope};
 use tokio::sync::mpsc;
 use wal_core::log::{IntentLog, LogError, Tail};
-use wal_core::message::messages_of;
 use wal_core::{Position, ShardId};
 
+use super::picks::Picks;
 use crate::message::Ticket;
-use crate::outgoing::{Name, Outgoing};
+use crate::outgoing::Outgoing;
 
 /// How long a look at the log waits for something to come, and so the longest until an order is obeyed.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -76,6 +76,7 @@ impl Source {
 pub(super) struct Reader {
     pub(super) namespace: Arc<str>,
     pub(super) target: Arc<str>,
+    pub(super) picks: Arc<dyn Picks>,
     pub(super) log: Arc<dyn IntentLog>,
     pub(super) orders: Receiver<Order>,
     pub(super) batches: mpsc::Sender<Batch>,
@@ -221,7 +222,7 @@ impl Reader {
             Err(error) => return self.break_off(shard, source, error.to_string()),
         };
         let Some(told) = told else { return Ok(()) };
-        match self.messages(&told) {
+        match self.picks.pick(&told) {
             Ok(messages) => {
                 source.bytes +=
                     messages.iter().map(|(_, it)| it.message.payload.len()).sum::<usize>();
@@ -230,30 +231,6 @@ impl Reader {
             Err(why) => return self.break_off(shard, source, why),
         }
         if source.is_full() { self.say(shard, source, None) } else { Ok(()) }
-    }
-
-    /// What a transaction sends to the target, in the order of the request.
-    fn messages(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String> {
-        let rows = told.parts.iter().flat_map(|(_, part)| part.iter());
-        let mut found = Vec::new();
-        for message in messages_of(rows.filter(|op| !op.is_read_only())) {
-            let (index, message) = message
-                .map_err(|error| format!("a message of transaction {}: {error}", told.id))?;
-            if !message.targets.iter().any(|name| **name == *self.target) {
-                continue;
-            }
-            let ticket = Ticket { position: told.position, index: index.into() };
-            let outgoing = Outgoing {
-                namespace: Arc::clone(&self.namespace),
-                shard: told.shard,
-                name: Name { id: told.id, index },
-                timestamp: told.timestamp,
-                message: Arc::new(message),
-            };
-            found.push((ticket, outgoing));
-        }
-        found.sort_by_key(|(ticket, _)| *ticket);
-        Ok(found)
     }
 
     /// Hands over what was read. Waits until there is room for it.

@@ -242,8 +242,12 @@ fn shard_delivery(shard: &v1::ShardDelivery) -> Json {
 }
 
 fn message(letter: &v1::DeadLetter) -> Json {
-    let v1::Message { key, content_type, headers, payload, targets } =
-        letter.message.clone().unwrap_or_default();
+    message_of(letter.message.clone().unwrap_or_default())
+}
+
+/// A message as a batch of JSON has it.
+pub(super) fn message_of(message: v1::Message) -> Json {
+    let v1::Message { key, content_type, headers, payload, targets } = message;
     let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
     message_to_json(&Message { key, content_type, headers, payload, targets })
 }

@@ -1,6 +1,7 @@
 //! The client verbs.
 
 pub(crate) mod check;
+pub(crate) mod delayed;
 pub(crate) mod deliveries;
 pub(crate) mod explain;
 pub(crate) mod namespace;

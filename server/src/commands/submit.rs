@@ -1,11 +1,12 @@
 //! `handfast submit`.
 
-use handfast_client::Uuid;
+use handfast_client::{Transaction, Uuid};
 use serde_json::json;
 use wal_core::TxnId;
 use wal_core::build::build;
 use wal_core::json::{parse, parse_batch};
 
+use super::delayed::due;
 use super::{connect, namespace, read_text, render, wire};
 use crate::cli::{Global, SubmitArgs};
 use crate::exit::{Failure, of_outcome};
@@ -34,8 +35,17 @@ pub(crate) async fn run(global: &Global, args: SubmitArgs) -> Result<(), Failure
         return output::one(global, plan);
     }
     let transaction = wire::transaction(&namespace, Some(id), parsed.batch)?;
+    let due = due(&args.due)?;
+    let transaction = match due {
+        None => transaction,
+        Some(due) => Transaction::new(namespace.name()).with_id(id).later(due, transaction),
+    };
     let outcome = client.at_level(args.wait.into()).submit(&transaction).await?;
-    output::one(global, render::outcome(&outcome))?;
+    let mut printed = render::outcome(&outcome);
+    if due.is_some() {
+        printed["delayed"] = json!(format!("{id}/0"));
+    }
+    output::one(global, printed)?;
     match (&outcome, args.wait) {
         // Durable was all that was asked for.
         (handfast_client::Outcome::Unknown(it), crate::cli::Wait::Logged) if it.logged => Ok(()),

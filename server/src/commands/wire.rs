@@ -24,6 +24,7 @@ pub(super) fn transaction(
         mutations: mutations.collect::<Result<_, _>>()?,
         conditions: conditions.collect::<Result<_, _>>()?,
         messages: batch.messages.into_iter().map(message_to_wire).collect(),
+        delayed: Vec::new(),
     };
     Transaction::from_wire(wire).map_err(Failure::error)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use handfast_client::{Durable, Message, Uuid};
 use serde_json::json;
 
+use super::delayed::due;
 use super::{connect, render};
 use crate::cli::{Global, WriteArgs};
 use crate::exit::{Failure, TRY_AGAIN};
@@ -28,8 +29,14 @@ pub(crate) async fn run(global: &Global, args: WriteArgs) -> Result<(), Failure>
     }
     let id = args.id.unwrap_or_else(Uuid::now_v7);
     let client = connect(global).await?;
-    let durable = client.write_to_log(&args.namespace, id, message).await?;
     let mut printed = json!({"namespace": args.namespace, "id": id.to_string()});
+    let durable = match due(&args.due)? {
+        None => client.write_to_log(&args.namespace, id, message).await?,
+        Some(due) => {
+            printed["delayed"] = json!(format!("{id}/0"));
+            client.write_to_log_later(&args.namespace, id, due, message).await?
+        }
+    };
     let failure = match durable {
         Durable::True { receipt } => {
             printed["durable"] = json!(true);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coordinator::runtime::{Handle, Hold};
 use coordinator::service::Delivering;
-use delivery::runtime::{Delivery, Members, Parts, WhoElse};
+use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, WhoElse};
 use delivery::target::{HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, Target, TargetError};
 use delivery::{Owner, Store};
 use tokio::task::JoinHandle;
@@ -163,7 +163,12 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
                     namespace: namespace.name().into(),
                     shards: namespace.shards(),
                     log: Arc::clone(handle.log()),
-                    definition: target.clone(),
+                    name: target.name.as_str().into(),
+                    picks: Arc::new(MessagesTo {
+                        namespace: namespace.name().into(),
+                        target: target.name.as_str().into(),
+                    }),
+                    settings: Settings::of(&target),
                     target: opened,
                     store: Arc::clone(&store),
                     members: members.clone(),

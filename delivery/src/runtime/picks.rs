@@ -1,0 +1,52 @@
+//! What of the committed stream is delivered.
+
+use std::sync::Arc;
+
+use participant::follow::Told;
+use wal_core::message::messages_of;
+
+use crate::message::Ticket;
+use crate::outgoing::{Name, Outgoing};
+
+/// Picks what a delivery takes of the committed stream.
+pub trait Picks: Send + Sync + 'static {
+    /// What a shard's part of a transaction sends, in the order of the tickets.
+    ///
+    /// # Errors
+    /// Why it cannot be read: the shard is then delivered no further.
+    fn pick(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String>;
+}
+
+/// The messages that name a target, in the order of the request.
+#[derive(Clone, Debug)]
+pub struct MessagesTo {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The target's name.
+    pub target: Arc<str>,
+}
+
+impl Picks for MessagesTo {
+    fn pick(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String> {
+        let rows = told.parts.iter().flat_map(|(_, part)| part.iter());
+        let mut found = Vec::new();
+        for message in messages_of(rows.filter(|op| !op.is_read_only())) {
+            let (index, message) = message
+                .map_err(|error| format!("a message of transaction {}: {error}", told.id))?;
+            if !message.targets.iter().any(|name| **name == *self.target) {
+                continue;
+            }
+            let ticket = Ticket { position: told.position, index: index.into() };
+            let outgoing = Outgoing {
+                namespace: Arc::clone(&self.namespace),
+                shard: told.shard,
+                name: Name { id: told.id, index },
+                timestamp: told.timestamp,
+                message: Arc::new(message),
+            };
+            found.push((ticket, outgoing));
+        }
+        found.sort_by_key(|(ticket, _)| *ticket);
+        Ok(found)
+    }
+}

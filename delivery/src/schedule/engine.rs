@@ -1,0 +1,391 @@
+//! What is due when, of the shards that this process has, in bounded memory. No I/O.
+//!
+//! The index has everything. Here is, of each shard, what is due first: everything up to a place in the order of
+//! the index (`through`), and what was told lately and is due soon. More is loaded when that runs low.
+//!
+//! ```text
+//!   index  ───────────────────────────────────────────────────────────▶ due
+//!          │◀── all of it is here ──▶│            ▲
+//!                                 through         └ told lately, due soon: here too
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use wal_core::{Millis, Now, ShardId};
+
+use super::clock::Clock;
+use super::index::{Change, Entry};
+use crate::outgoing::Name;
+use crate::rules::{Rule, Rules, Strict};
+
+/// What is due within so many milliseconds is worth having here.
+const SOON_MS: u64 = 60_000;
+/// After a page could not be loaded, it is asked for again so much later, microseconds.
+const LOAD_AGAIN_US: u64 = 1_000_000;
+/// The pause before what could not be done is tried again, microseconds; doubled each time.
+const FIRST_PAUSE_US: u64 = 50_000;
+/// The longest such pause.
+const LONGEST_PAUSE_US: u64 = 10_000_000;
+
+/// Bounds of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleConfig {
+    /// Parts of each shard that are here at most.
+    pub held: usize,
+    /// Parts of a page of the index; at most half of `held`.
+    pub page: u32,
+    /// What may be under way at once.
+    pub in_flight: usize,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Do a part that is due: look at its row first.
+    Fire {
+        /// Which.
+        name: Name,
+        /// The shard of its row.
+        shard: ShardId,
+        /// When it is due, as far as is known.
+        due: Millis,
+        /// What time it is: what is due later is not done.
+        time: Millis,
+    },
+    /// Load a page of what is pending in a shard.
+    Load {
+        /// The shard.
+        shard: ShardId,
+        /// Behind this one.
+        after: Option<(Millis, Name)>,
+        /// At most so many.
+        limit: u32,
+    },
+}
+
+/// How firing ended, as far as the schedule is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is done, or its row says something else than was thought.
+    Changed(Change),
+    /// Nothing is known yet.
+    Again,
+}
+
+/// How far a shard is in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Through {
+    /// Nothing was loaded.
+    Nothing,
+    /// Everything up to this one.
+    Entry(Millis, Name),
+    /// Everything.
+    All,
+}
+
+/// What is known of one part.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// It waits for its time.
+    Waiting(Millis),
+    /// It is being done.
+    Firing { due: Millis, tries: u32 },
+    /// It could not be done, and is tried again at this time of the monotonic clock.
+    Resting { due: Millis, until_us: u64, tries: u32 },
+}
+
+#[derive(Debug)]
+struct Shard {
+    through: Through,
+    is_loading: bool,
+    /// Nothing is loaded before this time.
+    load_after_us: u64,
+    parts: HashMap<Name, State>,
+    /// Those that wait, by time.
+    waiting: BTreeSet<(Millis, Name)>,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            through: Through::Nothing,
+            is_loading: false,
+            load_after_us: 0,
+            parts: HashMap::new(),
+            waiting: BTreeSet::new(),
+        }
+    }
+}
+
+impl Shard {
+    /// Lets a part wait, or wait for another time. One that is being done is left alone: whoever does it looks
+    /// at the row, and says what it found.
+    fn wait(&mut self, name: Name, due: Millis) {
+        match self.parts.get(&name) {
+            Some(State::Firing { .. }) => return,
+            Some(State::Waiting(old)) => {
+                self.waiting.remove(&(*old, name));
+            }
+            Some(State::Resting { .. }) | None => {}
+        }
+        self.parts.insert(name, State::Waiting(due));
+        self.waiting.insert((due, name));
+    }
+
+    fn forget(&mut self, name: Name) {
+        match self.parts.get(&name) {
+            Some(State::Firing { .. }) | None => return,
+            Some(State::Waiting(due)) => {
+                self.waiting.remove(&(*due, name));
+            }
+            Some(State::Resting { .. }) => {}
+        }
+        self.parts.remove(&name);
+    }
+}
+
+/// How a schedule stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScheduleStatus {
+    /// Parts that are in memory.
+    pub held: usize,
+    /// Of those, being done.
+    pub firing: usize,
+    /// When the first of them is due, if any.
+    pub first_due: Option<Millis>,
+}
+
+/// What is due when. See the module.
+#[derive(Debug)]
+pub struct Schedule<R: Rules = Strict> {
+    config: ScheduleConfig,
+    rules: R,
+    clock: Clock,
+    shards: BTreeMap<ShardId, Shard>,
+    firing: usize,
+    /// Those that rest, by when they are tried again.
+    resting: BTreeSet<(u64, ShardId, Name)>,
+    /// Whether the last that was done was the oldest of all.
+    oldest_was_last: bool,
+}
+
+impl Schedule {
+    /// An empty one.
+    pub fn new(config: ScheduleConfig) -> Self {
+        Self::with_rules(config, Strict)
+    }
+}
+
+impl<R: Rules> Schedule<R> {
+    /// One that keeps these rules.
+    pub(crate) fn with_rules(config: ScheduleConfig, rules: R) -> Self {
+        Self {
+            config,
+            rules,
+            clock: Clock::default(),
+            shards: BTreeMap::new(),
+            firing: 0,
+            resting: BTreeSet::new(),
+            oldest_was_last: false,
+        }
+    }
+
+    /// This process has the shard: what is due in it is loaded.
+    pub fn begin(&mut self, shard: ShardId) {
+        self.shards.entry(shard).or_default();
+    }
+
+    /// It does not have it any more. What is being done is done to the end.
+    pub fn end(&mut self, shard: ShardId) {
+        if let Some(ended) = self.shards.remove(&shard) {
+            let of_it = |state: &&State| matches!(state, State::Firing { .. });
+            self.firing -= ended.parts.values().filter(of_it).count();
+        }
+        self.resting.retain(|(_, of, _)| *of != shard);
+    }
+
+    /// What was written to the row of a part. To be told before the index knows it, so that it is done in time
+    /// even if the index is away, **and again after**: a page that was loaded meanwhile may not have had it.
+    pub fn told(&mut self, now: Now, shard: ShardId, name: Name, change: Change) {
+        let soon = Millis(self.clock.read(now).0.saturating_add(SOON_MS));
+        let held = self.config.held;
+        let of_it = self.shards.entry(shard).or_default();
+        let Change::Due(due) = change else { return of_it.forget(name) };
+        let is_covered = Through::Entry(due, name) <= of_it.through;
+        // What is loaded right now may lack it, and end beyond it.
+        if !is_covered && !of_it.is_loading && due > soon {
+            return of_it.forget(name);
+        }
+        of_it.wait(name, due);
+        self.evict(shard, held);
+    }
+
+    /// A page of the index, in its order. `None` if it could not be loaded.
+    pub fn loaded(&mut self, now: Now, shard: ShardId, page: Option<Vec<Entry>>) {
+        let limit = self.config.page as usize;
+        let held = self.config.held;
+        let Some(of_it) = self.shards.get_mut(&shard) else { return };
+        of_it.is_loading = false;
+        let Some(page) = page else {
+            of_it.load_after_us = now.mono_us.saturating_add(LOAD_AGAIN_US);
+            return;
+        };
+        let through = match page.last() {
+            Some(last) if page.len() >= limit => Through::Entry(last.due, last.name),
+            Some(_) | None => Through::All,
+        };
+        of_it.through = of_it.through.max(through);
+        for entry in page {
+            // What was told is newer than what was loaded.
+            if !of_it.parts.contains_key(&entry.name) {
+                of_it.wait(entry.name, entry.due);
+            }
+        }
+        self.evict(shard, held);
+    }
+
+    /// Keeps a shard within its bound: what is due last goes, and has to be loaded again.
+    fn evict(&mut self, shard: ShardId, held: usize) {
+        let keeps_through = self.rules.holds(Rule::EvictedIsLoadedAgain);
+        let Some(of_it) = self.shards.get_mut(&shard) else { return };
+        while of_it.parts.len() > held {
+            let Some((due, name)) = of_it.waiting.pop_last() else { return };
+            of_it.parts.remove(&name);
+            if keeps_through && Through::Entry(due, name) <= of_it.through {
+                of_it.through = of_it
+                    .waiting
+                    .last()
+                    .map_or(Through::Nothing, |(due, name)| Through::Entry(*due, *name));
+            }
+        }
+    }
+
+    /// How firing ended.
+    pub fn fired(&mut self, now: Now, shard: ShardId, name: Name, ended: Ended) {
+        let Some(of_it) = self.shards.get_mut(&shard) else { return };
+        let Some(State::Firing { due, tries }) = of_it.parts.get(&name).copied() else { return };
+        self.firing -= 1;
+        of_it.parts.remove(&name);
+        match ended {
+            Ended::Changed(change) => self.told(now, shard, name, change),
+            Ended::Again => {
+                let pause = (FIRST_PAUSE_US << tries.min(16)).min(LONGEST_PAUSE_US);
+                let until_us = now.mono_us.saturating_add(pause);
+                of_it.parts.insert(name, State::Resting { due, until_us, tries: tries + 1 });
+                self.resting.insert((until_us, shard, name));
+            }
+        }
+    }
+
+    /// What is to be done now. Everything that is asked for is answered by [`Self::fired`] or [`Self::loaded`].
+    pub fn poll(&mut self, now: Now, out: &mut Vec<Wanted>) {
+        let time = self.time(now);
+        self.load(now, time, out);
+        while self.firing < self.config.in_flight {
+            let Some(fire) = self.rested(now, time).or_else(|| self.next_due(time)) else { return };
+            self.firing += 1;
+            out.push(fire);
+        }
+    }
+
+    fn time(&mut self, now: Now) -> Millis {
+        let guarded = self.clock.read(now);
+        if self.rules.holds(Rule::JumpsAreDoubted) { guarded } else { now.millis() }
+    }
+
+    fn load(&mut self, now: Now, time: Millis, out: &mut Vec<Wanted>) {
+        let limit = self.config.page;
+        for (shard, of_it) in &mut self.shards {
+            let after = match of_it.through {
+                Through::All => continue,
+                Through::Nothing => None,
+                Through::Entry(due, _) if due.0 > time.0.saturating_add(SOON_MS) => continue,
+                Through::Entry(due, name) => Some((due, name)),
+            };
+            let is_low = of_it.parts.len() < limit as usize;
+            if is_low && !of_it.is_loading && of_it.load_after_us <= now.mono_us {
+                of_it.is_loading = true;
+                out.push(Wanted::Load { shard: *shard, after, limit });
+            }
+        }
+    }
+
+    /// One that has rested, if any.
+    fn rested(&mut self, now: Now, time: Millis) -> Option<Wanted> {
+        loop {
+            let first = self.resting.first().copied()?;
+            let (until_us, shard, name) = first;
+            if until_us > now.mono_us {
+                return None;
+            }
+            self.resting.remove(&first);
+            let Some(of_it) = self.shards.get_mut(&shard) else { continue };
+            if let Some(State::Resting { due, until_us: until, tries }) =
+                of_it.parts.get(&name).copied()
+                && until == until_us
+            {
+                of_it.parts.insert(name, State::Firing { due, tries });
+                return Some(Wanted::Fire { name, shard, due, time });
+            }
+        }
+    }
+
+    /// The next that is due: in turn the oldest of all, so that a backlog drains, and the youngest that is
+    /// here, so that what is due now does not wait behind it.
+    fn next_due(&mut self, time: Millis) -> Option<Wanted> {
+        let upper = (Millis(time.0 + 1), Name::FIRST);
+        let oldest = !self.oldest_was_last;
+        let due = self.shards.iter().filter_map(|(shard, of_it)| {
+            let (due, name) = if oldest {
+                of_it.waiting.first().filter(|first| **first < upper)
+            } else {
+                of_it.waiting.range((Bound::Unbounded, Bound::Excluded(upper))).next_back()
+            }?;
+            Some((*due, *name, *shard))
+        });
+        let (due, name, shard) = if oldest { due.min() } else { due.max() }?;
+        self.oldest_was_last = oldest;
+        let of_it = self.shards.get_mut(&shard)?;
+        of_it.waiting.remove(&(due, name));
+        of_it.parts.insert(name, State::Firing { due, tries: 0 });
+        Some(Wanted::Fire { name, shard, due, time })
+    }
+
+    /// When [`Self::poll`] should be called again although nothing has happened: in so many microseconds.
+    pub fn next_wake(&mut self, now: Now) -> Option<u64> {
+        let time = self.time(now);
+        let mut wakes: Vec<u64> = Vec::new();
+        for of_it in self.shards.values() {
+            let until = |due: Millis| due.0.saturating_sub(time.0).saturating_mul(1_000);
+            if self.firing < self.config.in_flight {
+                wakes.extend(of_it.waiting.first().map(|(due, _)| until(*due)));
+            }
+            if !of_it.is_loading && of_it.parts.len() < self.config.page as usize {
+                wakes.extend(match of_it.through {
+                    Through::All => None,
+                    Through::Nothing => Some(of_it.load_after_us.saturating_sub(now.mono_us)),
+                    Through::Entry(due, _) => Some(
+                        until(Millis(due.0.saturating_sub(SOON_MS)))
+                            .max(of_it.load_after_us.saturating_sub(now.mono_us)),
+                    ),
+                });
+            }
+        }
+        if self.firing < self.config.in_flight {
+            wakes.extend(self.resting.first().map(|it| it.0.saturating_sub(now.mono_us)));
+        }
+        wakes.extend(self.clock.believes_at().map(|at| at.saturating_sub(now.mono_us)));
+        wakes.into_iter().min()
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> ScheduleStatus {
+        let first = self.shards.values().filter_map(|of_it| of_it.waiting.first());
+        ScheduleStatus {
+            held: self.shards.values().map(|of_it| of_it.parts.len()).sum(),
+            firing: self.firing,
+            first_due: first.map(|(due, _)| *due).min(),
+        }
+    }
+}
