@@ -158,6 +158,12 @@ impl Namespaces {
         Some(Arc::new(self.follower.plane()?.clone()))
     }
 
+    /// What is due when, once the database was reached.
+    #[expect(dead_code, reason = "nothing is delayed yet")]
+    pub(crate) fn index(&self) -> Option<Arc<dyn delivery::schedule::Index>> {
+        Some(Arc::new(self.follower.plane()?.clone()))
+    }
+
     /// The database, for a call that looks; `None` while it is away, and what was last seen must do.
     fn plane_to_look_at(&self) -> Option<&ControlPlane> {
         self.follower.plane().filter(|_| self.follower.is_reachable())
