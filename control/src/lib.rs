@@ -23,8 +23,8 @@
 //! anything has changed, and keeps what it last saw in a file, so that they serve on, and start again,
 //! while the database is away.
 //!
-//! The same database keeps what deliveries need, dead letters above all: [`ControlPlane`] is a
-//! [`delivery::Store`].
+//! The same database keeps what deliveries need, dead letters above all, and what is due when: [`ControlPlane`]
+//! is a [`delivery::Store`] and a [`delivery::schedule::Index`].
 //!
 //! This crate is the only one that names SQL. Its statements run on SQLite and PostgreSQL alike: numbered
 //! parameters, `ON CONFLICT`, `RETURNING`, and no type that either lacks.

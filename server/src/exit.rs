@@ -33,6 +33,10 @@ impl Failure {
         Self { code: USAGE, message: message.to_string() }
     }
 
+    pub(crate) fn not_found(message: impl ToString) -> Self {
+        Self::coded(NOT_FOUND, message)
+    }
+
     fn coded(code: u8, message: impl ToString) -> Self {
         Self { code, message: message.to_string() }
     }

@@ -1,4 +1,4 @@
-//! Selections of dead letters, as SQL.
+//! Conditions and values, as SQL.
 
 use delivery::Selection;
 use sqlx::Arguments;
@@ -9,11 +9,36 @@ use super::{Problem, text};
 /// Names in one selection of dead letters: SQLite takes 32,766 values in a statement.
 pub const MAX_NAMES: usize = 10_000;
 
-/// A condition, its values as numbered parameters, from `$1` on. The texts that it is made of stand in this
-/// crate; whatever comes from outside is a value.
+/// A condition, its values as numbered parameters; `$1` is the namespace. The texts that it is made of stand in
+/// this crate; whatever comes from outside is a value.
 pub(super) struct Filter {
     sql: String,
-    values: Vec<Value>,
+    values: Values,
+}
+
+/// What the numbered parameters of a statement stand for, from `$1` on.
+#[derive(Default)]
+pub(super) struct Values(Vec<Value>);
+
+impl Values {
+    /// The parameter that stands for one more value.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.0.push(value.into());
+        format!("${}", self.0.len())
+    }
+
+    /// For the statement.
+    pub(super) fn arguments(&self) -> AnyArguments {
+        let mut arguments = AnyArguments::default();
+        for value in &self.0 {
+            let added = match value {
+                Value::Text(text) => arguments.add(text.as_str()),
+                Value::Number(number) => arguments.add(*number),
+            };
+            added.expect("any database takes texts and numbers");
+        }
+        arguments
+    }
 }
 
 /// What a parameter stands for.
@@ -41,6 +66,13 @@ impl From<i64> for Value {
 }
 
 impl Filter {
+    /// Whatever a namespace has.
+    pub(super) fn of_namespace(namespace: &str) -> Self {
+        let mut values = Values::default();
+        let first = values.bind(namespace);
+        Self { sql: format!("namespace = {first}"), values }
+    }
+
     /// What a selection says. Only what was given is a condition, so that the databases see which index serves.
     pub(super) fn new(namespace: &str, selection: &Selection) -> Result<Self, Problem> {
         let Selection { target, key, names, state, buried_before, buried_since } = selection;
@@ -50,9 +82,7 @@ impl Filter {
                 "{got} dead letters were named, at most {MAX_NAMES} may be at once"
             )));
         }
-        let mut filter = Self { sql: String::new(), values: Vec::new() };
-        let first = filter.bind(namespace);
-        filter.sql = format!("namespace = {first}");
+        let mut filter = Self::of_namespace(namespace);
         if let Some(target) = target {
             filter.and("target =", target.as_str());
         }
@@ -94,8 +124,7 @@ impl Filter {
 
     /// The parameter that stands for one more value.
     pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
-        self.values.push(value.into());
-        format!("${}", self.values.len())
+        self.values.bind(value)
     }
 
     /// The condition.
@@ -105,14 +134,6 @@ impl Filter {
 
     /// What its parameters stand for.
     pub(super) fn values(&self) -> AnyArguments {
-        let mut arguments = AnyArguments::default();
-        for value in &self.values {
-            let added = match value {
-                Value::Text(text) => arguments.add(text.as_str()),
-                Value::Number(number) => arguments.add(*number),
-            };
-            added.expect("any database takes texts and numbers");
-        }
-        arguments
+        self.values.arguments()
     }
 }

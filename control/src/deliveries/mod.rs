@@ -1,15 +1,17 @@
-//! What deliveries keep: the port [`Store`] on the same database.
+//! What deliveries keep, and what is due when: the ports [`Store`] and [`Index`] on the same database.
 //!
-//! Two locks make its promises hold on both databases, whose transactions see each other differently:
+//! Three locks make its promises hold on both databases, whose transactions see each other differently:
 //!
 //! * whatever is said under a generation first writes to the course's row, if that still has this generation
 //!   ([`fence`]). So a claim comes before all of it or behind all of it;
 //! * whatever changes the dead letters of a namespace first raises a number of that namespace
-//!   ([`take_turn`]). So they change one transaction after another.
+//!   ([`take_turn`]). So they change one transaction after another;
+//! * whatever changes what is due in a namespace raises another number of it.
 //!
 //! The first statement of each transaction writes: on SQLite one that only looked first might not write any more.
 
 mod courses;
+mod delays;
 mod filter;
 mod letters;
 mod text;
@@ -17,6 +19,7 @@ mod wishes;
 
 use std::sync::Arc;
 
+use delivery::schedule::{self, Entry, EntryCount, Index, Noted};
 use delivery::{
     Burial, Claim, Course, DeadLetter, LetterCount, Mark, Name, Owner, Redriven, Selection, Store,
     StoreError, Stored, Wish,
@@ -137,6 +140,26 @@ impl Store for ControlPlane {
         how: Redriven,
     ) -> Stored<'_, ()> {
         self.later(wishes::redriven(self, course, generation, name, how))
+    }
+}
+
+impl Index for ControlPlane {
+    fn note(&self, namespace: &str, changes: Vec<Noted>) -> Stored<'_, ()> {
+        self.later(delays::note(self, namespace.to_owned(), changes))
+    }
+
+    fn entries(
+        &self,
+        namespace: &str,
+        filter: schedule::Filter,
+        after: Option<(Millis, Name)>,
+        limit: u32,
+    ) -> Stored<'_, Vec<Entry>> {
+        self.later(delays::entries(&self.pool, namespace.to_owned(), filter, after, limit))
+    }
+
+    fn count(&self, namespace: &str) -> Stored<'_, EntryCount> {
+        self.later(delays::count(&self.pool, namespace.to_owned()))
     }
 }
 

@@ -312,7 +312,8 @@ pub(crate) async fn a_database_of_the_first_release_is_brought_up_to_date(databa
 const WITHOUT_DELIVERIES: &str = "DROP TABLE deliverers; DROP TABLE deliveries; \
                                   DROP TABLE dead_letter_changes; DROP TABLE dead_letters; \
                                   DROP TABLE settled_tickets; \
-                                  DELETE FROM _sqlx_migrations WHERE version = 3";
+                                  DROP TABLE delay_changes; DROP TABLE delays; \
+                                  DELETE FROM _sqlx_migrations WHERE version >= 3";
 
 pub(crate) async fn a_database_without_deliveries_is_brought_up_to_date(database: Database) {
     let control = database.open().await;

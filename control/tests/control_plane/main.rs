@@ -7,7 +7,7 @@ mod deliveries;
 mod follow;
 
 use database::Database;
-use deliveries::{courses, letters, wishes};
+use deliveries::{courses, delays, letters, wishes};
 use handfast_stack::{Stack, StackSpec};
 use proptest::prelude::*;
 
@@ -59,6 +59,18 @@ on_both! {
         a_claim_comes_before_or_behind_what_its_predecessor_says,
         calls_that_are_given_up_leave_no_lock_behind,
         errors_say_which_database_and_no_password,
+    }
+    delays {
+        entries_are_told_page_by_page_by_time_and_name,
+        a_change_that_was_written_earlier_changes_nothing,
+        what_is_gone_is_forgotten_and_comes_back_with_a_late_change,
+        what_was_refused_may_be_due_again,
+        namespaces_and_shards_are_apart,
+        names_and_times_come_back_as_they_were,
+        large_batches_may_be_repeated,
+        of_notes_at_once_the_newest_changes_hold,
+        notes_that_are_given_up_leave_no_lock_behind,
+        a_damaged_entry_is_told_and_never_used,
     }
     letters {
         a_letter_is_found_again_as_it_was_after_a_restart,

@@ -54,7 +54,8 @@ pub(crate) async fn run(global: &Global, verb: DelayedVerb) -> Result<(), Failur
             output::many(global, &["name", "due", "shard"], rows.collect())
         }
         DelayedVerb::Count { namespace } => {
-            let request = v1::ListDelayedRequest { namespace, limit: 1, count: true, ..Default::default() };
+            let request =
+                v1::ListDelayedRequest { namespace, limit: 1, count: true, ..Default::default() };
             let listed = client.admin().list_delayed(request).await?;
             output::one(global, json!({"pending": listed.pending, "refused": listed.refused}))
         }
@@ -115,14 +116,10 @@ async fn show(
     let (id, place) = name.split_once('/').ok_or_else(wrong)?;
     let id: Uuid = id.parse().map_err(|_| wrong())?;
     let place: i64 = place.parse().map_err(|_| wrong())?;
-    let request = v1::ListDelayedRequest {
-        namespace: namespace.to_owned(),
-        limit: 1,
-        ..Default::default()
-    };
+    let request =
+        v1::ListDelayedRequest { namespace: namespace.to_owned(), limit: 1, ..Default::default() };
     let table = client.admin().list_delayed(request).await?.table;
-    let key = [v1::Value::from(id), v1::Value::from(place)];
-    let row = client.read_row(namespace, table, key).await?;
+    let row = client.read_row(namespace, table, (id, place)).await?;
     if !row.exists {
         return Err(Failure::not_found(format!(
             "{name} is not pending: it was done or cancelled, or never was"

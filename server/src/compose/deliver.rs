@@ -1,17 +1,18 @@
-//! Delivering messages to the targets of the namespaces that are served.
+//! Delivering messages to the targets of the namespaces that are served, and doing what is due later.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coordinator::runtime::{Handle, Hold};
-use coordinator::service::Delivering;
-use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, WhoElse};
+use coordinator::service::{Backend, Delivering, Firing, delayed_table};
+use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, ShardDelivery, WhoElse};
+use delivery::schedule::{DELAYS, Delays, DelaysParts, Index};
 use delivery::target::{HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, Target, TargetError};
 use delivery::{Owner, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wal_core::namespace::{self, Namespace, TargetPlace};
+use wal_core::namespace::{self, DelaySettings, Namespace, TargetPlace};
 use wal_core::{Nonce, ShardId};
 
 use super::Hosted;
@@ -26,20 +27,70 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a delivery may take to end that is replaced by another.
 const REPLACE_PATIENCE: Duration = Duration::from_secs(15);
 
-/// What of the log is kept of a namespace before it is known how far deliveries are.
-pub(super) fn hold_at_first(namespace: &Namespace) -> Hold {
-    if namespace.targets().is_empty() { Hold::Nothing } else { Hold::everything() }
+/// Whether a namespace declares nothing of the kind.
+fn is_idle(namespace: &Namespace) -> bool {
+    Declared::all(namespace).next().is_none()
 }
 
-/// A target that is delivered to, or cannot be.
+/// What of the log is kept of a namespace before it is known how far deliveries are.
+pub(super) fn hold_at_first(namespace: &Namespace) -> Hold {
+    if is_idle(namespace) { Hold::Nothing } else { Hold::everything() }
+}
+
+/// What a namespace declares that something is to be done for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Declared {
+    /// Messages are delivered to it.
+    Target(namespace::Target),
+    /// What is due later is done, with these settings.
+    Delays(DelaySettings),
+}
+
+impl Declared {
+    fn name(&self) -> &str {
+        match self {
+            Self::Target(target) => &target.name,
+            Self::Delays(_) => DELAYS,
+        }
+    }
+
+    fn all(namespace: &Namespace) -> impl Iterator<Item = Self> + '_ {
+        let targets = namespace.targets().iter().cloned().map(Self::Target);
+        targets.chain(namespace.delay().cloned().map(Self::Delays))
+    }
+}
+
+/// What does it.
+enum Worker {
+    Delivery(Delivery),
+    Delays(Delays),
+}
+
+impl Worker {
+    fn shards(&self) -> Vec<ShardDelivery> {
+        match self {
+            Self::Delivery(delivery) => delivery.shards(),
+            Self::Delays(delays) => delays.shards(),
+        }
+    }
+
+    async fn stop(self, patience: Duration) {
+        match self {
+            Self::Delivery(delivery) => delivery.stop(patience).await,
+            Self::Delays(delays) => delays.stop(patience).await,
+        }
+    }
+}
+
+/// Something that is done, or cannot be.
 struct Open {
-    definition: namespace::Target,
-    delivery: Result<Delivery, String>,
+    declared: Declared,
+    worker: Result<Worker, String>,
     /// When it was opened.
     since: Instant,
 }
 
-/// All deliveries of this process, by namespace and target.
+/// All deliveries of this process, by namespace and name.
 #[derive(Default)]
 pub(super) struct Deliveries {
     open: Mutex<BTreeMap<(String, String), Open>>,
@@ -66,8 +117,8 @@ impl Deliveries {
             let _ = task.await; // aborted
         }
         let open = std::mem::take(&mut *self.open());
-        let stopping = open.into_values().filter_map(|it| it.delivery.ok());
-        let stopping = stopping.map(|delivery| tokio::spawn(delivery.stop(patience)));
+        let stopping = open.into_values().filter_map(|it| it.worker.ok());
+        let stopping = stopping.map(|worker| tokio::spawn(worker.stop(patience)));
         for stopped in stopping.collect::<Vec<_>>() {
             let _ = stopped.await; // what was not let go is claimed by others
         }
@@ -78,8 +129,8 @@ impl Deliveries {
         let open = self.open();
         let of_it = open.iter().filter(|((name, _), _)| name == namespace);
         let delivering = of_it.map(|((_, target), open)| {
-            let (shards, problem) = match &open.delivery {
-                Ok(delivery) => (delivery.shards(), None),
+            let (shards, problem) = match &open.worker {
+                Ok(worker) => (worker.shards(), None),
                 Err(why) => (Vec::new(), Some(why.clone())),
             };
             Delivering { target: target.clone(), shards, problem }
@@ -90,37 +141,35 @@ impl Deliveries {
     /// Tries now whatever waits for a retry.
     pub(super) fn retry(&self, namespace: &str, target: &str) {
         let key = (namespace.to_owned(), target.to_owned());
-        if let Some(Open { delivery: Ok(delivery), .. }) = self.open().get(&key) {
+        if let Some(Open { worker: Ok(Worker::Delivery(delivery)), .. }) = self.open().get(&key) {
             delivery.retry();
         }
     }
 
     /// Takes out what is no longer declared so.
-    fn outdated(&self, served: &[(Arc<Namespace>, Handle)]) -> Vec<Delivery> {
-        let declared = |(name, target): &(String, String)| {
-            let (namespace, _) = served.iter().find(|(namespace, _)| namespace.name() == name)?;
-            namespace.target_named(target).ok()
+    fn outdated(&self, served: &[(Arc<Namespace>, Handle)]) -> Vec<Worker> {
+        let is_declared = |name: &str, declared: &Declared| {
+            let namespace = served.iter().find(|(namespace, _)| namespace.name() == name);
+            namespace.is_some_and(|(it, _)| Declared::all(it).any(|one| one == *declared))
         };
         let mut open = self.open();
-        let gone = open.extract_if(.., |key, open| {
-            let is_same = declared(key) == Some(&open.definition);
-            let is_due = open.delivery.is_err() && open.since.elapsed() >= AGAIN_AFTER;
-            !is_same || is_due
+        let gone = open.extract_if(.., |(name, _), open| {
+            let is_due = open.worker.is_err() && open.since.elapsed() >= AGAIN_AFTER;
+            is_due || !is_declared(name, &open.declared)
         });
-        gone.filter_map(|(_, open)| open.delivery.ok()).collect()
+        gone.filter_map(|(_, open)| open.worker.ok()).collect()
     }
 
     fn missing(
         &self,
         served: &[(Arc<Namespace>, Handle)],
-    ) -> Vec<(Arc<Namespace>, Handle, namespace::Target)> {
+    ) -> Vec<(Arc<Namespace>, Handle, Declared)> {
         let open = self.open();
         let all = served.iter().flat_map(|(namespace, handle)| {
-            let targets = namespace.targets().iter();
-            targets.map(move |target| (Arc::clone(namespace), handle.clone(), target.clone()))
+            Declared::all(namespace).map(move |it| (Arc::clone(namespace), handle.clone(), it))
         });
-        all.filter(|(namespace, _, target)| {
-            !open.contains_key(&(namespace.name().to_owned(), target.name.clone()))
+        all.filter(|(namespace, _, declared)| {
+            !open.contains_key(&(namespace.name().to_owned(), declared.name().to_owned()))
         })
         .collect()
     }
@@ -134,7 +183,7 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
     loop {
         every.tick().await;
         let served = hosted.served();
-        if served.iter().all(|(namespace, _)| namespace.targets().is_empty())
+        if served.iter().all(|(namespace, _)| is_idle(namespace))
             && hosted.deliveries.open().is_empty()
         {
             continue;
@@ -149,47 +198,97 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
         if !delivers {
             continue;
         }
-        for delivery in hosted.deliveries.outdated(&served) {
-            delivery.stop(REPLACE_PATIENCE).await;
+        for worker in hosted.deliveries.outdated(&served) {
+            worker.stop(REPLACE_PATIENCE).await;
         }
-        for (namespace, handle, target) in hosted.deliveries.missing(&served) {
+        for (namespace, handle, declared) in hosted.deliveries.missing(&served) {
             let members = members.get_or_insert_with(|| {
                 let alone = hosted.member.is_none();
                 let who_else = if alone { WhoElse::Nobody } else { WhoElse::Others };
                 Members::start(Arc::clone(&store), who_else)
             });
-            let delivery = open(&namespace, &target).map(|opened| {
-                Delivery::start(Parts {
-                    namespace: namespace.name().into(),
-                    shards: namespace.shards(),
-                    log: Arc::clone(handle.log()),
-                    name: target.name.as_str().into(),
-                    picks: Arc::new(MessagesTo {
-                        namespace: namespace.name().into(),
-                        target: target.name.as_str().into(),
-                    }),
-                    settings: Settings::of(&target),
-                    target: opened,
-                    store: Arc::clone(&store),
-                    members: members.clone(),
-                    seed: rand::random(),
-                })
-            });
-            let delivery = delivery.map_err(|error| {
-                let (namespace, target) = (namespace.name(), &target.name);
-                tracing::error!(namespace, target, %error, "cannot deliver");
-                error.to_string()
-            });
-            let key = (namespace.name().to_owned(), target.name.clone());
+            let place = Place { hosted: &hosted, namespace: &namespace, handle: &handle };
+            let begun = match &declared {
+                Declared::Target(target) => place
+                    .deliver(target, Arc::clone(&store), members.clone())
+                    .map_err(|error| error.to_string()),
+                Declared::Delays(settings) => {
+                    let index = namespaces.index().ok_or("the control database is away".to_owned());
+                    index.and_then(|index| {
+                        place.delay(settings, (Arc::clone(&store), index), members.clone())
+                    })
+                }
+            };
+            if let Err(why) = &begun {
+                let (namespace, name) = (namespace.name(), declared.name());
+                tracing::error!(namespace, name, why, "cannot deliver");
+            }
+            let key = (namespace.name().to_owned(), declared.name().to_owned());
             let since = Instant::now();
-            hosted.deliveries.open().insert(key, Open { definition: target, delivery, since });
+            hosted.deliveries.open().insert(key, Open { declared, worker: begun, since });
         }
+    }
+}
+
+/// A namespace that is served here.
+struct Place<'a> {
+    hosted: &'a Arc<Hosted>,
+    namespace: &'a Arc<Namespace>,
+    handle: &'a Handle,
+}
+
+impl Place<'_> {
+    /// Begins to deliver to a target.
+    fn deliver(
+        &self,
+        target: &namespace::Target,
+        store: Arc<dyn Store>,
+        members: Members,
+    ) -> Result<Worker, TargetError> {
+        let namespace: Arc<str> = self.namespace.name().into();
+        let name: Arc<str> = target.name.as_str().into();
+        let opened = open(self.namespace, target)?;
+        Ok(Worker::Delivery(Delivery::start(Parts {
+            namespace: Arc::clone(&namespace),
+            shards: self.namespace.shards(),
+            log: Arc::clone(self.handle.log()),
+            name: Arc::clone(&name),
+            picks: Arc::new(MessagesTo { namespace, target: name }),
+            settings: Settings::of(target),
+            target: opened,
+            store,
+            members,
+            seed: rand::random(),
+        })))
+    }
+
+    /// Begins to do what is due.
+    fn delay(
+        &self,
+        settings: &DelaySettings,
+        (store, index): (Arc<dyn Store>, Arc<dyn Index>),
+        members: Members,
+    ) -> Result<Worker, String> {
+        let namespace: Arc<str> = self.namespace.name().into();
+        let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;
+        Ok(Worker::Delays(Delays::start(DelaysParts {
+            shards: self.namespace.shards(),
+            log: Arc::clone(self.handle.log()),
+            table: delayed_table(self.namespace).ok_or("its table is not declared")?,
+            store,
+            index,
+            fires: Arc::new(Firing::new(backend, Arc::clone(&namespace))),
+            in_flight: usize::try_from(settings.in_flight).unwrap_or(usize::MAX),
+            namespace,
+            members,
+            seed: rand::random(),
+        })))
     }
 }
 
 /// Sees to it that the log is kept that somebody has to deliver still.
 async fn hold(store: &dyn Store, namespace: &Namespace, handle: &Handle) {
-    if namespace.targets().is_empty() {
+    if is_idle(namespace) {
         handle.hold(Hold::Nothing);
         return;
     }
@@ -204,14 +303,14 @@ async fn hold(store: &dyn Store, namespace: &Namespace, handle: &Handle) {
 fn hold_of(namespace: &Namespace, log: Nonce, owners: &[Owner]) -> Hold {
     let mut shards = BTreeMap::new();
     for shard in (0..namespace.shards()).map(ShardId) {
-        let of_target = |target: &namespace::Target| {
+        let of_it = |declared: Declared| {
             let course = owners.iter().map(|owner| (&owner.course, &owner.mark));
             let mut found =
-                course.filter(|(it, _)| it.shard == shard && *it.target == *target.name);
+                course.filter(|(it, _)| it.shard == shard && *it.target == *declared.name());
             let (_, mark) = found.next()?;
             mark.as_ref().filter(|mark| mark.log == log).map(|mark| mark.hold)
         };
-        let holds: Option<Vec<_>> = namespace.targets().iter().map(of_target).collect();
+        let holds: Option<Vec<_>> = Declared::all(namespace).map(of_it).collect();
         if let Some(least) = holds.and_then(|holds| holds.into_iter().min()) {
             shards.insert(shard, least);
         }

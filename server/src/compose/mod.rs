@@ -302,7 +302,9 @@ impl Serve for Hosted {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         let served = namespaces.get_mut(namespace.name()).ok_or("it is not served")?;
         // Before anything is taken for a new target: how far it is, is learnt later.
-        if served.namespace.targets() != namespace.targets() {
+        if served.namespace.targets() != namespace.targets()
+            || served.namespace.delay() != namespace.delay()
+        {
             served.handle.hold(hold_at_first(&namespace));
         }
         served.handle.change_schema(Arc::new(engine_schema(&namespace)));

@@ -1,6 +1,8 @@
-//! What the store of deliveries does on any database: one test for each clause and each call of the port.
+//! What the store of deliveries, and that of what is due, does on any database: one test for each clause and each
+//! call of the ports.
 
 pub(crate) mod courses;
+pub(crate) mod delays;
 pub(crate) mod letters;
 pub(crate) mod wishes;
 
