@@ -38,6 +38,17 @@ CREATE TABLE dead_letter_changes (
     changes BIGINT NOT NULL
 );
 
+-- How many dead letters a target has. Every burial asks it, and whoever delivers every second, and there may be
+-- very many: nobody counts them. Changed with them.
+CREATE TABLE dead_letter_counts (
+    namespace TEXT NOT NULL,
+    target TEXT NOT NULL,
+    letters BIGINT NOT NULL,
+    -- Those among them that are to be sent again.
+    redriving BIGINT NOT NULL,
+    PRIMARY KEY (namespace, target)
+);
+
 CREATE TABLE dead_letters (
     namespace TEXT NOT NULL,
     target TEXT NOT NULL,
@@ -61,8 +72,10 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (namespace, target, name)
 );
 
--- For lists, which go by the time of burial.
-CREATE INDEX dead_letters_by_burial ON dead_letters (namespace, target, buried_at_ms, name);
+-- For lists, which go by the time of burial: of a namespace, and of a target.
+CREATE INDEX dead_letters_by_burial ON dead_letters (namespace, buried_at_ms, name, target);
+CREATE INDEX dead_letters_of_target_by_burial
+ON dead_letters (namespace, target, buried_at_ms, name);
 
 -- For whoever delivers: what is to be sent again, asked every other moment, and the tickets of a claim.
 CREATE INDEX dead_letters_by_ticket

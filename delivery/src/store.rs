@@ -100,6 +100,26 @@ pub struct DeadLetter {
     pub state: LetterState,
 }
 
+/// Where a dead letter stands among those of its namespace: by the time of its burial, its name, and its target,
+/// for one message may be given up for two targets at once. The targets' order is the store's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterPlace {
+    /// When it was given up.
+    pub buried_at: Millis,
+    /// What the message is called.
+    pub name: Name,
+    /// The target.
+    pub target: Arc<str>,
+}
+
+impl DeadLetter {
+    /// Where it stands.
+    pub fn place(&self) -> LetterPlace {
+        let target = Arc::clone(&self.course.target);
+        LetterPlace { buried_at: self.buried_at, name: self.name, target }
+    }
+}
+
 /// What is to become of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LetterState {
@@ -203,12 +223,12 @@ pub trait Store: Send + Sync + 'static {
     /// `limit` of them.
     fn bury(&self, letter: DeadLetter, generation: u64, limit: u64) -> Stored<'_, Burial>;
 
-    /// Dead letters, the oldest burial first, at most `limit`; behind that one if `after` is given.
+    /// Dead letters in the order of their places, at most `limit`; behind that one if `after` is given.
     fn letters(
         &self,
         namespace: &str,
         selection: Selection,
-        after: Option<(Millis, Name)>,
+        after: Option<LetterPlace>,
         limit: u32,
     ) -> Stored<'_, Vec<DeadLetter>>;
 

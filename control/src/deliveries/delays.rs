@@ -136,7 +136,8 @@ pub(super) async fn entries(
         filter.and("due_ms >=", text::at_most(since.0));
     }
     if let Some((due, name)) = after {
-        filter.and_both("(due_ms, name) >", (text::at_most(due.0), text::of_name(name)));
+        let last = [text::at_most(due.0).into(), text::of_name(name).into()];
+        filter.and_all("(due_ms, name) >", last);
     }
     let limit = filter.bind(i64::from(limit));
     // The indices have the entries of one state in order. Those of both are taken from each, and then merged.

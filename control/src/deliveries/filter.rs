@@ -112,14 +112,10 @@ impl Filter {
         self.sql += &format!(" AND {comparison} {parameter}");
     }
 
-    /// Adds a condition on two columns together, as rows are ordered by them.
-    pub(super) fn and_both(
-        &mut self,
-        comparison: &'static str,
-        (one, other): (impl Into<Value>, impl Into<Value>),
-    ) {
-        let (one, other) = (self.bind(one), self.bind(other));
-        self.sql += &format!(" AND {comparison} ({one}, {other})");
+    /// Adds a condition on several columns together, as rows are ordered by them.
+    pub(super) fn and_all<const N: usize>(&mut self, comparison: &'static str, values: [Value; N]) {
+        let values = values.map(|value| self.bind(value)).join(", ");
+        self.sql += &format!(" AND {comparison} ({values})");
     }
 
     /// The parameter that stands for one more value.

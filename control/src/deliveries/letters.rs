@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use delivery::{Burial, Course, DeadLetter, LetterCount, LetterState, Name, Selection};
+use delivery::{Burial, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Selection};
 use sqlx::{Any, AnyPool, AssertSqlSafe, FromRow, Transaction};
 use wal_core::{Millis, ShardId, Timestamp};
 
@@ -63,7 +63,7 @@ pub(super) async fn bury(
         Burial::Deposed
     } else if is_buried(&mut txn, &letter).await? {
         Burial::Stored
-    } else if is_full(&mut txn, &letter.course, limit).await? {
+    } else if !count_one_more(&mut txn, &letter, limit).await? {
         Burial::Full
     } else {
         insert(&mut txn, &letter).await?;
@@ -96,23 +96,30 @@ async fn is_buried(txn: &mut Transaction<'_, Any>, letter: &DeadLetter) -> Resul
     Ok(found > 0)
 }
 
-/// Whether the target has as many letters as it may. No more than these are looked at.
-async fn is_full(
+/// Counts one more letter of a target, if it may have one more.
+async fn count_one_more(
     txn: &mut Transaction<'_, Any>,
-    course: &Course,
+    letter: &DeadLetter,
     limit: u64,
 ) -> Result<bool, Problem> {
-    let limit = text::at_most(limit);
-    let (found,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM ( \
-             SELECT name FROM dead_letters WHERE namespace = $1 AND target = $2 LIMIT $3) found",
+    if limit == 0 {
+        return Ok(false);
+    }
+    let counted = sqlx::query(
+        "INSERT INTO dead_letter_counts (namespace, target, letters, redriving) \
+         VALUES ($1, $2, 1, $3) \
+         ON CONFLICT (namespace, target) DO UPDATE \
+         SET letters = dead_letter_counts.letters + 1, \
+             redriving = dead_letter_counts.redriving + excluded.redriving \
+         WHERE dead_letter_counts.letters < $4",
     )
-    .bind(&*course.namespace)
-    .bind(&*course.target)
-    .bind(limit)
-    .fetch_one(&mut **txn)
+    .bind(&*letter.course.namespace)
+    .bind(&*letter.course.target)
+    .bind(i64::from(letter.state == LetterState::Redriving))
+    .bind(text::at_most(limit))
+    .execute(&mut **txn)
     .await?;
-    Ok(found >= limit)
+    Ok(counted.rows_affected() == 1)
 }
 
 async fn insert(txn: &mut Transaction<'_, Any>, letter: &DeadLetter) -> Result<(), Problem> {
@@ -146,13 +153,14 @@ pub(super) async fn list(
     pool: &AnyPool,
     namespace: Arc<str>,
     selection: Selection,
-    after: Option<(Millis, Name)>,
+    after: Option<LetterPlace>,
     limit: u32,
 ) -> Result<Vec<DeadLetter>, Problem> {
     let mut filter = Filter::new(&namespace, &selection)?;
-    if let Some((buried_at, name)) = after {
-        let last = (text::at_most(buried_at.0), text::of_name(name));
-        filter.and_both("(buried_at_ms, name) >", last);
+    if let Some(LetterPlace { buried_at, name, target }) = after {
+        let buried_at = text::at_most(buried_at.0);
+        let last = [buried_at.into(), text::of_name(name).into(), target.as_ref().into()];
+        filter.and_all("(buried_at_ms, name, target) >", last);
     }
     select(pool, &namespace, filter, "buried_at_ms, name, target", limit).await
 }
@@ -195,16 +203,21 @@ async fn select(
 }
 
 pub(super) async fn count(pool: &AnyPool, namespace: String) -> Result<Vec<LetterCount>, Problem> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT target, state, COUNT(*) FROM dead_letters WHERE namespace = $1 \
-         GROUP BY target, state ORDER BY target, state",
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT target, letters - redriving, redriving FROM dead_letter_counts \
+         WHERE namespace = $1 ORDER BY target",
     )
     .bind(namespace)
     .fetch_all(pool)
     .await?;
-    let counted = |(target, state, count): (String, String, i64)| {
-        let count = text::number(count, "a number of dead letters")?;
-        Ok(LetterCount { target, state: text::state(&state)?, count })
-    };
-    rows.into_iter().map(counted).collect()
+    let mut counts = Vec::new();
+    for (target, dead, redriving) in rows {
+        for (state, count) in [(LetterState::Dead, dead), (LetterState::Redriving, redriving)] {
+            let count = text::number(count, "a number of dead letters")?;
+            if count > 0 {
+                counts.push(LetterCount { target: target.clone(), state, count });
+            }
+        }
+    }
+    Ok(counts)
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use delivery::schedule::{self, Entry, EntryCount, Index, Noted};
 use delivery::{
-    Burial, Claim, Course, DeadLetter, LetterCount, Mark, Name, Owner, Redriven, Selection, Store,
-    StoreError, Stored, Wish,
+    Burial, Claim, Course, DeadLetter, LetterCount, LetterPlace, Mark, Name, Owner, Redriven,
+    Selection, Store, StoreError, Stored, Wish,
 };
 use sqlx::{Any, Transaction};
 use tokio::sync::MutexGuard;
@@ -114,7 +114,7 @@ impl Store for ControlPlane {
         &self,
         namespace: &str,
         selection: Selection,
-        after: Option<(Millis, Name)>,
+        after: Option<LetterPlace>,
         limit: u32,
     ) -> Stored<'_, Vec<DeadLetter>> {
         self.later(letters::list(&self.pool, namespace.into(), selection, after, limit))

@@ -34,14 +34,41 @@ async fn set_state(
     mut filter: Filter,
     state: LetterState,
 ) -> Result<u64, Problem> {
+    let is_redriven = state == LetterState::Redriving;
     let state = text::of_state(state);
     filter.and("state <>", state);
+    let selected = selected(&filter, "");
+    let sign = if is_redriven { '+' } else { '-' };
+    set_counts(txn, &filter, &format!("redriving = redriving {sign} {selected}")).await?;
     let statement = format!("UPDATE dead_letters SET state = '{state}' WHERE {}", filter.sql());
     let changed = sqlx::query_with(AssertSqlSafe(statement), filter.values())
         .persistent(false)
         .execute(&mut **txn)
         .await?;
     Ok(changed.rows_affected())
+}
+
+/// How many letters of a target a condition selects, and `more`, as a part of a statement about its counts.
+fn selected(filter: &Filter, more: &'static str) -> String {
+    format!(
+        "(SELECT COUNT(*) FROM dead_letters letter \
+          WHERE {} AND letter.target = dead_letter_counts.target {more})",
+        filter.sql()
+    )
+}
+
+/// Changes the counts of a namespace's targets, before something is done with what the condition selects.
+async fn set_counts(
+    txn: &mut Transaction<'_, Any>,
+    filter: &Filter,
+    counts: &str,
+) -> Result<(), Problem> {
+    let statement = format!("UPDATE dead_letter_counts SET {counts} WHERE namespace = $1");
+    sqlx::query_with(AssertSqlSafe(statement), filter.values())
+        .persistent(false)
+        .execute(&mut **txn)
+        .await?;
+    Ok(())
 }
 
 /// Deletes letters, and remembers the tickets that no mark has passed. Of a log that the mark is not of they
@@ -62,6 +89,10 @@ async fn settle(txn: &mut Transaction<'_, Any>, filter: &Filter) -> Result<u64, 
         .persistent(false)
         .execute(&mut **txn)
         .await?;
+    let (all, redriving) =
+        (selected(filter, ""), selected(filter, "AND letter.state = 'redriving'"));
+    let counts = format!("letters = letters - {all}, redriving = redriving - {redriving}");
+    set_counts(txn, filter, &counts).await?;
     let statement = format!("DELETE FROM dead_letters WHERE {}", filter.sql());
     let deleted = sqlx::query_with(AssertSqlSafe(statement), filter.values())
         .persistent(false)
@@ -105,8 +136,8 @@ async fn add_try(
     name: Name,
     failed: Try,
 ) -> Result<(), Problem> {
-    let found: Option<(i64, String)> = sqlx::query_as(
-        "SELECT tries, history FROM dead_letters \
+    let found: Option<(i64, String, String)> = sqlx::query_as(
+        "SELECT tries, history, state FROM dead_letters \
          WHERE namespace = $1 AND target = $2 AND shard = $3 AND name = $4",
     )
     .bind(&*course.namespace)
@@ -115,10 +146,20 @@ async fn add_try(
     .bind(text::of_name(name))
     .fetch_optional(&mut **txn)
     .await?;
-    let Some((tries, history)) = found else { return Ok(()) };
+    let Some((tries, history, state)) = found else { return Ok(()) };
     let mut history = text::history(&history)?;
     if history.last() == Some(&failed) {
         return Ok(());
+    }
+    if text::state(&state)? == LetterState::Redriving {
+        sqlx::query(
+            "UPDATE dead_letter_counts SET redriving = redriving - 1 \
+             WHERE namespace = $1 AND target = $2",
+        )
+        .bind(&*course.namespace)
+        .bind(&*course.target)
+        .execute(&mut **txn)
+        .await?;
     }
     history.push(failed);
     let tries: u32 = text::number(tries, "a number of tries")?;

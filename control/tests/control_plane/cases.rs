@@ -311,7 +311,7 @@ pub(crate) async fn a_database_of_the_first_release_is_brought_up_to_date(databa
 /// What was there before deliveries were.
 const WITHOUT_DELIVERIES: &str = "DROP TABLE deliverers; DROP TABLE deliveries; \
                                   DROP TABLE dead_letter_changes; DROP TABLE dead_letters; \
-                                  DROP TABLE settled_tickets; \
+                                  DROP TABLE settled_tickets; DROP TABLE dead_letter_counts; \
                                   DROP TABLE delay_changes; DROP TABLE delays; \
                                   DELETE FROM _sqlx_migrations WHERE version >= 3";
 

@@ -76,6 +76,7 @@ on_both! {
         a_letter_is_found_again_as_it_was_after_a_restart,
         a_letter_that_is_buried_again_stays_as_it_is,
         a_target_has_no_more_letters_than_it_may,
+        letters_make_room_once_when_they_go,
         of_many_burials_at_once_as_many_are_stored_as_there_is_room,
         letters_are_selected_by_everything_that_is_given,
         keys_are_compared_byte_for_byte,

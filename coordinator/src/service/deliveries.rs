@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use delivery::runtime::ShardDelivery;
 use delivery::{
-    Cause, DeadLetter, ErrorClass, LetterState, Name, Owner, Paused, Selection, Store, StoreError,
-    Try, Wish,
+    Cause, DeadLetter, ErrorClass, LetterPlace, LetterState, Name, Owner, Paused, Selection, Store,
+    StoreError, Try, Wish,
 };
 use handfast_proto::v1;
 use wal_core::Millis;
@@ -104,9 +104,10 @@ impl AdminService {
                 break;
             }
             let page = left.min(PAGE_LETTERS);
-            let found = store.letters(namespace.name(), selection.clone(), after, page).await?;
+            let found =
+                store.letters(namespace.name(), selection.clone(), after.clone(), page).await?;
             let is_last = found.len() < page as usize;
-            after = found.last().map(|letter| (letter.buried_at, letter.name));
+            after = found.last().map(DeadLetter::place);
             bytes += found.iter().map(|letter| letter.message.len()).sum::<usize>();
             for letter in found {
                 letters.push(dead_letter(letter)?);
@@ -115,7 +116,7 @@ impl AdminService {
                 return Ok(v1::ListDeadLettersResponse { letters, next: String::new() });
             }
         }
-        let next = after.map_or_else(String::new, |(at, name)| format!("{}@{name}", at.0));
+        let next = after.as_ref().map_or_else(String::new, place_text);
         Ok(v1::ListDeadLettersResponse { letters, next })
     }
 
@@ -186,9 +187,15 @@ fn selection(
 }
 
 /// Where a listing goes on.
-fn place(text: &str) -> Option<(Millis, Name)> {
-    let (at, name) = text.split_once('@')?;
-    Some((Millis(at.parse().ok()?), name.parse().ok()?))
+fn place(text: &str) -> Option<LetterPlace> {
+    let (at, rest) = text.split_once('@')?;
+    let (name, target) = rest.split_once('@')?;
+    let buried_at = Millis(at.parse().ok()?);
+    Some(LetterPlace { buried_at, name: name.parse().ok()?, target: target.into() })
+}
+
+fn place_text(LetterPlace { buried_at, name, target }: &LetterPlace) -> String {
+    format!("{}@{name}@{target}", buried_at.0)
 }
 
 fn shard_deliveries(
@@ -266,4 +273,21 @@ fn one_try(one: &Try) -> v1::DeliveryTry {
     };
     let text = one.text.as_ref().to_owned();
     v1::DeliveryTry { number: one.number, at_ms: one.at.0, class: class.to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_goes_on_where_it_said() {
+        let name = "0198a2b4-0000-7000-8000-000000000001/7".parse::<Name>().expect("a name");
+        for target in ["shop", "a@b", ""] {
+            let letter = LetterPlace { buried_at: Millis(12), name, target: target.into() };
+            assert_eq!(place(&place_text(&letter)), Some(letter));
+        }
+        for text in ["12", "12@", "12@0198a2b4-0000-7000-8000-000000000001/7", "x@y@z", "@@"] {
+            assert_eq!(place(text), None, "{text:?}");
+        }
+    }
 }

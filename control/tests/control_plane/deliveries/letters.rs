@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use control::{ControlPlane, MAX_NAMES};
 use delivery::{
-    Burial, Cause, DeadLetter, ErrorClass, LetterCount, LetterState, Name, Selection, Store, Try,
-    Wish,
+    Burial, Cause, Course, DeadLetter, ErrorClass, LetterCount, LetterPlace, LetterState, Name,
+    Redriven, Selection, Store, Try, Wish,
 };
 use tokio::sync::Barrier;
 use wal_core::{Millis, Nonce, Timestamp, TxnId};
 
-use super::{ROOM, all, buried, claimed, claimed_again, course, letter, mark, name, named, ticket};
+use super::{
+    ROOM, all, assert_counted, buried, claimed, claimed_again, course, failed, letter, mark, name,
+    named, ticket,
+};
 use crate::database::Database;
 
 /// Letters with everything that they may have.
@@ -84,6 +87,7 @@ pub(crate) async fn a_letter_is_found_again_as_it_was_after_a_restart(database: 
         assert_eq!(all(&control).await.last(), Some(it));
     }
     assert_eq!(all(&control).await, letters);
+    assert_counted(&control).await;
     control.close().await;
     assert_eq!(all(&database.open().await).await, letters);
 }
@@ -140,6 +144,70 @@ pub(crate) async fn a_target_has_no_more_letters_than_it_may(database: Database)
     assert_eq!(bury(letter(&courses[0], 3), 2).await, Burial::Stored);
     assert_eq!(bury(letter(&courses[0], 4), 2).await, Burial::Full);
     assert_eq!(bury(letter(&courses[0], 4), u64::MAX).await, Burial::Stored);
+    assert_counted(&control).await;
+}
+
+pub(crate) async fn letters_make_room_once_when_they_go(database: Database) {
+    let control = database.open().await;
+    let (orders, mails) = (course("orders", 0), course("mails", 0));
+    let mut elsewhere = orders.clone();
+    elsewhere.namespace = "shop".into();
+    for it in [&orders, &mails, &elsewhere] {
+        claimed(&control, it).await;
+    }
+    let bury = async |course: &Course, number, limit| {
+        let burial = control.bury(letter(course, number), 1, limit).await.expect("asked");
+        assert_counted(&control).await;
+        burial
+    };
+    for number in 1..=3 {
+        for it in [&orders, &mails, &elsewhere] {
+            assert_eq!(bury(it, number, 3).await, Burial::Stored);
+            assert_eq!(bury(it, number, 3).await, Burial::Stored, "again");
+        }
+    }
+    assert_eq!(bury(&orders, 4, 3).await, Burial::Full);
+    // One that is to be redriven is there still, and so is one that failed again.
+    assert_eq!(control.wish("bank", named(&[name(1, 0)]), Wish::Redrive).await, Ok(2));
+    assert_counted(&control).await;
+    for _ in 0..2 {
+        let how = Redriven::Failed(failed(3, "no"));
+        control.redriven(orders.clone(), 1, name(1, 0), how).await.expect("told");
+        assert_eq!(bury(&orders, 4, 3).await, Burial::Full);
+    }
+    // Delivered, said twice, it makes room for one; in its own target.
+    assert_eq!(control.wish("bank", named(&[name(1, 0)]), Wish::Redrive).await, Ok(1));
+    for _ in 0..2 {
+        let how = Redriven::Delivered;
+        control.redriven(orders.clone(), 1, name(1, 0), how).await.expect("told");
+    }
+    assert_eq!(bury(&orders, 4, 3).await, Burial::Stored);
+    assert_eq!(bury(&orders, 5, 3).await, Burial::Full);
+    assert_eq!(bury(&mails, 4, 3).await, Burial::Full);
+    // Discarded together, of several targets and in both states; of the other namespace nothing goes.
+    assert_eq!(control.wish("bank", Selection::default(), Wish::Redrive).await, Ok(5));
+    assert_eq!(control.wish("bank", named(&[name(2, 0)]), Wish::Cancel).await, Ok(2));
+    for expected in [4, 0] {
+        let both = named(&[name(2, 0), name(3, 0), name(9, 0)]);
+        assert_eq!(control.wish("bank", both, Wish::Discard).await, Ok(expected));
+        assert_counted(&control).await;
+    }
+    for number in [6, 7] {
+        assert_eq!(bury(&orders, number, 3).await, Burial::Stored);
+        assert_eq!(bury(&mails, number, 3).await, Burial::Stored);
+    }
+    assert_eq!(bury(&orders, 8, 3).await, Burial::Full);
+    assert_eq!(bury(&mails, 8, 3).await, Burial::Full);
+    assert_eq!(bury(&elsewhere, 8, 3).await, Burial::Full);
+    // What is given up half-way counts for nothing.
+    assert_eq!(control.bury(letter(&orders, 8), 7, 9).await, Ok(Burial::Deposed));
+    assert_counted(&control).await;
+    control.close().await;
+    let control = database.open().await;
+    assert_counted(&control).await;
+    assert_eq!(control.wish("bank", Selection::default(), Wish::Discard).await, Ok(6));
+    assert_counted(&control).await;
+    assert_eq!(control.count("shop").await.expect("counts")[0].count, 3);
 }
 
 pub(crate) async fn of_many_burials_at_once_as_many_are_stored_as_there_is_room(
@@ -174,6 +242,7 @@ pub(crate) async fn of_many_burials_at_once_as_many_are_stored_as_there_is_room(
         stored += task.await.expect("no panic");
     }
     assert_eq!((stored, all(&control).await.len()), (20, 20));
+    assert_counted(&control).await;
 }
 
 /// The numbers of the letters that are selected.
@@ -295,14 +364,25 @@ pub(crate) async fn letters_are_told_page_by_page_the_oldest_burial_first(databa
             ..letter(&courses[usize::from(number) % 2], number.into())
         };
         buried(&control, &letter, 1).await;
+        // Some were for both targets, and were given up for both at once.
+        if number % 5 == 0 {
+            let course = courses[usize::from(number + 1) % 2].clone();
+            let twin = DeadLetter { course, ..letter.clone() };
+            buried(&control, &twin, 1).await;
+            expected.push(twin);
+        }
         expected.push(letter);
     }
-    expected.sort_by_key(|letter| (letter.buried_at, letter.name));
+    let place = |letter: &DeadLetter| {
+        let LetterPlace { buried_at, name, target } = letter.place();
+        (buried_at, name, target)
+    };
+    expected.sort_by_key(place);
     assert_eq!(all(&control).await, expected);
-    for limit in [1, 2, 7, 29, 30, 31] {
+    for limit in [1, 2, 7, 35, 36, 37] {
         let mut told: Vec<DeadLetter> = Vec::new();
         loop {
-            let after = told.last().map(|letter| (letter.buried_at, letter.name));
+            let after = told.last().map(DeadLetter::place);
             let page = control.letters("bank", Selection::default(), after, limit).await;
             let page = page.expect("a page");
             assert!(page.len() <= limit as usize);
@@ -315,15 +395,16 @@ pub(crate) async fn letters_are_told_page_by_page_the_oldest_burial_first(databa
     }
     // Behind one that is not there, and of a selection.
     let selection = Selection { target: Some("orders".into()), ..Selection::default() };
-    let after = Some((Millis(4), name(0x50, 0)));
-    let page = control.letters("bank", selection, after, 3).await.expect("a page");
-    let later = expected.into_iter().filter(|letter| {
-        Some((letter.buried_at, letter.name)) > after && letter.course == courses[0]
-    });
+    let after = LetterPlace { buried_at: Millis(4), name: name(0x50, 0), target: "orders".into() };
+    let behind = (after.buried_at, after.name, after.target.clone());
+    let page = control.letters("bank", selection, Some(after), 3).await.expect("a page");
+    let later =
+        expected.into_iter().filter(|letter| place(letter) > behind && letter.course == courses[0]);
     assert_eq!(page, later.take(3).collect::<Vec<_>>());
     let none = control.letters("bank", Selection::default(), None, 0).await.expect("a page");
     assert_eq!(none, []);
-    let end = Some((Millis(u64::MAX), name(0, 0)));
+    let end =
+        Some(LetterPlace { buried_at: Millis(u64::MAX), name: name(0, 0), target: "".into() });
     assert_eq!(control.letters("bank", Selection::default(), end, 9).await.expect("a page"), []);
 }
 

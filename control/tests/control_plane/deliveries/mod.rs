@@ -9,8 +9,8 @@ pub(crate) mod wishes;
 use bytes::Bytes;
 use control::ControlPlane;
 use delivery::{
-    Burial, Cause, Claim, Course, DeadLetter, ErrorClass, LetterState, Mark, Name, Selection,
-    Store, Ticket, Try,
+    Burial, Cause, Claim, Course, DeadLetter, ErrorClass, LetterCount, LetterState, Mark, Name,
+    Selection, Store, Ticket, Try,
 };
 use uuid::Uuid;
 use wal_core::{Millis, Nonce, Position, ShardId, Timestamp, TxnId};
@@ -92,6 +92,21 @@ async fn buried(control: &ControlPlane, letter: &DeadLetter, generation: u64) {
 /// All letters of a namespace.
 async fn all(control: &ControlPlane) -> Vec<DeadLetter> {
     control.letters("bank", Selection::default(), None, u32::MAX).await.expect("a list")
+}
+
+/// Every target's counts are those of its letters.
+async fn assert_counted(control: &ControlPlane) {
+    let mut expected: Vec<LetterCount> = Vec::new();
+    for letter in all(control).await {
+        let (target, state) = (letter.course.target.as_ref(), letter.state);
+        match expected.iter_mut().find(|it| it.target == target && it.state == state) {
+            Some(known) => known.count += 1,
+            None => expected.push(LetterCount { target: target.to_owned(), state, count: 1 }),
+        }
+    }
+    let is_redriving = |it: &LetterCount| it.state == LetterState::Redriving;
+    expected.sort_by_key(|it| (it.target.clone(), is_redriving(it)));
+    assert_eq!(control.count("bank").await.expect("counts"), expected);
 }
 
 fn named(names: &[Name]) -> Selection {

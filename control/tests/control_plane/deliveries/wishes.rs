@@ -7,8 +7,8 @@ use delivery::{
 use wal_core::{Nonce, Position};
 
 use super::{
-    LOG, OTHER_LOG, all, buried, claimed, claimed_again, course, failed, letter, mark, name, named,
-    ticket,
+    LOG, OTHER_LOG, all, assert_counted, buried, claimed, claimed_again, course, failed, letter,
+    mark, name, named, ticket,
 };
 use crate::database::Database;
 
@@ -323,4 +323,5 @@ pub(crate) async fn of_wishes_and_burials_at_once_no_ticket_is_lost(database: Da
         let settled = claimed_again(&control, &course("orders", shard)).await.settled;
         assert_eq!(settled, expected, "of shard {shard}");
     }
+    assert_counted(&control).await;
 }
