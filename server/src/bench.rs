@@ -4,6 +4,7 @@
 //! the balances add up.
 
 mod cluster;
+mod delayed;
 mod disk;
 mod postgres;
 mod process;
@@ -26,6 +27,8 @@ use report::{Measured, Report, Surroundings};
 pub(crate) enum BenchVerb {
     /// Measure a running cluster, and plain Kafka and plain Cassandra beside it
     Cluster(cluster::ClusterBenchArgs),
+    /// Measure how late is what is due later
+    Delayed(delayed::DelayedBenchArgs),
 }
 
 /// What is measured.
@@ -145,8 +148,10 @@ impl Transport {
 
 /// Runs the benchmark.
 pub(crate) async fn command(global: &Global, args: BenchArgs) -> Result<(), Failure> {
-    if let Some(BenchVerb::Cluster(args)) = args.what {
-        return cluster::command(global, args).await;
+    match args.what {
+        Some(BenchVerb::Cluster(args)) => return cluster::command(global, args).await,
+        Some(BenchVerb::Delayed(args)) => return delayed::command(global, args).await,
+        None => {}
     }
     let temporary = tempfile::tempdir().map_err(Failure::error)?;
     let folder = args.data.clone().unwrap_or_else(|| temporary.path().to_owned());

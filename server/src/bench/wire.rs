@@ -19,7 +19,7 @@ use super::{BenchArgs, Transport, Workload};
 
 /// A server in a process of its own, and a client of it.
 pub(super) struct OverWire {
-    server: Child,
+    server: Served,
     client: Client,
     rows: u64,
 }
@@ -31,32 +31,50 @@ enum Lane {
     Stream(SubmitStream),
 }
 
+/// A server process of the benchmark's own.
+pub(super) struct Served {
+    process: Child,
+    pub(super) client: Client,
+}
+
+impl Served {
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.kill().await.context("cannot stop the server process")
+    }
+}
+
+/// Starts a server on a folder with one namespace.
+pub(super) async fn serve(folder: &Path, namespace: &str) -> anyhow::Result<Served> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    std::fs::create_dir_all(folder)?;
+    let file = folder.join("bench.toml");
+    std::fs::write(&file, namespace)?;
+    let (listen, http) = (free_address()?, free_address()?);
+    let process = Command::new(std::env::current_exe()?)
+        .args(["serve", "--log", "warn", "--listen", &listen, "--http", &http])
+        .arg("--data")
+        .arg(folder.join("data"))
+        .arg("--namespace")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start a server process")?;
+    let endpoint = format!("http://{listen}");
+    let begun = Instant::now();
+    loop {
+        match Client::connect([endpoint.as_str()]).await {
+            Ok(client) => return Ok(Served { process, client }),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 impl OverWire {
     pub(super) async fn start(folder: &Path, args: &BenchArgs) -> anyhow::Result<Self> {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        std::fs::create_dir_all(folder)?;
-        let file = folder.join("bench.toml");
-        std::fs::write(&file, workload::namespace_file(args.retain_mib << 20))?;
-        let (listen, http) = (free_address()?, free_address()?);
-        let server = Command::new(std::env::current_exe()?)
-            .args(["serve", "--log", "warn", "--listen", &listen, "--http", &http])
-            .arg("--data")
-            .arg(folder.join("data"))
-            .arg("--namespace")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start a server process")?;
-        let endpoint = format!("http://{listen}");
-        let begun = Instant::now();
-        let client = loop {
-            match Client::connect([endpoint.as_str()]).await {
-                Ok(client) => break client,
-                Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
+        let server = serve(folder, &workload::namespace_file(args.retain_mib << 20)).await?;
+        let client = server.client.clone();
         for batch in workload::preparation(args.rows) {
             let outcome = client.submit(&transaction(&batch)).await?;
             if !matches!(outcome, Outcome::Committed(_)) {
@@ -102,11 +120,11 @@ impl OverWire {
 
     /// The server's process.
     pub(super) fn process(&self) -> u32 {
-        self.server.id().unwrap_or(0)
+        self.server.process.id().unwrap_or(0)
     }
 
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        self.server.kill().await.context("cannot stop the server process")
+        self.server.stop().await
     }
 
     async fn sum(&self) -> anyhow::Result<i64> {
