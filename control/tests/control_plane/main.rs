@@ -7,7 +7,7 @@ mod deliveries;
 mod follow;
 
 use database::Database;
-use deliveries::{courses, delays, letters, wishes};
+use deliveries::{courses, delays, handover, letters, wishes};
 use handfast_stack::{Stack, StackSpec};
 use proptest::prelude::*;
 
@@ -71,6 +71,10 @@ on_both! {
         of_notes_at_once_the_newest_changes_hold,
         notes_that_are_given_up_leave_no_lock_behind,
         a_damaged_entry_is_told_and_never_used,
+    }
+    handover {
+        who_stops_in_order_hands_over_at_once,
+        who_has_left_beats_no_more,
     }
     letters {
         a_letter_is_found_again_as_it_was_after_a_restart,

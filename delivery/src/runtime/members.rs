@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub struct Members {
     pub(super) me: Uuid,
     /// Empty until the store has answered once.
     pub(super) alive: watch::Receiver<BTreeSet<Uuid>>,
+    /// Told when this process leaves.
+    leaving: Arc<Notify>,
 }
 
 impl Members {
@@ -41,15 +43,25 @@ impl Members {
     pub fn start(store: Arc<dyn Store>, who_else: WhoElse) -> Self {
         let me = Uuid::now_v7();
         let (shown, alive) = watch::channel(BTreeSet::new());
+        let leaving = Arc::new(Notify::new());
         match who_else {
             WhoElse::Nobody => {
                 shown.send_replace(BTreeSet::from([me]));
             }
             WhoElse::Others => {
-                tokio::spawn(beat(store, me, shown));
+                tokio::spawn(beat(store, me, shown, Arc::clone(&leaving)));
             }
         }
-        Self { me, alive }
+        Self { me, alive, leaving }
+    }
+
+    /// Beats no more and says so, that others need not wait for a beat; at most for `patience`. What this process
+    /// has claimed still is free for others then: first everything is to be let go in order.
+    pub async fn leave(&self, patience: Duration) {
+        self.leaving.notify_one();
+        let mut alive = self.alive.clone();
+        let has_left = async { while alive.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(patience, has_left).await; // others miss the beats, then
     }
 
     /// The name of this process.
@@ -58,13 +70,28 @@ impl Members {
     }
 }
 
-async fn beat(store: Arc<dyn Store>, me: Uuid, shown: watch::Sender<BTreeSet<Uuid>>) {
+/// Ends when this process has left, or nobody wants to know any more who is alive.
+async fn beat(
+    store: Arc<dyn Store>,
+    me: Uuid,
+    shown: watch::Sender<BTreeSet<Uuid>>,
+    leaving: Arc<Notify>,
+) {
     let mut pulses = Pulses::default();
     let mut is_away = false;
     let mut every = tokio::time::interval(BEAT_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !shown.is_closed() {
-        every.tick().await;
+        // Between two beats only: one that is under way must not come behind the farewell, which it would undo.
+        tokio::select! {
+            _ = every.tick() => {}
+            () = leaving.notified() => {
+                if let Err(error) = store.leave(me).await {
+                    tracing::debug!(%error, "others were not told that this process has stopped");
+                }
+                return;
+            }
+        }
         match store.beat(me).await {
             Ok(beats) => {
                 is_away = false;
@@ -135,5 +162,17 @@ mod tests {
         assert_eq!(pulses.take(me, &[(me, 3), (other, 901)], at(7)), (both, vec![]));
         let removed = (alone, vec![other]);
         assert_eq!(pulses.take(me, &[(me, 3), (other, 901)], at(200)), removed);
+    }
+
+    #[test]
+    fn who_has_left_is_gone_at_once_and_may_come_back() {
+        let [me, other] = [1, 2].map(Uuid::from_u128);
+        let start = Instant::now();
+        let mut pulses = Pulses::default();
+        let at = |ms| start + Duration::from_millis(ms);
+        let (both, alone) = (BTreeSet::from([me, other]), BTreeSet::from([me]));
+        assert_eq!(pulses.take(me, &[(me, 1), (other, 900)], start), (both.clone(), vec![]));
+        assert_eq!(pulses.take(me, &[(me, 2)], at(500)), (alone, vec![]));
+        assert_eq!(pulses.take(me, &[(me, 3), (other, 1)], at(1_000)), (both, vec![]));
     }
 }

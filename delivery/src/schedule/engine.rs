@@ -9,7 +9,7 @@
 //!                                 through         └ told lately, due soon: here too
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use wal_core::{Millis, Now, ShardId};
@@ -101,7 +101,7 @@ struct Shard {
     is_loading: bool,
     /// Nothing is loaded before this time.
     load_after_us: u64,
-    parts: HashMap<Name, State>,
+    parts: BTreeMap<Name, State>,
     /// Those that wait, by time.
     waiting: BTreeSet<(Millis, Name)>,
 }
@@ -112,7 +112,7 @@ impl Default for Shard {
             through: Through::Nothing,
             is_loading: false,
             load_after_us: 0,
-            parts: HashMap::new(),
+            parts: BTreeMap::new(),
             waiting: BTreeSet::new(),
         }
     }

@@ -24,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const HOLDS_EVERY: Duration = Duration::from_secs(2);
 /// A target that could not be opened is tried again so much later.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long it may take to tell others that this process has stopped.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a delivery may take to end that is replaced by another.
 const REPLACE_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -95,6 +97,8 @@ struct Open {
 pub(super) struct Deliveries {
     open: Mutex<BTreeMap<(String, String), Open>>,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Who else delivers, once something is to be delivered.
+    members: Mutex<Option<Members>>,
 }
 
 impl Deliveries {
@@ -109,7 +113,13 @@ impl Deliveries {
         *hosted.deliveries.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
-    /// Lets everything go, in order; at most for `patience`.
+    /// Who else delivers. Whoever asks first begins to beat.
+    fn members(&self, start: impl FnOnce() -> Members) -> Members {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.get_or_insert_with(start).clone()
+    }
+
+    /// Lets everything go, in order, at most for `patience`, and then tells the others.
     pub(super) async fn stop(&self, patience: Duration) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
@@ -121,6 +131,10 @@ impl Deliveries {
         let stopping = stopping.map(|worker| tokio::spawn(worker.stop(patience)));
         for stopped in stopping.collect::<Vec<_>>() {
             let _ = stopped.await; // what was not let go is claimed by others
+        }
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(members) = members {
+            members.leave(LEAVE_PATIENCE).await;
         }
     }
 
@@ -178,7 +192,6 @@ impl Deliveries {
 async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut members = None;
     let mut held = Instant::now() - HOLDS_EVERY;
     loop {
         every.tick().await;
@@ -202,7 +215,7 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
             worker.stop(REPLACE_PATIENCE).await;
         }
         for (namespace, handle, declared) in hosted.deliveries.missing(&served) {
-            let members = members.get_or_insert_with(|| {
+            let members = hosted.deliveries.members(|| {
                 let alone = hosted.member.is_none();
                 let who_else = if alone { WhoElse::Nobody } else { WhoElse::Others };
                 Members::start(Arc::clone(&store), who_else)
@@ -210,12 +223,12 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
             let place = Place { hosted: &hosted, namespace: &namespace, handle: &handle };
             let begun = match &declared {
                 Declared::Target(target) => place
-                    .deliver(target, Arc::clone(&store), members.clone())
+                    .deliver(target, Arc::clone(&store), members)
                     .map_err(|error| error.to_string()),
                 Declared::Delays(settings) => {
                     let index = namespaces.index().ok_or("the control database is away".to_owned());
                     index.and_then(|index| {
-                        place.delay(settings, (Arc::clone(&store), index), members.clone())
+                        place.delay(settings, (Arc::clone(&store), index), members)
                     })
                 }
             };

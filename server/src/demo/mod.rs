@@ -7,6 +7,7 @@ mod crash;
 mod ground;
 mod process;
 mod say;
+mod shop;
 
 use anyhow::{bail, ensure};
 use handfast_client::{AbortReason, Client, Locator, Outcome};
@@ -70,7 +71,10 @@ async fn play(args: &DemoArgs, global: &Global, folder: &std::path::Path) -> any
 
     explains(&client, &first.0.transaction.locator()).await?;
     match ground {
-        Ground::Own(server) => end(args, server).await,
+        Ground::Own(server) => {
+            shop::play(&client).await?;
+            end(args, server).await
+        }
         Ground::Running(_) => {
             say::title(&format!("All of it held. The namespace {} stays", bank.namespace));
             Ok(())

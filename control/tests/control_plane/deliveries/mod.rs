@@ -3,6 +3,7 @@
 
 pub(crate) mod courses;
 pub(crate) mod delays;
+pub(crate) mod handover;
 pub(crate) mod letters;
 pub(crate) mod wishes;
 
