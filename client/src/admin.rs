@@ -132,14 +132,33 @@ impl Admin {
         namespace(found.await?.namespace)
     }
 
-    /// Makes a new version of a namespace, if its current one is `expected_version`.
+    /// Makes a new version of a namespace, if its current one is `expected_version`. One that leaves out a
+    /// target with work pending is refused.
     pub async fn change_namespace(
         &self,
         definition: &str,
         expected_version: u32,
     ) -> Result<v1::Namespace, AdminError> {
+        self.change(definition, expected_version, false).await
+    }
+
+    /// The same, and what a target that is left out has not delivered is given up.
+    pub async fn change_namespace_giving_up_pending(
+        &self,
+        definition: &str,
+        expected_version: u32,
+    ) -> Result<v1::Namespace, AdminError> {
+        self.change(definition, expected_version, true).await
+    }
+
+    async fn change(
+        &self,
+        definition: &str,
+        expected_version: u32,
+        give_up_pending: bool,
+    ) -> Result<v1::Namespace, AdminError> {
         let definition = definition.to_owned();
-        let message = v1::ChangeNamespaceRequest { definition, expected_version };
+        let message = v1::ChangeNamespaceRequest { definition, expected_version, give_up_pending };
         let changed = self.call_within(CHANGE_WAIT, message, async |mut admin, it| {
             admin.change_namespace(it).await
         });

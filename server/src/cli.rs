@@ -439,6 +439,9 @@ Examples:
         /// The version that the change was made from
         #[arg(long)]
         expected_version: u32,
+        /// Give up what targets that are left out have not delivered
+        #[arg(long)]
+        give_up_pending: bool,
     },
     /// Have a namespace's shards led by the participants of one pool
     Pin(PinArgs),

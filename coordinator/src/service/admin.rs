@@ -184,6 +184,9 @@ impl HandfastAdmin for AdminService {
     ) -> Result<Response<v1::ChangeNamespaceResponse>, Status> {
         let request = request.into_inner();
         let definition = bounded(&request.definition).map_err(|error| self.fail(error))?;
+        if !request.give_up_pending {
+            self.refuse_pending(definition).await.map_err(|error| self.fail(error))?;
+        }
         let changed = self.control.change(definition, request.expected_version).await;
         let changed = changed.map_err(|error| self.fail(error))?;
         Ok(Response::new(v1::ChangeNamespaceResponse { namespace: described(&changed) }))

@@ -26,6 +26,7 @@ mod names;
 mod outcome;
 mod parked;
 pub mod peers;
+mod pending;
 mod router;
 mod shared;
 mod stream;

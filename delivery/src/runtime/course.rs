@@ -61,11 +61,7 @@ impl Course {
         // Nor do tickets: without any mark they can only be of the one log that there was.
         let settled = if had_mark && mark.is_none() { Vec::new() } else { claim.settled };
         let place = match &mark {
-            Some(mark) => {
-                let mut place = read_place(mark.place.clone())?;
-                place.told = mark.dealt_with;
-                place
-            }
+            Some(mark) => place_of(mark)?,
             None => Place::default(),
         };
         let start = mark.as_ref().map_or(Position(0), |mark| mark.dealt_with);
@@ -153,6 +149,15 @@ fn written_place(place: &Place) -> bytes::Bytes {
     out.byte(PLACE_VERSION);
     out.piece(place);
     bytes.into()
+}
+
+/// Where reading goes on behind a mark: nothing that was dealt with is told again.
+///
+/// # Errors
+/// [`DecodeError`] if what the store gave back is not what was stored.
+pub fn place_of(mark: &Mark) -> Result<Place, DecodeError> {
+    let place = read_place(mark.place.clone())?;
+    Ok(Place { told: mark.dealt_with, ..place })
 }
 
 fn read_place(bytes: bytes::Bytes) -> Result<Place, DecodeError> {

@@ -33,6 +33,7 @@ use crate::engine::Status;
 use crate::store::Store;
 use crate::target::Target;
 
+pub use course::place_of;
 pub use members::{Members, WhoElse};
 pub use picks::{MessagesTo, Picks};
 

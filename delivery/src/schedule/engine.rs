@@ -20,7 +20,7 @@ use crate::outgoing::Name;
 use crate::rules::{Rule, Rules, Strict};
 
 /// What is due within so many milliseconds is worth having here.
-const SOON_MS: u64 = 60_000;
+const SOON_MS: u64 = 10_000;
 /// After a page could not be loaded, it is asked for again so much later, microseconds.
 const LOAD_AGAIN_US: u64 = 1_000_000;
 /// The pause before what could not be done is tried again, microseconds; doubled each time.
@@ -33,7 +33,8 @@ const LONGEST_PAUSE_US: u64 = 10_000_000;
 pub struct ScheduleConfig {
     /// Parts of each shard that are here at most.
     pub held: usize,
-    /// Parts of a page of the index; at most half of `held`.
+    /// Parts of a page of the index. A page is loaded when fewer are here; the rest of `held` is room for what is
+    /// told and due soon, which a backlog must not push out.
     pub page: u32,
     /// What may be under way at once.
     pub in_flight: usize,

@@ -89,7 +89,7 @@ impl Delays {
         });
         let (least, most) = HELD_BY_SHARD;
         let held = (HELD / usize::from(shards.max(1))).clamp(least, most);
-        let page = u32::try_from(held / 2).unwrap_or(u32::MAX);
+        let page = u32::try_from(held / 4).unwrap_or(u32::MAX);
         let task = Task {
             schedule: Schedule::new(ScheduleConfig { held, page, in_flight }),
             clock: Clock::start(),

@@ -72,6 +72,7 @@ takes none twice. They come after what has been delivered since: the order of th
 Examples:
   handfast dead-letters redrive --namespace bank --target shipping --dry-run
   handfast dead-letters redrive --namespace bank --target shipping --wait 10m
+  handfast dead-letters redrive --namespace bank --target shipping --rate 50
   handfast dead-letters redrive --namespace bank $ID/0")]
     Redrive {
         #[command(flatten)]
@@ -79,6 +80,9 @@ Examples:
         /// Say how many it would be, and do nothing
         #[arg(long)]
         dry_run: bool,
+        /// At most so many in a second, with progress; Ctrl-C leaves the rest as it is
+        #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
         /// Wait until none of them is on its way any more, for so long at most, and say what is left
         #[arg(long, value_parser = duration, value_name = "DURATION", conflicts_with = "dry_run")]
         wait: Option<Duration>,

@@ -87,8 +87,11 @@ pub(crate) async fn dead_letters(global: &Global, verb: DeadLettersVerb) -> Resu
         DeadLettersVerb::Redrive { which, dry_run: true, .. } => {
             dry_run(global, &client, &which, "redriving").await
         }
-        DeadLettersVerb::Redrive { which, wait, .. } => {
-            let count = change(&client, &which, v1::DeadLetterWish::Redrive).await?;
+        DeadLettersVerb::Redrive { which, wait, rate, .. } => {
+            let count = match rate {
+                None => change(&client, &which, v1::DeadLetterWish::Redrive).await?,
+                Some(rate) => redrive_slowly(&client, &which, rate).await?,
+            };
             match wait {
                 Some(patience) => until_redriven(global, &client, &which, count, patience).await,
                 None => output::one(global, json!({"redriving": count})),
@@ -114,6 +117,22 @@ async fn change(
     wish: v1::DeadLetterWish,
 ) -> Result<u64, Failure> {
     Ok(client.admin().change_dead_letters(&which.namespace, selection(which), wish).await?)
+}
+
+/// Has a second's worth sent again, every second, with progress on stderr.
+async fn redrive_slowly(client: &Client, which: &WhichLetters, rate: u32) -> Result<u64, Failure> {
+    let chosen = letters(client, which, None).await?;
+    let mut names: Vec<String> = chosen.into_iter().map(|letter| letter.name).collect();
+    names.dedup(); // one message may be a dead letter of several targets
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut count = 0;
+    for some in names.chunks(rate as usize) {
+        every.tick().await;
+        let some = WhichLetters { names: some.to_vec(), ..which.clone() };
+        count += change(client, &some, v1::DeadLetterWish::Redrive).await?;
+        eprintln!("{count} of {} sent again", names.len());
+    }
+    Ok(count)
 }
 
 async fn dry_run(

@@ -37,10 +37,13 @@ pub(crate) async fn run(global: &Global, verb: NamespaceVerb) -> Result<(), Fail
             }
             output::one(global, described(&found))
         }
-        NamespaceVerb::Change { file, expected_version } => {
+        NamespaceVerb::Change { file, expected_version, give_up_pending } => {
             let text = read_text(&file)?;
             let admin = connect(global).await?.admin();
-            let changed = admin.change_namespace(&text, expected_version).await?;
+            let changed = match give_up_pending {
+                false => admin.change_namespace(&text, expected_version).await?,
+                true => admin.change_namespace_giving_up_pending(&text, expected_version).await?,
+            };
             output::one(global, described(&changed))
         }
         NamespaceVerb::Pin(args) => pool::pin(global, args).await,

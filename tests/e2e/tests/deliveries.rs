@@ -246,6 +246,8 @@ async fn a_target_that_hangs_holds_up_no_other_and_targets_come_and_go() -> anyh
     let without = format!("{}{}{}", bank(""), shop.target("shop", ""), late.target("late", ""));
     let refused = client.admin().change_namespace(&without, 2).await.expect_err("in use");
     assert!(refused.to_string().contains("retired = true"), "{refused}");
+    stuck.answers(|_, _| Some(503));
+    write(&client, Message::new("order 43").key("k").to("stuck")).await?;
     client.admin().change_namespace(&with(false, "retired = true"), 2).await?;
     let taken = late.until_taken(1).await?;
     assert_eq!(taken[0].name(), format!("{waiting}/0"));
@@ -253,12 +255,33 @@ async fn a_target_that_hangs_holds_up_no_other_and_targets_come_and_go() -> anyh
     assert!(
         matches!(&refused, Err(SubmitError::Invalid { message, .. }) if message.contains("retired"))
     );
-    client.admin().change_namespace(&without, 3).await?;
+    // Nor may it go with work pending, unless somebody gives that up.
+    let refused = client.admin().change_namespace(&without, 3).await.expect_err("pending");
+    assert!(refused.to_string().contains("--give-up-pending"), "{refused}");
+    stuck.answers(|_, _| Some(200));
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = client.admin().change_namespace(&without, 3).await {
+        anyhow::ensure!(error.to_string().contains("work pending"), "{error}");
+        anyhow::ensure!(Instant::now() < end, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(stuck.taken().len(), 41);
     let names: Vec<String> =
         client.admin().list_targets("bank").await?.into_iter().map(|it| it.name).collect();
     assert_eq!(names, ["shop", "late"]);
     write(&client, Message::new("order 42").key("k").to("shop").to("late")).await?;
     late.until_taken(2).await?;
+
+    late.answers(|_, _| Some(503));
+    write(&client, Message::new("order 44").key("k").to("late")).await?;
+    let retired = late.target("late", "retired = true");
+    let retired = format!("{}{}{retired}", bank(""), shop.target("shop", ""));
+    client.admin().change_namespace(&retired, 4).await?;
+    let shop_alone = format!("{}{}", bank(""), shop.target("shop", ""));
+    client.admin().change_namespace(&shop_alone, 5).await.expect_err("pending");
+    client.admin().change_namespace_giving_up_pending(&shop_alone, 5).await?;
+    write(&client, Message::new("order 45").key("k").to("shop")).await?;
+    shop.until_taken(43).await?;
     server.stop().await
 }
 
