@@ -202,6 +202,33 @@ fn what_is_wrong_with_targets_is_told() {
     assert_eq!(target(&twice), ["target[1].name: the target \"a\" is declared twice"]);
 }
 
+#[test]
+fn what_keeps_what_is_due_later_must_be_declared_so() {
+    let bank = BANK.trim_start();
+    let with =
+        |delay: &str, cql: &str| format!("{bank}[[table]]\ncql = \"{cql}\"\n[delay]\n{delay}\n");
+    let delayed = read(&with("table = \"later\"\nafter_ms = 5", DELAYED_CQL));
+    assert_eq!(delayed.delay().map(|it| (it.after_ms, it.in_flight)), Some((5, 256)));
+    assert_eq!(delayed.delayed_table().map(|table| table.id()), Some(TableId(2)));
+    assert_eq!(read(&delayed.to_toml()), delayed);
+    // It may come, and stays.
+    read(bank).validate_change(&delayed).expect("delays may come");
+    let without = format!("{bank}[[table]]\ncql = \"{DELAYED_CQL}\"\n");
+    let refused = delayed.validate_change(&read(&without)).expect_err("something may be due");
+    assert!(refused.to_string().starts_with("delay.table: "), "{refused}");
+    let other = DELAYED_CQL.replace("body blob", "body text");
+    for (file, said) in [
+        (with("", DELAYED_CQL), "delay.table: name the table"),
+        (with("table = \"latter\"", DELAYED_CQL), "delay.table: \"latter\" is not declared"),
+        (with("table = \"later\"", &other), "delay.table: later does not have the columns"),
+        (with("table = \"later\"\nlongest_ms = 1\nafter_ms = 2", DELAYED_CQL), "delay.after_ms: "),
+        (with("table = \"later\"\nafter = 2", DELAYED_CQL), "delay.after: unknown key"),
+    ] {
+        let found = problems(&file);
+        assert!(found.len() == 1 && found[0].starts_with(said), "{found:#?}\n{said}");
+    }
+}
+
 const KAFKA: &str = r#"
     [log]
     kind = "kafka"
