@@ -53,6 +53,7 @@ impl ControlPlane {
     /// nothing. The answer has the version that the file would become.
     pub async fn validate(&self, file: &str) -> Result<Namespace, ControlError> {
         let new = read_file(file)?;
+        check_chains(&mut self.pool.begin().await?, &new).await?;
         match self.describe(new.name(), None).await {
             Ok(current) => {
                 let new = new.or_write_version(current.namespace.write_version());
@@ -88,6 +89,7 @@ impl ControlPlane {
         if count > MAX_NAMESPACES {
             return Err(ControlError::TooMany);
         }
+        check_chains(&mut txn, &namespace).await?;
         insert_version(&mut txn, &namespace, file, change).await?;
         txn.commit().await?;
         Ok(Described::new(namespace, file, change))
@@ -130,10 +132,32 @@ impl ControlPlane {
             let current = self.describe(&name, None).await?.namespace.version();
             return Err(ControlError::Conflict { name, expected: version, current });
         }
+        check_chains(&mut txn, &new).await?;
         insert_version(&mut txn, &new, file, change).await?;
         txn.commit().await?;
         Ok(Described::new(new, file, change))
     }
+}
+
+/// Checks targets that are namespaces against the others as they are now; they stay so until the transaction
+/// ends if it has raised the revision.
+async fn check_chains(txn: &mut Transaction<'_, Any>, new: &Namespace) -> Result<(), ControlError> {
+    if !new.is_chained() {
+        return Ok(());
+    }
+    let rows: Vec<(String, i64, String)> = sqlx::query_as(
+        "SELECT n.name, v.version, v.canonical FROM namespaces n JOIN namespace_versions v \
+         ON v.name = n.name AND v.version = n.current_version WHERE n.name <> $1",
+    )
+    .bind(new.name())
+    .fetch_all(&mut **txn)
+    .await?;
+    let read = |(name, version, canonical): (String, i64, String)| {
+        let damaged = |error| ControlError::Damaged { name, version, why: format!("{error}") };
+        Namespace::from_toml(&canonical).map_err(damaged)
+    };
+    let others = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    new.validate_chains(&others).map_err(ControlError::ChangeRefused)
 }
 
 async fn insert_version(

@@ -13,12 +13,14 @@
 mod admin;
 mod backend;
 mod calls;
+mod chained;
 mod connections;
 mod control;
 mod convert;
 mod data;
 mod delayed;
 mod deliveries;
+mod draw;
 pub mod errors;
 mod explain;
 mod metrics;
@@ -39,6 +41,7 @@ pub mod values;
 mod wait;
 
 pub use backend::{Backend, BackendError, Delivering, LoggedRecord, Refused};
+pub use chained::Chained;
 pub use connections::{ConnectionLimits, connections, serve};
 pub use control::{Control, ControlError, Definition, Pool};
 pub use delayed::{Firing, delayed_table};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coordinator::runtime::{Handle, Hold};
-use coordinator::service::{Backend, Delivering, Firing, delayed_table};
+use coordinator::service::{Backend, Chained, Delivering, Firing, delayed_table};
 use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, ShardDelivery, WhoElse};
 use delivery::schedule::{DELAYS, Delays, DelaysParts, Index};
 use delivery::target::{HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, Target, TargetError};
@@ -260,7 +260,7 @@ impl Place<'_> {
     ) -> Result<Worker, TargetError> {
         let namespace: Arc<str> = self.namespace.name().into();
         let name: Arc<str> = target.name.as_str().into();
-        let opened = open(self.namespace, target)?;
+        let opened = self.open(target)?;
         Ok(Worker::Delivery(Delivery::start(Parts {
             namespace: Arc::clone(&namespace),
             shards: self.namespace.shards(),
@@ -273,6 +273,29 @@ impl Place<'_> {
             members,
             seed: rand::random(),
         })))
+    }
+
+    /// Opens a target as it is declared.
+    fn open(&self, target: &namespace::Target) -> Result<Arc<dyn Target>, TargetError> {
+        let timeout = Duration::from_millis(target.delivery.timeout_ms);
+        Ok(match target.place.clone() {
+            TargetPlace::Http { url, headers } => {
+                let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
+                let max_requests =
+                    (of_a_shard * usize::from(self.namespace.shards())).min(MAX_REQUESTS);
+                let options =
+                    HttpOptions { headers, timeout, max_requests, ..HttpOptions::new(url) };
+                Arc::new(HttpTarget::new(options)?)
+            }
+            TargetPlace::Kafka { brokers, topic, client } => {
+                let options = KafkaOptions { client, timeout, ..KafkaOptions::new(brokers, topic) };
+                Arc::new(KafkaTarget::new(options)?)
+            }
+            TargetPlace::Namespace { namespace, to } => {
+                let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;
+                Arc::new(Chained::new(backend, target.name.clone(), namespace, to))
+            }
+        })
     }
 
     /// Begins to do what is due.
@@ -333,23 +356,6 @@ fn hold_of(namespace: &Namespace, log: Nonce, owners: &[Owner]) -> Hold {
 
 /// Requests that one process has under way to one endpoint at most, however many shards it delivers.
 const MAX_REQUESTS: usize = 1_024;
-
-/// Opens a target as it is declared.
-fn open(namespace: &Namespace, target: &namespace::Target) -> Result<Arc<dyn Target>, TargetError> {
-    let timeout = Duration::from_millis(target.delivery.timeout_ms);
-    Ok(match target.place.clone() {
-        TargetPlace::Http { url, headers } => {
-            let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
-            let max_requests = (of_a_shard * usize::from(namespace.shards())).min(MAX_REQUESTS);
-            let options = HttpOptions { headers, timeout, max_requests, ..HttpOptions::new(url) };
-            Arc::new(HttpTarget::new(options)?)
-        }
-        TargetPlace::Kafka { brokers, topic, client } => {
-            let options = KafkaOptions { client, timeout, ..KafkaOptions::new(brokers, topic) };
-            Arc::new(KafkaTarget::new(options)?)
-        }
-    })
-}
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@
 //! of two releases can serve a namespace together. It is the newest for a new namespace, stays when the program
 //! is upgraded, and is raised by an administrator (`write_version = 2`) once no older server is left.
 
+mod chain;
 mod change;
 mod kafka;
 mod read;

@@ -44,6 +44,13 @@ pub enum TargetPlace {
         /// Settings of the client library by its own names, as in [`KafkaSettings`](super::KafkaSettings).
         client: BTreeMap<String, String>,
     },
+    /// Another namespace of the same installation: one message in its log for each message (chained logs).
+    Namespace {
+        /// Its name.
+        namespace: String,
+        /// Its targets that the message names there.
+        to: Vec<String>,
+    },
 }
 
 impl TargetPlace {
@@ -52,6 +59,7 @@ impl TargetPlace {
         match self {
             Self::Http { .. } => TargetKind::Http.word(),
             Self::Kafka { .. } => TargetKind::Kafka.word(),
+            Self::Namespace { .. } => TargetKind::Namespace.word(),
         }
     }
 }
@@ -69,6 +77,9 @@ impl fmt::Debug for TargetPlace {
                 shown.field("brokers", brokers).field("topic", topic);
                 shown.field("client", &client.keys()).finish()
             }
+            Self::Namespace { namespace, to } => {
+                f.debug_struct("Namespace").field("namespace", namespace).field("to", to).finish()
+            }
         }
     }
 }
@@ -78,15 +89,17 @@ impl fmt::Debug for TargetPlace {
 pub(super) enum TargetKind {
     Http,
     Kafka,
+    Namespace,
 }
 
 impl Word for TargetKind {
-    const ALL: &'static [Self] = &[Self::Http, Self::Kafka];
+    const ALL: &'static [Self] = &[Self::Http, Self::Kafka, Self::Namespace];
 
     fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Kafka => "kafka",
+            Self::Namespace => "namespace",
         }
     }
 }

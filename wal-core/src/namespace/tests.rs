@@ -169,6 +169,14 @@ fn what_is_wrong_with_targets_is_told() {
         ("name = \"A b\"\nkind = \"http\"\nurl = \"http://a\"", "target[0].name: \"A b\" is not"),
         ("name = \"a\"", "target[0].kind: a target is something"),
         ("name = \"a\"\nkind = \"smtp\"", "target[0].kind: expected one of \"http\", \"kafka\""),
+        (
+            "name = \"a\"\nkind = \"namespace\"",
+            "target[0].namespace: a namespace as a target needs",
+        ),
+        (
+            "name = \"a\"\nkind = \"namespace\"\nnamespace = \"A b\"",
+            "target[0].namespace: \"A b\" is not a namespace's name",
+        ),
         (http, "target[0].url: an HTTP target needs url"),
         (&format!("{http}url = \"ftp://a\""), "target[0].url: \"ftp://a\" does not begin"),
         (&format!("{http}url = \"http://u:p@a\""), "target[0].url: a user or password"),
@@ -200,6 +208,34 @@ fn what_is_wrong_with_targets_is_told() {
     }
     let twice = format!("{http}url = \"http://a\"\n[[target]]\n{http}url = \"http://b\"");
     assert_eq!(target(&twice), ["target[1].name: the target \"a\" is declared twice"]);
+}
+
+#[test]
+fn namespaces_that_are_targets_are_there_and_do_not_lead_back() {
+    let named = |name: &str, next: &str, to: &str| {
+        let text = BANK.replace("name = \"bank\"", &format!("name = \"{name}\""));
+        match next {
+            "" => read(&text),
+            next => read(&format!(
+                "{text}[[target]]\nname = \"next\"\nkind = \"namespace\"\nnamespace = \"{next}\"\nto = [{to}]\n"
+            )),
+        }
+    };
+    let (a, c) = (named("a", "b", "\"next\""), named("c", "", ""));
+    assert_eq!(read(&a.to_toml()), a);
+    assert!(a.is_chained() && !c.is_chained());
+    a.validate_chains(&[named("b", "c", ""), c.clone()]).expect("a chain");
+    for (others, said) in [
+        (vec![c.clone()], "target[0].namespace: there is no namespace \"b\""),
+        (vec![named("b", "", "")], "target[0].to: in namespace \"b\": unknown target \"next\""),
+        (vec![named("b", "c", ""), named("c", "a", "")], "round for ever: a → b → c → a"),
+        (vec![named("b", "a", "")], "round for ever: a → b → a"),
+    ] {
+        let refused = a.validate_chains(&others).expect_err("wrong").to_string();
+        assert!(refused.contains(said), "{refused}\n{said}");
+    }
+    let own = named("a", "a", "").validate_chains(&[c]).expect_err("itself").to_string();
+    assert!(own.contains("is the namespace itself"), "{own}");
 }
 
 #[test]

@@ -69,6 +69,12 @@ fn write_target(out: &mut String, target: &Target) {
         TargetPlace::Kafka { brokers, topic, client } => {
             (vec![("brokers", brokers), ("topic", topic)], "client", client)
         }
+        TargetPlace::Namespace { namespace, to } => {
+            let to: Vec<String> = to.iter().map(|target| basic(target)).collect();
+            writeln!(out, "namespace = {}\nto = [{}]", basic(namespace), to.join(", "))
+                .expect("a string takes all");
+            return;
+        }
     };
     for (key, word) in words {
         writeln!(out, "{key} = {}", basic(word)).expect("a string takes all");

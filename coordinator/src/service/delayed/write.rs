@@ -10,6 +10,7 @@ use wal_core::{Millis, RowVersion, Transaction, TxnId};
 
 use super::key_of;
 use crate::service::convert;
+use crate::service::draw::mixed;
 use crate::service::errors::{ServiceError, Violation};
 
 /// Parts that one transaction schedules at most.
@@ -188,7 +189,9 @@ fn due_of(
         None => from.saturating_add(settings.after_ms),
     };
     let most = jitter_ms.unwrap_or(settings.jitter_ms);
-    let due = at.saturating_add(drawn(name) % most.saturating_add(1));
+    let due = at.saturating_add(
+        mixed(name.id.0 as u64 ^ mixed(name.index.into())) % most.saturating_add(1),
+    );
     if due.saturating_sub(from) > settings.longest_ms {
         let (asked, longest) = (due - from, settings.longest_ms);
         let description = format!(
@@ -197,16 +200,6 @@ fn due_of(
         return Err(ServiceError::invalid(format!("{field}.due"), description));
     }
     Ok(Millis(due))
-}
-
-/// A number by chance, the same for a name on every server: the random bits of the id, mixed as SplitMix64 does
-/// (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014).
-fn drawn(name: Name) -> u64 {
-    let mut z = (name.id.0 as u64)
-        .wrapping_add((u64::from(name.index) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 fn timestamp(at: Millis) -> Value {

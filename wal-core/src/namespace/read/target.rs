@@ -13,6 +13,7 @@ use crate::problem::Problem;
 const WORDS: [&str; 4] = ["name", "kind", "paused", "retired"];
 const HTTP_WORDS: [&str; 2] = ["url", "headers"];
 const KAFKA_WORDS: [&str; 3] = ["brokers", "topic", "client"];
+const NAMESPACE_WORDS: [&str; 2] = ["namespace", "to"];
 
 pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Target> {
     let sections = root.sections("target", problems);
@@ -54,11 +55,13 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
     }
     let kind = section.word::<TargetKind>("kind", problems);
     if kind.is_none() {
-        section.missing("kind", "a target is something: kind = \"http\" or \"kafka\"", problems);
+        let message = "a target is something: kind = \"http\", \"kafka\" or \"namespace\"";
+        section.missing("kind", message, problems);
     }
     let place = match kind {
         Some(TargetKind::Http) => read_http(&mut section, problems),
         Some(TargetKind::Kafka) => read_kafka(&mut section, problems),
+        Some(TargetKind::Namespace) => read_namespace(&mut section, problems),
         None => None,
     };
     let paused = section.flag("paused", problems).unwrap_or(false);
@@ -68,9 +71,10 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
     let words = match kind {
         Some(TargetKind::Http) => &HTTP_WORDS[..],
         Some(TargetKind::Kafka) => &KAFKA_WORDS[..],
+        Some(TargetKind::Namespace) => &NAMESPACE_WORDS[..],
         None => {
             // What else it says is right for one of them.
-            for word in HTTP_WORDS.iter().chain(&KAFKA_WORDS) {
+            for word in HTTP_WORDS.iter().chain(&KAFKA_WORDS).chain(&NAMESPACE_WORDS) {
                 section.table.remove(*word);
             }
             &[]
@@ -159,6 +163,22 @@ fn read_kafka(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Targ
     }
     let client = read_client(section, problems);
     Some(TargetPlace::Kafka { brokers: brokers?, topic: topic?, client })
+}
+
+fn read_namespace(section: &mut Section, problems: &mut Vec<Problem>) -> Option<TargetPlace> {
+    let namespace = section.text("namespace", problems);
+    match namespace.as_deref() {
+        None => {
+            let message = "a namespace as a target needs namespace = \"name\"";
+            section.missing("namespace", message, problems);
+        }
+        Some(name) if !is_name(name) => {
+            section.problem("namespace", format!("{name:?} is not a namespace's name"), problems);
+        }
+        Some(_) => {}
+    }
+    let to = section.texts("to", problems).unwrap_or_default();
+    Some(TargetPlace::Namespace { namespace: namespace?, to })
 }
 
 /// `brokers`, which `who` needs.
