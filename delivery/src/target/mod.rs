@@ -7,16 +7,19 @@
 //! 2. **A failure is classified**, see [`ErrorClass`](crate::ErrorClass): *permanent* is what this message can
 //!    never overcome; *overloaded* what concerns the target as a whole (it is away, or asks for a pause);
 //!    anything else is *transient*.
-//! 3. **Every try carries the message's [`Name`](crate::Name)**, so that whoever receives it can tell a repeat.
+//! 3. **Every try carries the message's [`Name`](crate::Name)**, so that whoever receives it can tell a repeat;
+//!    unless a repeat changes nothing there.
 //! 4. **A future that is dropped ends its try**: as far as the protocol allows, nothing of it reaches the
 //!    target any more. The runtime drops it at the deadline.
-//! 5. **Nothing of a message is lost**: key, content type, headers in their order, payload, bytes as they are.
+//! 5. **Nothing of a message is lost**: key, content type, headers in their order, payload, bytes as they are. A
+//!    target that has no place for some of it says so where it is described.
 //! 6. **No secrets** are in what a failure says.
 
 pub mod conformance;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod memcached;
 mod secrets;
 
 use std::future::Future;
@@ -28,6 +31,7 @@ use crate::outgoing::Outgoing;
 pub use self::http::{HttpOptions, HttpTarget};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaOptions, KafkaTarget};
+pub use self::memcached::{MemcachedOptions, MemcachedTarget};
 
 /// What comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

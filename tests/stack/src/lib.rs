@@ -1,6 +1,6 @@
 //! Real servers on loopback, without containers: Kafka, Cassandra and PostgreSQL, fetched once into the
-//! user's cache folder, started on free addresses in temporary folders, and gone with the process that
-//! started them.
+//! user's cache folder or installed, started on free addresses in temporary folders, and gone with the process
+//! that started them. Also single memcached servers.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -19,6 +19,7 @@ mod certificates;
 mod fetch;
 mod kafka;
 mod kept;
+mod memcached;
 mod network;
 mod plan;
 mod postgres;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use certificates::{KEY_STORE_PASSWORD, certificates};
 pub use fetch::{CASSANDRA, Engine, KAFKA, cache};
+pub use memcached::Memcached;
 pub use network::Network;
 pub use process::{Launch, Lifetime, Process};
 pub use stack::{Jit, Server, ServerState, Stack, StackSpec};
