@@ -1,8 +1,10 @@
 //! One client: asks, and says what can be concluded from the answer.
 
-use handfast_client::{Client, Outcome, Row, SubmitError, Transaction};
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::workload::{Task, Workload};
+use handfast_client::{Client, Due, Outcome, OutcomeError, Row, SubmitError, Transaction, Unknown};
+
+use crate::workload::{Detail, Task, Workload};
 
 /// What a client can conclude of its task.
 pub(crate) enum Told {
@@ -27,7 +29,7 @@ pub(crate) async fn perform(client: &Client, workload: &dyn Workload, task: &Tas
     let Some(transaction) = task.transaction.clone().or_else(|| workload.then(task, &rows)) else {
         return Told::Done { rows, transaction: None, timestamp_us: None };
     };
-    match client.submit(&transaction).await {
+    match send(client, task, &transaction).await {
         Ok(Outcome::Committed(it)) => {
             Told::Done { rows, transaction: Some(transaction), timestamp_us: Some(it.timestamp_us) }
         }
@@ -51,4 +53,36 @@ pub(crate) async fn perform(client: &Client, workload: &dyn Workload, task: &Tas
             | SubmitError::Refused { .. }),
         ) => Told::Failed { transaction: Some(transaction), why: format!("refused: {error}") },
     }
+}
+
+/// Sends what a task writes, or asks for the change that it is.
+pub(crate) async fn send(
+    client: &Client,
+    task: &Task,
+    transaction: &Transaction,
+) -> Result<Outcome, SubmitError> {
+    let Detail::Change(change) = &task.detail else { return client.submit(transaction).await };
+    let (namespace, id, locator) =
+        (transaction.namespace(), transaction.id(), transaction.locator());
+    let answer = match change.due_ms {
+        None => client.cancel_delayed(namespace, id, &change.name).await,
+        Some(ms) => {
+            let due = Due::at(UNIX_EPOCH + Duration::from_millis(ms));
+            client.reschedule_delayed(namespace, id, &change.name, due).await
+        }
+    };
+    answer.or_else(|error| match error {
+        // It does not say whether a try of it was done.
+        OutcomeError::Unavailable { .. } => {
+            Ok(Outcome::Unknown(Unknown { locator, receipt: None, logged: false }))
+        }
+        OutcomeError::TooOld { message } => Err(SubmitError::TooOld { locator, message }),
+        OutcomeError::NamespaceNotFound { message } => {
+            Err(SubmitError::NamespaceNotFound { message })
+        }
+        OutcomeError::Invalid { message } => {
+            Err(SubmitError::Invalid { message, violations: Vec::new() })
+        }
+        OutcomeError::Refused { code, message } => Err(SubmitError::Refused { code, message }),
+    })
 }

@@ -9,11 +9,12 @@ use handfast_client::{Client, Outcome, OutcomeError, Transaction};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::client::send;
 use crate::ground::Ground;
 use crate::history::History;
 use crate::run::{Lost, REST, Ran, Shared, one};
 use crate::verdict::Verdict;
-use crate::workload::{Done, End};
+use crate::workload::{Done, End, Task};
 
 /// How often an unknown outcome is asked for until it counts as undecided.
 const ASKED: usize = 30;
@@ -23,7 +24,10 @@ const ASKED_AGAIN: usize = 5_000;
 const ASKED_AT_ONCE: usize = 32;
 /// Anomalies of one kind that are told.
 const TOLD: usize = 10;
-/// How long the servers may take, after everything was read, until nothing is left to do.
+/// Rows of one read that waits until they are gone.
+const ROWS_PER_READ: usize = 400;
+/// How long the servers may take, after everything was read, until nothing is left to do; and before, until
+/// what goes on by itself is over.
 const REST_WITHIN: Duration = Duration::from_secs(60);
 
 /// Finds out what became of everything whose answer was lost.
@@ -39,7 +43,7 @@ pub(crate) async fn resolve(
     verdict.unknown = lost.len();
     for (number, it) in lost.into_iter().enumerate() {
         let Lost { task, process, invoked, rows, transaction } = it;
-        let outcome = end_of(client, &transaction, number).await?;
+        let outcome = end_of(client, &task, &transaction, number).await?;
         let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let (kind, ts, end) = match outcome {
             Some(End::Committed(at)) => {
@@ -64,6 +68,7 @@ pub(crate) async fn resolve(
 /// Asks; if nobody knows, bars it for ever or sends the same again, by turns. `None` if that fails too.
 async fn end_of(
     client: &Client,
+    task: &Task,
     transaction: &Transaction,
     number: usize,
 ) -> anyhow::Result<Option<End>> {
@@ -74,7 +79,7 @@ async fn end_of(
             answer = if number.is_multiple_of(2) {
                 client.fence(&locator).await
             } else {
-                Ok(client.submit(transaction).await?)
+                Ok(send(client, task, transaction).await?)
             };
         }
         match answer {
@@ -86,6 +91,23 @@ async fn end_of(
         }
     }
     Ok(None)
+}
+
+/// Waits until what the workload's servers do by themselves is done, or could have been.
+pub(crate) async fn settle(client: &Client, shared: &Shared, ran: &[Done]) -> anyhow::Result<()> {
+    let mut left = shared.workload.passing(ran);
+    let end = Instant::now() + REST_WITHIN;
+    while !left.is_empty() && Instant::now() < end {
+        let mut there = Vec::new();
+        for some in left.chunks(ROWS_PER_READ) {
+            let rows = client.read(shared.workload.namespace(), some.iter().cloned()).await?;
+            let there_still = some.iter().zip(rows).filter(|(_, row)| row.exists);
+            there.extend(there_still.map(|(it, _)| it.clone()));
+        }
+        left = there;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Reads every key, as operations of the history, and once more in a history of their own: reads that

@@ -19,7 +19,7 @@ use crate::ground::{Embedded, Ground, Place};
 use crate::history::History;
 use crate::nemesis::{Struck, Until, strike};
 use crate::report::{Report, judge};
-use crate::resolve::{ask_again, read_everything, resolve, rest};
+use crate::resolve::{ask_again, read_everything, resolve, rest, settle};
 use crate::timeline::{Band, Bar, Ending, Timeline, nanos};
 use crate::workload::{Done, End, Kind, Task, Workload};
 
@@ -86,7 +86,8 @@ pub(crate) struct Shared {
 /// error is no verdict: the run broke off, or is [`NotRun`](crate::NotRun).
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     prepare(options, Place::Embedded)?;
-    let workload = options.workload.workload("jepsen".to_owned());
+    let ahead = Place::Embedded.clocks_ahead(options.fault);
+    let workload = options.workload.workload("jepsen".to_owned(), ahead);
     let mut ground = Embedded::start(options.fault, &options.folder, &*workload).await?;
     play(options, workload, &mut ground).await
 }
@@ -99,7 +100,8 @@ pub(crate) async fn play<G: Ground>(
 ) -> anyhow::Result<Report> {
     let folder = &options.folder;
     let start = Instant::now();
-    let began_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
+    let began_us = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+    workload.begins(began_us);
     let shared = Arc::new(Shared {
         workload,
         history: History::create(folder, "history", start)?,
@@ -107,7 +109,7 @@ pub(crate) async fn play<G: Ground>(
         clients: options.concurrency,
         stop: AtomicBool::new(false),
         process: AtomicI64::new(i64::from(options.concurrency)),
-        began_us: i64::try_from(began_us)?,
+        began_us,
         off_us: AtomicI64::new(0),
     });
     let struck = operate(options, &shared, ground).await;
@@ -128,6 +130,7 @@ pub(crate) async fn play<G: Ground>(
     let from = nanos(start.elapsed());
     ground.forget().await?;
     bands.push(Band { name: "kill".to_owned(), from, to: nanos(start.elapsed()) });
+    settle(&patient, &shared, &ran).await?;
     let history_of_last = History::create(folder, "last", start)?;
     let last = read_everything(&patient, &shared, &history_of_last, &ran).await?;
     history_of_last.flush()?;

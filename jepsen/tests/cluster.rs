@@ -16,7 +16,7 @@ fn a_cluster_keeps_its_word_whatever_happens_at_once() {
         println!("seed {SEED}");
         Runtime::new().expect("a runtime").block_on(async {
             let mut arena = Arena::default();
-            for workload in [Kind::ListAppend, Kind::Bank] {
+            for workload in [Kind::ListAppend, Kind::Bank, Kind::Delayed] {
                 holds(&mut arena, workload).await;
             }
             arena.close().await.expect("nothing is left running");

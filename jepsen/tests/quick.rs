@@ -86,6 +86,11 @@ async fn the_bank_keeps_its_total_over_drains() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_due_later_is_done_in_time_and_once_over_kills() -> anyhow::Result<()> {
+    holds(Kind::Delayed, Fault::Kill, 12).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_did_too_little_is_not_valid() -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let lazy = Options {

@@ -53,7 +53,8 @@ impl Arena {
             None => self.live.insert(Live::start().await?),
         };
         live.runs += 1;
-        let workload = options.workload.workload(format!("jepsen_{}", live.runs));
+        let ahead = Place::Cluster.clocks_ahead(options.fault);
+        let workload = options.workload.workload(format!("jepsen_{}", live.runs), ahead);
         let parts = live.parts.clone();
         let played = async {
             let mut ground = OnCluster::new(parts, workload.namespace(), missing);

@@ -56,6 +56,8 @@ const CLOCK_HELD_MS: Range<u64> = 200..1_000;
 /// How far a clock jumps at first: so far ahead that it must show; then to and fro. Milliseconds.
 const FIRST_JUMP_MS: Range<i64> = 700..1_500;
 const JUMP_MS: Range<i64> = -1_500..1_500;
+/// How far a clock is ahead at most, milliseconds.
+pub(super) const MOST_JUMPED_MS: i64 = 1_500;
 /// What is kept of the log of an engine, bytes.
 const ENGINE_LOG_BYTES: u64 = 256 << 10;
 /// How long the new namespace may take until every server serves all of it.

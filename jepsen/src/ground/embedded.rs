@@ -44,6 +44,8 @@ const JUMP_MS: Range<i64> = -1_500..1_500;
 const STEP_MS: Range<i64> = 5_000..30_000;
 /// How far the base goes ahead in all: ids of the clients' time must stay within the id window.
 const MOST_AHEAD_MS: i64 = 240_000;
+/// How far the clock is ahead at most, milliseconds.
+pub(super) const MOST_JUMPED_MS: i64 = MOST_AHEAD_MS + JUMP_MS.end;
 /// Seconds that a server may take to stop in order: with a full disk it cannot finish everything.
 const DRAIN_SECONDS: u32 = 5;
 

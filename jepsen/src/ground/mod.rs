@@ -42,6 +42,16 @@ impl Place {
             Self::Cluster => cluster::FAULTS,
         }
     }
+
+    /// How far a server's clock may be ahead of the clients' under a fault.
+    pub(crate) const fn clocks_ahead(self, fault: Fault) -> Duration {
+        let most_ms = match (fault, self) {
+            (Fault::Clock | Fault::Everything, Self::Embedded) => embedded::MOST_JUMPED_MS,
+            (Fault::Clock | Fault::Everything, Self::Cluster) => cluster::MOST_JUMPED_MS,
+            _ => 0,
+        };
+        Duration::from_millis(most_ms.unsigned_abs())
+    }
 }
 
 /// The servers of one run.

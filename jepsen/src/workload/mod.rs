@@ -3,9 +3,12 @@
 mod append;
 mod bank;
 mod counter;
+mod delayed;
 mod read_skew;
 mod register;
 mod set;
+
+use std::time::Duration;
 
 use handfast_checker::{Model, Value};
 use handfast_client::{Key, Row, Transaction};
@@ -26,12 +29,21 @@ pub enum Kind {
     ReadSkew,
     /// Increments of one hot row.
     HotCounter,
+    /// What is done later.
+    Delayed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::ListAppend, Self::Register, Self::Bank, Self::Set, Self::ReadSkew, Self::HotCounter];
+    pub const ALL: [Self; 7] = [
+        Self::ListAppend,
+        Self::Register,
+        Self::Bank,
+        Self::Set,
+        Self::ReadSkew,
+        Self::HotCounter,
+        Self::Delayed,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -42,6 +54,7 @@ impl Kind {
             Self::Set => "set",
             Self::ReadSkew => "read-skew",
             Self::HotCounter => "hot-counter",
+            Self::Delayed => "delayed",
         }
     }
 
@@ -54,11 +67,12 @@ impl Kind {
             Self::Set => "pairs of rows inserted: every acknowledged one is there, and never half",
             Self::ReadSkew => "pairs of rows written at once: never read unequal, never stale",
             Self::HotCounter => "increments of one row: its value is the number that committed",
+            Self::Delayed => "what is due later: never early, never twice, never lost or half",
         }
     }
 
-    /// The workload, in a namespace that nobody else writes to.
-    pub(crate) fn workload(self, namespace: String) -> Box<dyn Workload> {
+    /// The workload, in a namespace that nobody else writes to, on servers whose clocks may be so far ahead.
+    pub(crate) fn workload(self, namespace: String, ahead: Duration) -> Box<dyn Workload> {
         match self {
             Self::ListAppend => Box::new(append::Append::new(namespace)),
             Self::Register => Box::new(register::Register::new(namespace)),
@@ -66,6 +80,7 @@ impl Kind {
             Self::Set => Box::new(set::Set::new(namespace)),
             Self::ReadSkew => Box::new(read_skew::ReadSkew::new(namespace)),
             Self::HotCounter => Box::new(counter::Counter { namespace }),
+            Self::Delayed => Box::new(delayed::Delayed::new(namespace, ahead)),
         }
     }
 }
@@ -101,6 +116,30 @@ pub(crate) enum Detail {
     Pairs(Vec<i64>),
     /// Both rows of these pairs get this value.
     WritePairs(Vec<i64>, i64),
+    /// Something is to be done later.
+    Schedule(Scheduled),
+    /// What is due later is changed.
+    Change(Change),
+}
+
+/// What is to be done later, of a key that nothing else is done of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) key: i64,
+    /// Milliseconds since 1970.
+    pub(crate) due_ms: u64,
+    /// Whether something is written at once, too.
+    pub(crate) with_order: bool,
+}
+
+/// A change of what is due later. It is asked for by a call of its own, under the id of the task's transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) key: i64,
+    /// Which, as `ID/PLACE`.
+    pub(crate) name: String,
+    /// When it is due then, milliseconds since 1970; `None` cancels it.
+    pub(crate) due_ms: Option<u64>,
 }
 
 /// A part of a list transaction.
@@ -166,8 +205,15 @@ pub(crate) trait Workload: Send + Sync {
     fn open(&self) -> Vec<Transaction> {
         Vec::new()
     }
+    /// The history begins: times of tasks count from this time of the clients' wall clock, microseconds.
+    fn begins(&self, _wall_us: i64) {}
     /// What a client asks next.
     fn next(&self, rng: &mut StdRng) -> Task;
+    /// Rows that go by themselves, some time after the faults: everything is read when they are gone, or have
+    /// had the time to.
+    fn passing(&self, _ran: &[Done]) -> Vec<(&'static str, Key)> {
+        Vec::new()
+    }
     /// Reads of everything, after the faults.
     fn last(&self, ran: &[Done]) -> Vec<Task>;
     /// What a task writes, given what it read.

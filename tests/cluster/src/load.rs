@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{
-    Client, Level, Message, Options, Outcome, RetryPolicy, SubmitError, SubscribeError,
-    Subscription, Transaction, Uuid, Value, column,
+    Client, Due, Level, Message, Options, Outcome, OutcomeError, RetryPolicy, SubmitError,
+    SubscribeError, Subscription, Transaction, Uuid, Value, column,
 };
 use handfast_e2e::Endpoint;
 use tokio::task::{JoinHandle, JoinSet};
@@ -31,6 +31,15 @@ cql = "CREATE TABLE orders (id bigint PRIMARY KEY, lines bigint)"
 
 [[table]]
 cql = "CREATE TABLE lines (product text, order_id bigint, amount bigint, PRIMARY KEY (product, order_id))"
+
+[[table]]
+cql = "CREATE TABLE reminders (order_id bigint PRIMARY KEY, n bigint)"
+
+[[table]]
+cql = "CREATE TABLE later (id uuid, place int, due timestamp, body blob, problem text, PRIMARY KEY ((id, place)))"
+
+[delay]
+table = "later"
 "#;
 /// The namespace's name, and its keyspace's.
 pub const NAMESPACE: &str = "faults";
@@ -39,6 +48,12 @@ const OPENING_BALANCE: i64 = 1_000;
 const PRODUCTS: usize = 16;
 /// Lines of one order.
 const LINES: usize = 4;
+/// Every fourth order schedules its reminder.
+const ORDERS_PER_REMINDER: i64 = 4;
+/// When it is due, milliseconds after the order.
+const REMINDER_DUE_MS: std::ops::Range<u64> = 500..5_000;
+/// Of every so many orders the reminder is cancelled as soon as that was answered, if it is pending still.
+const ORDERS_PER_CANCEL: i64 = 16;
 /// How long a client waits for one answer before it calls the outcome unknown.
 const WAIT: Duration = Duration::from_secs(10);
 /// Pause of each client between two transactions: the machine is small, and faults need some of it.
@@ -51,9 +66,20 @@ fn account(number: usize) -> String {
 /// What a transaction was to do.
 #[derive(Clone, Debug)]
 enum Work {
-    Transfer { from: String, row: Uuid },
+    Transfer {
+        from: String,
+        row: Uuid,
+    },
     Count,
-    Order { id: i64, products: Vec<String> },
+    Order {
+        id: i64,
+        products: Vec<String>,
+    },
+    /// Asked for by a call of its own, under the transaction's id.
+    CancelReminder {
+        order: i64,
+        name: String,
+    },
 }
 
 /// A transaction and what its client was told at last.
@@ -119,7 +145,7 @@ pub struct Load {
 
 impl Load {
     /// Opens the accounts and lets clients loose: a third transfers, a third counts on one row, a third
-    /// writes orders over several tables and partitions.
+    /// writes orders over several tables and partitions, some of which add to another row later.
     ///
     /// With `target`, each order sends a message there, by the key of its first product.
     pub async fn start(
@@ -271,33 +297,64 @@ async fn listen(client: Client, shared: Arc<Shared>) -> anyhow::Result<()> {
 }
 
 async fn work(client: Client, shared: Arc<Shared>, number: usize) -> anyhow::Result<()> {
+    let mut cancel = None;
     while !shared.stop.load(Ordering::Relaxed) {
-        let (transaction, work) = match number % 3 {
-            0 => transfer(),
-            1 => (Transaction::new(NAMESPACE).add("counters", "hot", ("n", 1_i64)), Work::Count),
-            _ => {
+        let (transaction, work) = match (cancel.take(), number % 3) {
+            (Some(work), _) => (Transaction::new(NAMESPACE), work),
+            (None, 0) => transfer(),
+            (None, 1) => {
+                (Transaction::new(NAMESPACE).add("counters", "hot", ("n", 1_i64)), Work::Count)
+            }
+            (None, _) => {
                 let id = shared.next_order.fetch_add(1, Ordering::Relaxed);
                 order(id, shared.target.as_deref())
             }
         };
         let begun = Instant::now();
-        let answer = client.submit(&transaction).await;
+        let answer = ask(&client, &transaction, &work).await?;
         let took = usize::try_from(begun.elapsed().as_millis()).unwrap_or(usize::MAX);
         shared.longest_ms.fetch_max(took, Ordering::Relaxed);
         let (count, outcome) = match answer {
             Ok(Outcome::Unknown(_)) => (&shared.unknown, None),
             Ok(outcome) => (&shared.answered, Some(outcome)),
-            Err(SubmitError::Unavailable { message } | SubmitError::Refused { message, .. }) => {
+            Err(message) => {
                 eprintln!("a call failed: {message}");
                 (&shared.failed, None)
             }
-            Err(error) => return Err(error).context("no fault explains this"),
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if let Work::Order { id, .. } = work
+            && id % ORDERS_PER_CANCEL == 0
+        {
+            let name = format!("{}/0", transaction.id());
+            cancel = Some(Work::CancelReminder { order: id, name });
+        }
         shared.sent().push(Sent { transaction, work, outcome });
         tokio::time::sleep(THINK).await;
     }
     Ok(())
+}
+
+/// Asks for what is to be done: its outcome, or why there is none.
+async fn ask(
+    client: &Client,
+    transaction: &Transaction,
+    work: &Work,
+) -> anyhow::Result<Result<Outcome, String>> {
+    let Work::CancelReminder { name, .. } = work else {
+        return match client.submit(transaction).await {
+            Err(SubmitError::Unavailable { message } | SubmitError::Refused { message, .. }) => {
+                Ok(Err(message))
+            }
+            other => Ok(Ok(other.context("no fault explains this")?)),
+        };
+    };
+    match client.cancel_delayed(NAMESPACE, transaction.id(), name).await {
+        Err(OutcomeError::Unavailable { message } | OutcomeError::Refused { message, .. }) => {
+            Ok(Err(message))
+        }
+        other => Ok(Ok(other.context("no fault explains this")?)),
+    }
 }
 
 fn transfer() -> (Transaction, Work) {
@@ -326,6 +383,11 @@ fn order(id: i64, target: Option<&str>) -> (Transaction, Work) {
         let message = Message::new(format!("order {id}")).key(products[0].clone()).to(target);
         transaction = transaction.message(message);
     }
+    if id % ORDERS_PER_REMINDER == 0 {
+        let after = Duration::from_millis(rand::random_range(REMINDER_DUE_MS));
+        let reminder = Transaction::new(NAMESPACE).add("reminders", id, ("n", 1_i64));
+        transaction = transaction.later(Due::after(after), reminder);
+    }
     (transaction, Work::Order { id, products })
 }
 
@@ -349,6 +411,10 @@ pub struct Found {
     pub orders: BTreeSet<i64>,
     /// Product and order of each line.
     pub lines: BTreeSet<(String, i64)>,
+    /// Order of each reminder, and how often it was done.
+    pub reminders: BTreeSet<(i64, i64)>,
+    /// Rows of what is due later.
+    pub pending: usize,
 }
 
 impl Ended {
@@ -360,6 +426,27 @@ impl Ended {
     /// How many were aborted.
     pub fn aborted(&self) -> usize {
         self.sent.len() - self.committed()
+    }
+
+    /// Orders whose reminder was scheduled, and those of them whose reminder was cancelled, each with 1.
+    fn reminders(&self) -> (BTreeSet<(i64, i64)>, BTreeSet<(i64, i64)>) {
+        let (mut scheduled, mut cancelled) = (BTreeSet::new(), BTreeSet::new());
+        for it in self.sent.iter().filter(|it| it.committed()) {
+            match &it.work {
+                Work::Order { id, .. } if id % ORDERS_PER_REMINDER == 0 => {
+                    scheduled.insert((*id, 1));
+                }
+                Work::CancelReminder { order, .. } => drop(cancelled.insert((*order, 1))),
+                Work::Order { .. } | Work::Transfer { .. } | Work::Count => {}
+            }
+        }
+        (scheduled, cancelled)
+    }
+
+    /// How many reminders were scheduled, and how many of them cancelled.
+    pub fn scheduled(&self) -> (usize, usize) {
+        let (scheduled, cancelled) = self.reminders();
+        (scheduled.len(), cancelled.len())
     }
 
     /// Holds an endpoint to it: the message of every order that committed arrives there, in the order of its
@@ -386,7 +473,7 @@ impl Ended {
         Ok((expected.len(), endpoint.arrived().len()))
     }
 
-    /// Holds the tables to every answer that was given.
+    /// Holds the tables to every answer that was given, once what was due later is done.
     pub fn check(&self, found: &Found) -> anyhow::Result<()> {
         let total: i64 = found.accounts.values().sum();
         let expected = OPENING_BALANCE * i64::try_from(ACCOUNTS).expect("a few");
@@ -402,12 +489,18 @@ impl Ended {
                     orders.insert(*id);
                     lines.extend(products.iter().map(|product| (product.clone(), *id)));
                 }
+                Work::CancelReminder { .. } => {}
             }
         }
         ensure!(found.counter == counted, "{counted} were counted, not {}", found.counter);
         same("transfers", &found.transfers, &transfers)?;
         same("orders", &found.orders, &orders)?;
-        same("lines", &found.lines, &lines)
+        same("lines", &found.lines, &lines)?;
+        let (reminders, cancelled) = self.reminders();
+        let unscheduled: Vec<_> = cancelled.difference(&reminders).collect();
+        ensure!(unscheduled.is_empty(), "cancelled, and never scheduled: {unscheduled:?}");
+        ensure!(found.pending == 0, "{} rows of what was due are left", found.pending);
+        same("reminders", &found.reminders, &(&reminders - &cancelled))
     }
 }
 

@@ -17,6 +17,8 @@ const CLIENTS: usize = 9;
 const SERVES_AGAIN: Duration = Duration::from_secs(60);
 /// In which everybody leads again who can: who failed to lead leaves it to others for a while.
 const EVENED_OUT: Duration = Duration::from_secs(120);
+/// In which everything is done that was due later, and is in the tables.
+const DONE_LATER: Duration = Duration::from_secs(60);
 /// How long the load runs undisturbed between two faults.
 const CALM: Duration = Duration::from_secs(2);
 
@@ -148,7 +150,6 @@ impl Scene {
         let Self { cluster, tokio, load, endpoint } = self;
         let endpoints = cluster.endpoints();
         let ended = tokio.block_on(load.end(&endpoints)).expect("one outcome each, applied");
-        let found = read_tables(&cluster);
         println!(
             "{} committed, {} aborted, of which {} had to be asked for",
             ended.committed(),
@@ -156,7 +157,14 @@ impl Scene {
             ended.resolved
         );
         assert!(ended.committed() > 500, "too little was done to mean anything");
-        ended.check(&found).expect("the tables agree with every answer");
+        let end = Instant::now() + DONE_LATER;
+        while let Err(error) = ended.check(&read_tables(&cluster)) {
+            assert!(Instant::now() < end, "the tables do not agree with every answer: {error:#}");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let (scheduled, cancelled) = ended.scheduled();
+        println!("{scheduled} reminders were scheduled, of which {cancelled} were cancelled");
+        assert!(scheduled > 10, "too little was due later to mean anything");
         if let Some(endpoint) = endpoint {
             let delivered = tokio.block_on(ended.check_delivered(&endpoint));
             let (messages, requests) = delivered.expect("every message of what committed");
@@ -238,5 +246,7 @@ fn read_tables(cluster: &Cluster) -> Found {
             .map(|(id,)| id)
             .collect(),
         lines: cql.rows("SELECT product, order_id FROM faults.lines").into_iter().collect(),
+        reminders: cql.rows("SELECT order_id, n FROM faults.reminders").into_iter().collect(),
+        pending: cql.rows::<(Uuid,)>("SELECT id FROM faults.later").len(),
     }
 }
