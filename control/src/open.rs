@@ -22,7 +22,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// an answer means that it is on disk.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
                               PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
-/// The same for PostgreSQL: none of our statements takes long, unless a lock is not let go.
+/// What shows that a connection to SQLite has no transaction open when it comes back: a transaction that met
+/// a full disk is rolled back by SQLite itself, after which the library may leave the next one open, and with it
+/// the lock of the whole file. Such a connection is closed.
+const SQLITE_IS_FREE: &str = "BEGIN; ROLLBACK";
+
+/// What is said to every new connection to PostgreSQL: none of our statements takes long, unless a lock is not let go.
 const POSTGRES_SESSION: &str = "SET statement_timeout = 5000; SET application_name = 'handfast'";
 
 /// Bringing a database up to date may wait longer: for another server that is doing so.
@@ -104,6 +109,11 @@ fn pool(options: AnyConnectOptions, connections: u32, session: &'static str) -> 
         .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(session).await.map(|_| ()) })
+        })
+        .after_release(move |connection, _| {
+            Box::pin(async move {
+                Ok(session != SQLITE_SESSION || connection.execute(SQLITE_IS_FREE).await.is_ok())
+            })
         })
         .connect_lazy_with(options)
 }

@@ -33,7 +33,7 @@ pub struct ClusterSpec {
     pub gateways: usize,
     /// Servers that lead shards; at most 9.
     pub participants: usize,
-    /// Servers that deliver messages; at most 9.
+    /// Servers that deliver messages, and do what is due later; at most 9.
     #[serde(default)]
     pub deliveries: usize,
     /// How Java compiles.
@@ -47,7 +47,7 @@ impl Default for ClusterSpec {
             cassandra: 3,
             gateways: 2,
             participants: 3,
-            deliveries: 0,
+            deliveries: 1,
             jit: Jit::QuickStart,
         }
     }

@@ -84,7 +84,7 @@ struct Shape {
     /// Participants [default: 3]
     #[arg(long, value_name = "COUNT")]
     participants: Option<usize>,
-    /// Servers that deliver messages to targets [default: 0]
+    /// Servers that deliver messages, and do what is due later [default: 1]
     #[arg(long, value_name = "COUNT")]
     deliveries: Option<usize>,
     /// Let Java compile for speed rather than for a quick start: for benchmarks
