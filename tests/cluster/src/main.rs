@@ -20,7 +20,7 @@ use serde_json::json;
 #[command(name = "handfast-cluster", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  handfast-cluster up                    3 brokers, 3 nodes, PostgreSQL, 2 gateways, 3 participants
+  handfast-cluster up                    3 brokers, 3 nodes, PostgreSQL, 2 gateways, 3 participants, 1 that delivers
   handfast-cluster demo                  the guided demo on it, with three kinds of parts killed
   handfast-cluster show                  addresses, process ids, memory, who serves
   handfast-cluster kill participant-2    as kill -9 does
