@@ -7,7 +7,10 @@ use std::time::Duration;
 use coordinator::runtime::{Handle, Hold};
 use coordinator::service::Delivering;
 use delivery::runtime::{Delivery, Members, Parts, WhoElse};
-use delivery::target::{HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, Target, TargetError};
+use delivery::target::{
+    HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, MemcachedOptions, MemcachedTarget, Target,
+    TargetError,
+};
 use delivery::{Owner, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -233,16 +236,20 @@ const MAX_REQUESTS: usize = 1_024;
 /// Opens a target as it is declared.
 fn open(namespace: &Namespace, target: &namespace::Target) -> Result<Arc<dyn Target>, TargetError> {
     let timeout = Duration::from_millis(target.delivery.timeout_ms);
+    let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
+    let max_requests = (of_a_shard * usize::from(namespace.shards())).min(MAX_REQUESTS);
     Ok(match target.place.clone() {
         TargetPlace::Http { url, headers } => {
-            let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
-            let max_requests = (of_a_shard * usize::from(namespace.shards())).min(MAX_REQUESTS);
             let options = HttpOptions { headers, timeout, max_requests, ..HttpOptions::new(url) };
             Arc::new(HttpTarget::new(options)?)
         }
         TargetPlace::Kafka { brokers, topic, client } => {
             let options = KafkaOptions { client, timeout, ..KafkaOptions::new(brokers, topic) };
             Arc::new(KafkaTarget::new(options)?)
+        }
+        TargetPlace::Memcached { servers, prefix, ttl_s } => {
+            let options = MemcachedOptions { servers, prefix, ttl_s, max_requests, timeout };
+            Arc::new(MemcachedTarget::new(options)?)
         }
     })
 }

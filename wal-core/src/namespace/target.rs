@@ -8,6 +8,13 @@ use super::settings::{DeliverySettings, Word};
 /// Targets of a namespace.
 pub const MAX_TARGETS: usize = 64;
 
+/// Servers of one memcached target.
+pub const MAX_MEMCACHED_SERVERS: usize = 256;
+/// The longest time that an item in memcached may live, seconds: a year.
+pub const MAX_TTL_S: u64 = 365 * 24 * 60 * 60;
+/// Bytes of what all keys in memcached begin with.
+pub(super) const MAX_PREFIX: usize = 200;
+
 /// A target of a namespace: messages that name it are delivered there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -44,6 +51,15 @@ pub enum TargetPlace {
         /// Settings of the client library by its own names, as in [`KafkaSettings`](super::KafkaSettings).
         client: BTreeMap<String, String>,
     },
+    /// Servers of memcached: each message sets an item of one of them, or deletes it.
+    Memcached {
+        /// `host:port`, and behind a blank the name by which keys are spread, if it is another.
+        servers: Vec<String>,
+        /// What every key begins with.
+        prefix: String,
+        /// After how many seconds items are gone whose messages do not say; 0: when the server needs the room.
+        ttl_s: u64,
+    },
 }
 
 impl TargetPlace {
@@ -52,6 +68,7 @@ impl TargetPlace {
         match self {
             Self::Http { .. } => TargetKind::Http.word(),
             Self::Kafka { .. } => TargetKind::Kafka.word(),
+            Self::Memcached { .. } => TargetKind::Memcached.word(),
         }
     }
 }
@@ -69,6 +86,11 @@ impl fmt::Debug for TargetPlace {
                 shown.field("brokers", brokers).field("topic", topic);
                 shown.field("client", &client.keys()).finish()
             }
+            Self::Memcached { servers, prefix, ttl_s } => {
+                let mut shown = f.debug_struct("Memcached");
+                shown.field("servers", servers).field("prefix", prefix);
+                shown.field("ttl_s", ttl_s).finish()
+            }
         }
     }
 }
@@ -78,15 +100,17 @@ impl fmt::Debug for TargetPlace {
 pub(super) enum TargetKind {
     Http,
     Kafka,
+    Memcached,
 }
 
 impl Word for TargetKind {
-    const ALL: &'static [Self] = &[Self::Http, Self::Kafka];
+    const ALL: &'static [Self] = &[Self::Http, Self::Kafka, Self::Memcached];
 
     fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Kafka => "kafka",
+            Self::Memcached => "memcached",
         }
     }
 }
