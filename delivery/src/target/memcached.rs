@@ -56,6 +56,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use wal_core::namespace::MAX_TTL_S;
 
 use self::item::{Item, MAX_KEY_BYTES};
 use self::ring::Ring;
@@ -63,8 +64,6 @@ use self::wire::{exchange, judge, told};
 use super::{Later, Target, TargetError};
 use crate::message::{Answer, ErrorClass, Failure};
 use crate::outgoing::Outgoing;
-
-pub use self::item::MAX_TTL_S;
 
 /// How long a try may take, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

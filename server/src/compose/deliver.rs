@@ -8,7 +8,10 @@ use coordinator::runtime::{Handle, Hold};
 use coordinator::service::{Backend, Chained, Delivering, Firing, delayed_table};
 use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, ShardDelivery, WhoElse};
 use delivery::schedule::{DELAYS, Delays, DelaysParts, Index};
-use delivery::target::{HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, Target, TargetError};
+use delivery::target::{
+    HttpOptions, HttpTarget, KafkaOptions, KafkaTarget, MemcachedOptions, MemcachedTarget, Target,
+    TargetError,
+};
 use delivery::{Owner, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -278,11 +281,10 @@ impl Place<'_> {
     /// Opens a target as it is declared.
     fn open(&self, target: &namespace::Target) -> Result<Arc<dyn Target>, TargetError> {
         let timeout = Duration::from_millis(target.delivery.timeout_ms);
+        let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
+        let max_requests = (of_a_shard * usize::from(self.namespace.shards())).min(MAX_REQUESTS);
         Ok(match target.place.clone() {
             TargetPlace::Http { url, headers } => {
-                let of_a_shard = usize::try_from(target.delivery.in_flight).unwrap_or(MAX_REQUESTS);
-                let max_requests =
-                    (of_a_shard * usize::from(self.namespace.shards())).min(MAX_REQUESTS);
                 let options =
                     HttpOptions { headers, timeout, max_requests, ..HttpOptions::new(url) };
                 Arc::new(HttpTarget::new(options)?)
@@ -290,6 +292,10 @@ impl Place<'_> {
             TargetPlace::Kafka { brokers, topic, client } => {
                 let options = KafkaOptions { client, timeout, ..KafkaOptions::new(brokers, topic) };
                 Arc::new(KafkaTarget::new(options)?)
+            }
+            TargetPlace::Memcached { servers, prefix, ttl_s } => {
+                let options = MemcachedOptions { servers, prefix, ttl_s, max_requests, timeout };
+                Arc::new(MemcachedTarget::new(options)?)
             }
             TargetPlace::Namespace { namespace, to } => {
                 let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;

@@ -9,8 +9,11 @@ use handfast_client::{
     Client, Durable, Level, Message, Outcome, SubmitError, Transaction, Uuid, column, v1,
 };
 use handfast_e2e::{Arrived, Endpoint, Server, bank, run};
+use handfast_stack::Memcached;
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -329,5 +332,75 @@ async fn the_log_is_kept_for_a_target_that_takes_nothing_and_goes_when_it_has_it
         write_large(number).await?;
         number += 1;
     }
+    server.stop().await
+}
+
+/// What a memcached has under a key.
+async fn item(cache: &Memcached, key: &str) -> anyhow::Result<Option<String>> {
+    let mut stream = BufReader::new(TcpStream::connect(cache.address()).await?);
+    stream.write_all(format!("get {key}\r\n").as_bytes()).await?;
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    if line == "END\r\n" {
+        return Ok(None);
+    }
+    let bytes = line.split_whitespace().nth(3).and_then(|bytes| bytes.parse().ok());
+    let mut value = vec![0; bytes.with_context(|| line.clone())?];
+    stream.read_exact(&mut value).await?;
+    Ok(Some(String::from_utf8(value)?))
+}
+
+#[tokio::test]
+async fn what_is_in_memcached_is_what_the_last_message_of_its_key_said() -> anyhow::Result<()> {
+    let cache = Memcached::start(&[])?;
+    let target = format!(
+        "\n[[target]]\nname = \"cache\"\nkind = \"memcached\"\nservers = [\"{}\"]\nprefix = \"bank:\"\n\
+         timeout_ms = 500\nfirst_pause_ms = 10\n",
+        cache.address()
+    );
+    let (_folder, mut server, client) = served(&target).await?;
+    let mut expected = BTreeMap::new();
+    for number in 0..120 {
+        let key = format!("key-{}", number % 7);
+        let message = Message::new(format!("value {number}")).key(key.clone()).to("cache");
+        let is_deleted = number % 5 == 4;
+        let message = if is_deleted { message.header("op", "delete") } else { message };
+        write(&client, message).await?;
+        expected.insert(key, (!is_deleted).then(|| format!("value {number}")));
+        match number {
+            30 | 90 => {
+                server.kill().await?;
+                server.restart().await?;
+            }
+            // It answers nothing for a while: what was being tried is tried again.
+            50 => cache.pause()?,
+            70 => cache.resume()?,
+            _ => {}
+        }
+    }
+    assert!(expected.values().any(Option::is_none), "some are deleted in the end");
+    let settled =
+        |it: &v1::TargetStatus| it.shards.len() == 8 && it.shards.iter().all(|s| s.held == 0);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        status(&client, "cache", settled).await?;
+        let mut found = BTreeMap::new();
+        for key in expected.keys() {
+            found.insert(key.clone(), item(&cache, &format!("bank:{key}")).await?);
+        }
+        if found == expected {
+            break;
+        }
+        // Its status may be from before something was read.
+        anyhow::ensure!(Instant::now() < end, "{found:?} is there, and should be {expected:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What can be no item is a dead letter, and says why.
+    write(&client, Message::new("no key").to("cache")).await?;
+    status(&client, "cache", |it| it.dead_letters == 1).await?;
+    let endpoint = server.endpoint();
+    let words = ["--endpoint", &endpoint, "-o", "json", "dead-letters", "export", "-n", "bank"];
+    let exported = run(&words).await?.expect_success();
+    assert!(exported.contains("the message has no key"), "{exported}");
     server.stop().await
 }

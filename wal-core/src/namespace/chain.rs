@@ -13,7 +13,9 @@ impl Namespace {
             TargetPlace::Namespace { namespace, to } => {
                 Some((index, target, namespace.as_str(), &to[..]))
             }
-            TargetPlace::Http { .. } | TargetPlace::Kafka { .. } => None,
+            TargetPlace::Http { .. }
+            | TargetPlace::Kafka { .. }
+            | TargetPlace::Memcached { .. } => None,
         })
     }
 

@@ -8,6 +8,13 @@ use super::settings::{DeliverySettings, Word};
 /// Targets of a namespace.
 pub const MAX_TARGETS: usize = 64;
 
+/// Servers of one memcached target.
+pub const MAX_MEMCACHED_SERVERS: usize = 256;
+/// The longest time that an item in memcached may live, seconds: a year.
+pub const MAX_TTL_S: u64 = 365 * 24 * 60 * 60;
+/// Bytes of what all keys in memcached begin with.
+pub(super) const MAX_PREFIX: usize = 200;
+
 /// A target of a namespace: messages that name it are delivered there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -51,6 +58,15 @@ pub enum TargetPlace {
         /// Its targets that the message names there.
         to: Vec<String>,
     },
+    /// Servers of memcached: each message sets an item of one of them, or deletes it.
+    Memcached {
+        /// `host:port`, and behind a blank the name by which keys are spread, if it is another.
+        servers: Vec<String>,
+        /// What every key begins with.
+        prefix: String,
+        /// After how many seconds items are gone whose messages do not say; 0: when the server needs the room.
+        ttl_s: u64,
+    },
 }
 
 impl TargetPlace {
@@ -60,6 +76,7 @@ impl TargetPlace {
             Self::Http { .. } => TargetKind::Http.word(),
             Self::Kafka { .. } => TargetKind::Kafka.word(),
             Self::Namespace { .. } => TargetKind::Namespace.word(),
+            Self::Memcached { .. } => TargetKind::Memcached.word(),
         }
     }
 }
@@ -80,6 +97,11 @@ impl fmt::Debug for TargetPlace {
             Self::Namespace { namespace, to } => {
                 f.debug_struct("Namespace").field("namespace", namespace).field("to", to).finish()
             }
+            Self::Memcached { servers, prefix, ttl_s } => {
+                let mut shown = f.debug_struct("Memcached");
+                shown.field("servers", servers).field("prefix", prefix);
+                shown.field("ttl_s", ttl_s).finish()
+            }
         }
     }
 }
@@ -89,17 +111,19 @@ impl fmt::Debug for TargetPlace {
 pub(super) enum TargetKind {
     Http,
     Kafka,
+    Memcached,
     Namespace,
 }
 
 impl Word for TargetKind {
-    const ALL: &'static [Self] = &[Self::Http, Self::Kafka, Self::Namespace];
+    const ALL: &'static [Self] = &[Self::Http, Self::Kafka, Self::Memcached, Self::Namespace];
 
     fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Kafka => "kafka",
             Self::Namespace => "namespace",
+            Self::Memcached => "memcached",
         }
     }
 }

@@ -138,6 +138,14 @@ const TARGETS: &str = r#"
     topic = "orders"
     paused = true
     retired = true
+
+    [[target]]
+    name = "cache"
+    kind = "memcached"
+    servers = ["cache-1:11211", "10.0.0.2:11211 cache-2/10.0.0.2:11211", "[::1]:11211"]
+    prefix = "cid:"
+    ttl_s = 900
+    retired = true
 "#;
 
 #[test]
@@ -150,6 +158,12 @@ fn targets_are_read_and_written_and_shown_without_secrets() {
     assert!(!format!("{shipping:?}").contains("SHIPPING_TOKEN"));
     let stream = bank.target_named("stream").expect("it is there");
     assert!(stream.paused && stream.retired && stream.place.kind() == "kafka");
+    let cache = bank.target_named("cache").expect("it is there");
+    let TargetPlace::Memcached { servers, prefix, ttl_s } = &cache.place else {
+        panic!("{cache:?}")
+    };
+    assert_eq!((servers.len(), &**prefix, *ttl_s), (3, "cid:", 900));
+    assert_eq!(servers[1], "10.0.0.2:11211 cache-2/10.0.0.2:11211");
     assert_eq!(read(&bank.to_toml()), bank);
     let error = bank.target_named("shiping").expect_err("unknown");
     assert_eq!(error.to_string(), "unknown target \"shiping\": did you mean \"shipping\"?");
@@ -168,7 +182,7 @@ fn what_is_wrong_with_targets_is_told() {
         ("kind = \"http\"\nurl = \"http://a\"", "target[0].name: a target needs a name"),
         ("name = \"A b\"\nkind = \"http\"\nurl = \"http://a\"", "target[0].name: \"A b\" is not"),
         ("name = \"a\"", "target[0].kind: a target is something"),
-        ("name = \"a\"\nkind = \"smtp\"", "target[0].kind: expected one of \"http\", \"kafka\""),
+        ("name = \"a\"\nkind = \"smtp\"", "target[0].kind: expected one of \"http\", \"kafka\", "),
         (
             "name = \"a\"\nkind = \"namespace\"",
             "target[0].namespace: a namespace as a target needs",
@@ -205,6 +219,31 @@ fn what_is_wrong_with_targets_is_told() {
     ] {
         let found = target(text);
         assert!(found.len() == 1 && found[0].starts_with(said), "{found:#?}\n{said}");
+    }
+    let memcached = "name = \"a\"\nkind = \"memcached\"\n";
+    let one = format!("{memcached}servers = [\"a:1\"]\n");
+    assert_eq!(target(&one), [""; 0]);
+    for (text, said) in [
+        (memcached, "servers: a memcached target needs servers"),
+        (&format!("{memcached}servers = []"), "servers: a memcached target needs servers"),
+        (&format!("{memcached}servers = \"a:1\""), "servers: expected a list of strings"),
+        (&format!("{memcached}servers = [\"a\"]"), "servers: \"a\" is not a server"),
+        (&format!("{memcached}servers = [\"a:0\"]"), "servers: \"a:0\" is not a server"),
+        (&format!("{memcached}servers = [\"a:1,b:1\"]"), "servers: \"a:1,b:1\" is not a server"),
+        (&format!("{memcached}servers = [\"a:1 \"]"), "servers: \"a:1 \" is not a server"),
+        (&format!("{memcached}servers = [\"a:1 b c\"]"), "servers: \"a:1 b c\" is not a server"),
+        (&format!("{memcached}servers = [\"a:1\", \"a:1\"]"), "servers: \"a:1\" is there twice"),
+        (
+            &format!("{memcached}servers = [\"a:1 x\", \"b:1 x\"]"),
+            "servers: \"b:1 x\" is there twice",
+        ),
+        (&format!("{one}prefix = \"a b\""), "prefix: no key begins with \"a b\""),
+        (&format!("{one}ttl_s = 31536001"), "ttl_s: expected a whole number from 0 to 31536000"),
+        (&format!("{one}url = \"http://a\""), "url: unknown key"),
+    ] {
+        let found = target(text);
+        let said = format!("target[0].{said}");
+        assert!(found.len() == 1 && found[0].starts_with(&said), "{found:#?}\n{said}");
     }
     let twice = format!("{http}url = \"http://a\"\n[[target]]\n{http}url = \"http://b\"");
     assert_eq!(target(&twice), ["target[1].name: the target \"a\" is declared twice"]);

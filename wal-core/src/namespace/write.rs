@@ -22,9 +22,8 @@ impl Namespace {
         let store = &self.store;
         section(&mut out, "store", &[("kind", store.kind.word())], store);
         if store.kind == StoreKind::Cassandra {
-            let points: Vec<String> = store.contact_points.iter().map(|p| basic(p)).collect();
             let words = [
-                ("contact_points", format!("[{}]", points.join(", "))),
+                ("contact_points", list(&store.contact_points)),
                 ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
                 ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
                 ("own_keyspace", basic(&store.own_keyspace)),
@@ -64,10 +63,19 @@ fn write_target(out: &mut String, target: &Target) {
     )
     .expect("a string takes all");
     numbers(out, delivery);
+    let none = BTreeMap::new();
     let (words, section, plain) = match place {
-        TargetPlace::Http { url, headers } => (vec![("url", url)], "headers", headers),
+        TargetPlace::Http { url, headers } => (vec![("url", basic(url))], "headers", headers),
         TargetPlace::Kafka { brokers, topic, client } => {
-            (vec![("brokers", brokers), ("topic", topic)], "client", client)
+            (vec![("brokers", basic(brokers)), ("topic", basic(topic))], "client", client)
+        }
+        TargetPlace::Memcached { servers, prefix, ttl_s } => {
+            let words = [
+                ("servers", list(servers)),
+                ("prefix", basic(prefix)),
+                ("ttl_s", ttl_s.to_string()),
+            ];
+            (words.into(), "", &none)
         }
         TargetPlace::Namespace { namespace, to } => {
             let to: Vec<String> = to.iter().map(|target| basic(target)).collect();
@@ -77,7 +85,7 @@ fn write_target(out: &mut String, target: &Target) {
         }
     };
     for (key, word) in words {
-        writeln!(out, "{key} = {}", basic(word)).expect("a string takes all");
+        writeln!(out, "{key} = {word}").expect("a string takes all");
     }
     plain_section(out, &format!("target.{section}"), plain);
 }
@@ -122,6 +130,12 @@ fn write_kafka(out: &mut String, kafka: &KafkaSettings) {
 /// A basic string of TOML.
 fn basic(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+/// A list of basic strings.
+fn list(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| basic(text)).collect();
+    format!("[{}]", texts.join(", "))
 }
 
 /// A string over several lines, as people write statements, unless a character forbids it.

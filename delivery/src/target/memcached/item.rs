@@ -4,11 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use wal_core::message::Message;
+use wal_core::namespace::MAX_TTL_S;
 
 /// Bytes of a key, as the server has it.
 pub(super) const MAX_KEY_BYTES: usize = 250;
-/// The longest time that an item may live, seconds: a year.
-pub const MAX_TTL_S: u64 = 365 * 24 * 60 * 60;
 /// A longer time than this, a month, the server takes for a point in time, in seconds since the Unix epoch.
 const LONGEST_SPAN_S: u64 = 30 * 24 * 60 * 60;
 /// The header that says whether an item is set or deleted.

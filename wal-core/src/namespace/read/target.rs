@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::{Section, is_name};
 use crate::namespace::kafka::{reserved_setting, wrong_brokers, wrong_topic};
 use crate::namespace::settings::{DeliverySettings, Numbers as _};
-use crate::namespace::target::TargetKind;
-use crate::namespace::{MAX_NAME, MAX_TARGETS, Target, TargetPlace};
+use crate::namespace::target::{MAX_PREFIX, TargetKind};
+use crate::namespace::{
+    MAX_MEMCACHED_SERVERS, MAX_NAME, MAX_TARGETS, MAX_TTL_S, Target, TargetPlace,
+};
 use crate::problem::Problem;
 
 /// The words of every target.
@@ -14,6 +16,10 @@ const WORDS: [&str; 4] = ["name", "kind", "paused", "retired"];
 const HTTP_WORDS: [&str; 2] = ["url", "headers"];
 const KAFKA_WORDS: [&str; 3] = ["brokers", "topic", "client"];
 const NAMESPACE_WORDS: [&str; 2] = ["namespace", "to"];
+const MEMCACHED_WORDS: [&str; 3] = ["servers", "prefix", "ttl_s"];
+
+/// Bytes of the name by which clients know a server of memcached.
+const MAX_SERVER_NAME: usize = 255;
 
 pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Target> {
     let sections = root.sections("target", problems);
@@ -55,13 +61,15 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
     }
     let kind = section.word::<TargetKind>("kind", problems);
     if kind.is_none() {
-        let message = "a target is something: kind = \"http\", \"kafka\" or \"namespace\"";
+        let message =
+            "a target is something: kind = \"http\", \"kafka\", \"memcached\" or \"namespace\"";
         section.missing("kind", message, problems);
     }
     let place = match kind {
         Some(TargetKind::Http) => read_http(&mut section, problems),
         Some(TargetKind::Kafka) => read_kafka(&mut section, problems),
         Some(TargetKind::Namespace) => read_namespace(&mut section, problems),
+        Some(TargetKind::Memcached) => read_memcached(&mut section, problems),
         None => None,
     };
     let paused = section.flag("paused", problems).unwrap_or(false);
@@ -72,9 +80,15 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
         Some(TargetKind::Http) => &HTTP_WORDS[..],
         Some(TargetKind::Kafka) => &KAFKA_WORDS[..],
         Some(TargetKind::Namespace) => &NAMESPACE_WORDS[..],
+        Some(TargetKind::Memcached) => &MEMCACHED_WORDS[..],
         None => {
             // What else it says is right for one of them.
-            for word in HTTP_WORDS.iter().chain(&KAFKA_WORDS).chain(&NAMESPACE_WORDS) {
+            for word in HTTP_WORDS
+                .iter()
+                .chain(&KAFKA_WORDS)
+                .chain(&MEMCACHED_WORDS)
+                .chain(&NAMESPACE_WORDS)
+            {
                 section.table.remove(*word);
             }
             &[]
@@ -179,6 +193,65 @@ fn read_namespace(section: &mut Section, problems: &mut Vec<Problem>) -> Option<
     }
     let to = section.texts("to", problems).unwrap_or_default();
     Some(TargetPlace::Namespace { namespace: namespace?, to })
+}
+
+fn read_memcached(section: &mut Section, problems: &mut Vec<Problem>) -> Option<TargetPlace> {
+    let servers = section.texts("servers", problems);
+    match servers.as_deref() {
+        None | Some([]) => {
+            let message = "a memcached target needs servers = [\"host:port\"]";
+            section.missing("servers", message, problems);
+        }
+        Some(servers) => {
+            if let Some(message) = wrong_servers(servers) {
+                section.problem("servers", message, problems);
+            }
+        }
+    }
+    let prefix = section.text("prefix", problems).unwrap_or_default();
+    let plain = |byte: u8| byte > b' ' && byte != 0x7f;
+    if prefix.len() > MAX_PREFIX || !prefix.bytes().all(plain) {
+        let message = format!(
+            "no key begins with {prefix:?}: at most {MAX_PREFIX} bytes, no blanks or control characters"
+        );
+        section.problem("prefix", message, problems);
+    }
+    let ttl_s = section.number("ttl_s", 0..=MAX_TTL_S, problems).unwrap_or(0);
+    Some(TargetPlace::Memcached { servers: servers?, prefix, ttl_s })
+}
+
+/// Why texts cannot be servers of memcached, if so.
+fn wrong_servers(servers: &[String]) -> Option<String> {
+    if servers.len() > MAX_MEMCACHED_SERVERS {
+        let count = servers.len();
+        return Some(format!("at most {MAX_MEMCACHED_SERVERS} servers, this has {count}"));
+    }
+    let parts = |server: &str| -> (String, Option<String>) {
+        let (address, name) = server.split_once(' ').map_or((server, None), |(a, n)| (a, Some(n)));
+        (address.to_owned(), name.map(str::to_owned))
+    };
+    for (at, server) in servers.iter().enumerate() {
+        let (address, name) = parts(server);
+        let graphic = |name: &String| {
+            (1..=MAX_SERVER_NAME).contains(&name.len())
+                && name.chars().all(|letter| letter.is_ascii_graphic())
+        };
+        // Brokers are written as these are, with commas between.
+        if address.contains(',') || wrong_brokers(&address).is_some() || !name.iter().all(graphic) {
+            return Some(format!(
+                "{server:?} is not a server: write host:port, or \"host:port NAME\" where clients know it by \
+                 another name"
+            ));
+        }
+        let is_same = |other: &String| {
+            let (other, others) = parts(other);
+            other == address || (name.is_some() && others == name)
+        };
+        if servers[..at].iter().any(is_same) {
+            return Some(format!("{server:?} is there twice"));
+        }
+    }
+    None
 }
 
 /// `brokers`, which `who` needs.
