@@ -195,6 +195,13 @@ impl Handfast for Fake {
         Err(refusal(Code::NotFound, reason::TRANSACTION_NOT_FOUND, None))
     }
 
+    async fn change_delayed(
+        &self,
+        _request: Request<v1::ChangeDelayedRequest>,
+    ) -> Result<Response<v1::ChangeDelayedResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
     async fn write_to_log(
         &self,
         _request: Request<v1::WriteToLogRequest>,

@@ -63,6 +63,9 @@ fn account(number: usize) -> String {
     format!("account-{number:02}")
 }
 
+/// Orders, and how often their reminder was done.
+type Reminders = BTreeSet<(i64, i64)>;
+
 /// What a transaction was to do.
 #[derive(Clone, Debug)]
 enum Work {
@@ -412,7 +415,7 @@ pub struct Found {
     /// Product and order of each line.
     pub lines: BTreeSet<(String, i64)>,
     /// Order of each reminder, and how often it was done.
-    pub reminders: BTreeSet<(i64, i64)>,
+    pub reminders: Reminders,
     /// Rows of what is due later.
     pub pending: usize,
 }
@@ -429,8 +432,8 @@ impl Ended {
     }
 
     /// Orders whose reminder was scheduled, and those of them whose reminder was cancelled, each with 1.
-    fn reminders(&self) -> (BTreeSet<(i64, i64)>, BTreeSet<(i64, i64)>) {
-        let (mut scheduled, mut cancelled) = (BTreeSet::new(), BTreeSet::new());
+    fn reminders(&self) -> (Reminders, Reminders) {
+        let (mut scheduled, mut cancelled) = (Reminders::new(), Reminders::new());
         for it in self.sent.iter().filter(|it| it.committed()) {
             match &it.work {
                 Work::Order { id, .. } if id % ORDERS_PER_REMINDER == 0 => {

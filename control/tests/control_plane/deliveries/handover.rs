@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::ControlPlane;
-use delivery::runtime::{Delivery, Members, Parts, WhoElse};
+use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, WhoElse};
 use delivery::target::{Later, Target};
 use delivery::{Answer, Outgoing, Store};
 use tokio::time::Instant;
@@ -45,7 +45,12 @@ fn deliver(control: &ControlPlane, log: &Arc<MemoryLog>, members: &Members) -> D
         namespace: "bank".into(),
         shards: bank.shards(),
         log: Arc::<MemoryLog>::clone(log),
-        definition: bank.targets()[0].clone(),
+        name: bank.targets()[0].name.as_str().into(),
+        picks: Arc::new(MessagesTo {
+            namespace: "bank".into(),
+            target: bank.targets()[0].name.as_str().into(),
+        }),
+        settings: Settings::of(&bank.targets()[0]),
         target: Arc::new(Takes),
         store: Arc::new(control.clone()),
         members: members.clone(),

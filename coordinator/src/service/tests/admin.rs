@@ -47,6 +47,7 @@ async fn namespaces_are_created_validated_listed_described_and_changed() {
     let change = |expected_version| v1::ChangeNamespaceRequest {
         definition: DEFINITION.to_owned(),
         expected_version,
+        give_up_pending: false,
     };
     admin.change_namespace(change(1)).await.expect("changed");
     let status = admin.change_namespace(change(7)).await.expect_err("another version");

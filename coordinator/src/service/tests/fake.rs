@@ -277,6 +277,10 @@ impl Control for FakeControl {
         Err(ControlError::Unavailable("this one has no deliveries".to_owned()))
     }
 
+    fn delays(&self) -> Result<Arc<dyn delivery::schedule::Index>, ControlError> {
+        Err(ControlError::Unavailable("this one has no delays".to_owned()))
+    }
+
     async fn create_pool(&self, name: &str, note: &str) -> Result<Pool, ControlError> {
         let (name, note) = (name.to_owned(), note.to_owned());
         Ok(Pool { name, note, namespaces: Vec::new() })

@@ -120,7 +120,21 @@ fn condition() -> impl Strategy<Value = v1::Condition> {
         .prop_map(|(row, kind)| v1::Condition { row: Some(row), kind })
 }
 
+/// The bank, with delays.
+fn namespace() -> Namespace {
+    let later = wal_core::namespace::DELAYED_CQL;
+    let delay = format!("[[table]]\ncql = \"{later}\"\n[delay]\ntable = \"later\"\n");
+    Namespace::from_toml(&format!("{DEFINITION}{delay}")).expect("a definition")
+}
+
 fn transaction() -> impl Strategy<Value = v1::Transaction> {
+    let delayed = (proptest::option::of(due()), proptest::option::weighted(0.9, at_once()))
+        .prop_map(|(due, transaction)| v1::Delayed { due, transaction });
+    let delayed = prop::collection::vec(delayed, 0..3);
+    (at_once(), delayed).prop_map(|(at_once, delayed)| v1::Transaction { delayed, ..at_once })
+}
+
+fn at_once() -> impl Strategy<Value = v1::Transaction> {
     let lists = (
         prop::collection::vec(mutation(), 0..30),
         prop::collection::vec(condition(), 0..30),
@@ -132,7 +146,15 @@ fn transaction() -> impl Strategy<Value = v1::Transaction> {
         mutations,
         conditions,
         messages,
+        delayed: Vec::new(),
     })
+}
+
+fn due() -> impl Strategy<Value = v1::Due> {
+    use v1::due::When;
+    let when = prop_oneof![any::<u64>().prop_map(When::AtMs), any::<u64>().prop_map(When::AfterMs)];
+    (proptest::option::of(when), proptest::option::of(any::<u64>()))
+        .prop_map(|(when, jitter_ms)| v1::Due { when, jitter_ms })
 }
 
 fn message() -> impl Strategy<Value = v1::Message> {
@@ -181,7 +203,7 @@ proptest! {
 
     #[test]
     fn requests_of_any_content(wire in transaction()) {
-        let namespace = Namespace::from_toml(DEFINITION).expect("a definition");
+        let namespace = namespace();
         convert(&namespace, wire)?;
     }
 
@@ -198,7 +220,7 @@ proptest! {
         }
         bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
         if let Ok(wire) = v1::Transaction::decode(&bytes[..]) {
-            let namespace = Namespace::from_toml(DEFINITION).expect("a definition");
+            let namespace = namespace();
             convert(&namespace, wire)?;
         }
     }
