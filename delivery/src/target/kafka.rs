@@ -46,6 +46,8 @@
 //! does not call its record back: the client library cannot. If a broker takes it at all, that is a second
 //! after [`KafkaOptions::timeout`] at the latest. Dropping the target itself drops what has not been sent.
 
+mod classes;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +57,7 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
@@ -63,6 +65,7 @@ use tokio::time::{Instant, timeout_at};
 use wal_core::limits::MAX_RECORD_BYTES;
 use wal_core::namespace::reserved_setting;
 
+use self::classes::{class_of, is_of_a_batch};
 use super::secrets::{Secrets, excerpt, value_of};
 use super::{Later, Target, TargetError};
 use crate::message::{Answer, ErrorClass, Failure};
@@ -137,7 +140,7 @@ type Outcome = Result<(), KafkaError>;
 struct Refusal {
     error: KafkaError,
     /// Why its producer failed for good, if it did.
-    fatal: Option<(RDKafkaErrorCode, String)>,
+    fatal: Option<(Code, String)>,
 }
 
 impl From<KafkaError> for Refusal {
@@ -147,8 +150,8 @@ impl From<KafkaError> for Refusal {
 }
 
 impl Refusal {
-    fn code(&self) -> RDKafkaErrorCode {
-        self.error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+    fn code(&self) -> Code {
+        self.error.rdkafka_error_code().unwrap_or(Code::Unknown)
     }
 }
 
@@ -190,7 +193,7 @@ impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka target");
         // That all are down says less than why the last one is.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
             self.0.complain(reason);
         }
     }
@@ -222,7 +225,7 @@ impl Client {
     }
 
     /// Why it failed for good, if it did.
-    fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
+    fn fatal(&self) -> Option<(Code, String)> {
         self.producer().client().fatal_error()
     }
 }
@@ -344,7 +347,7 @@ impl KafkaTarget {
         let taken = self.news.taken.load(Ordering::Relaxed);
         let end = Instant::now() + self.timeout - EARLIER.min(self.timeout / 16);
         // By then the producer has given it up, or soon will.
-        let late = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut).into());
+        let late = |_| Err(KafkaError::MessageProduction(Code::MessageTimedOut).into());
         let outcome = timeout_at(end, self.outcome(&outgoing)).await.unwrap_or_else(late);
         let Err(refusal) = outcome else { return Answer::Delivered };
         let others = self.news.taken.load(Ordering::Relaxed) > taken;
@@ -495,96 +498,5 @@ fn enqueue(
     match client.producer().send(record) {
         Ok(()) => Ok(outcome),
         Err((error, _)) => Err(error),
-    }
-}
-
-/// Whether a broker may have meant another record of the batch.
-fn is_of_a_batch(code: RDKafkaErrorCode) -> bool {
-    is_refused(code) || code == RDKafkaErrorCode::InvalidDifferentRecord
-}
-
-/// Whether this record will never be taken.
-fn is_refused(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::MessageSizeTooLarge
-            | Code::MessageBatchTooLarge
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
-            | Code::InvalidTimestamp
-    )
-}
-
-fn class_of(code: RDKafkaErrorCode, others: bool) -> ErrorClass {
-    use RDKafkaErrorCode as Code;
-    match code {
-        code if is_refused(code) => ErrorClass::Permanent,
-        Code::MessageTimedOut | Code::RequestTimedOut if others => ErrorClass::Transient,
-        Code::MessageTimedOut
-        | Code::RequestTimedOut
-        // The topic is not there, or not as it should be.
-        | Code::UnknownTopic
-        | Code::UnknownPartition
-        | Code::UnknownTopicOrPartition
-        | Code::UnknownTopicId
-        | Code::InvalidTopic
-        // Who we are.
-        | Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::Authentication
-        | Code::SSL
-        // Nobody is there, or too few.
-        | Code::AllBrokersDown
-        | Code::BrokerTransportFailure
-        | Code::Resolve
-        | Code::BrokerNotAvailable
-        | Code::LeaderNotAvailable
-        | Code::NotEnoughReplicas
-        | Code::NotEnoughReplicasAfterAppend
-        | Code::ISRInsufficient
-        | Code::KafkaStorageError
-        // Too much.
-        | Code::QueueFull
-        | Code::ThrottlingQuotaExceeded => ErrorClass::Overloaded { retry_after_us: None },
-        _ => ErrorClass::Transient,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_given_up_is_about_the_target_unless_it_took_others() {
-        const AWAY: ErrorClass = ErrorClass::Overloaded { retry_after_us: None };
-        let class = |code| [class_of(code, false), class_of(code, true)];
-        let given_up = class(RDKafkaErrorCode::MessageTimedOut);
-        assert_eq!(given_up, [AWAY, ErrorClass::Transient]);
-        for (code, expected) in [
-            (RDKafkaErrorCode::MessageSizeTooLarge, ErrorClass::Permanent),
-            (RDKafkaErrorCode::InvalidRecord, ErrorClass::Permanent),
-            (RDKafkaErrorCode::UnknownTopicOrPartition, AWAY),
-            (RDKafkaErrorCode::TopicAuthorizationFailed, AWAY),
-            (RDKafkaErrorCode::NotEnoughReplicas, AWAY),
-            (RDKafkaErrorCode::AllBrokersDown, AWAY),
-            (RDKafkaErrorCode::QueueFull, AWAY),
-            (RDKafkaErrorCode::NotLeaderForPartition, ErrorClass::Transient),
-            (RDKafkaErrorCode::PurgeInflight, ErrorClass::Transient),
-            (RDKafkaErrorCode::Unknown, ErrorClass::Transient),
-        ] {
-            assert_eq!(class(code), [expected, expected], "{code:?}");
-        }
-    }
-
-    #[test]
-    fn a_fault_of_one_record_may_be_told_of_its_batch() {
-        assert!(is_of_a_batch(RDKafkaErrorCode::InvalidDifferentRecord));
-        assert!(!is_refused(RDKafkaErrorCode::InvalidDifferentRecord), "another one is");
-        assert!(is_of_a_batch(RDKafkaErrorCode::MessageSizeTooLarge));
-        assert!(!is_of_a_batch(RDKafkaErrorCode::MessageTimedOut));
     }
 }
