@@ -92,15 +92,37 @@ impl Memcached {
         self.wait_until_ready()
     }
 
-    /// Stops it where it is: it accepts nothing and answers nothing.
+    /// Stops it where it is: once this returns, it accepts nothing and answers nothing.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.signal(Signal::STOP)?;
+        // A signal takes its moment, and each thread its own.
+        let id = self.process.id().context("it has ended")?;
+        let end = Instant::now() + PATIENCE;
+        while !stands_still(id) {
+            ensure!(Instant::now() < end, "the process {id} does not stand still");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets it go on.
     pub fn resume(&self) -> anyhow::Result<()> {
         self.process.signal(Signal::CONT)
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn stands_still(id: i32) -> bool {
+    let is_stopped = |stat: &str| {
+        // Behind the name, which is in brackets and may have any character.
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        state == Some("T")
+    };
+    let Ok(mut threads) = fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    threads.all(|thread| {
+        let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+        stat.is_ok_and(|stat| is_stopped(&stat))
+    })
 }
 
 fn arguments(port: &str, args: &[String]) -> impl Iterator<Item = String> {
