@@ -83,6 +83,17 @@ pub enum OpenError {
         /// The migration.
         migration: i64,
     },
+    /// It is a file, and there is no room for it.
+    #[error(
+        "cannot open the control database {address}: {why}; it looks as if the disk is full; free space \
+         and start again: nothing is lost"
+    )]
+    NoRoom {
+        /// Which database.
+        address: String,
+        /// What was said.
+        why: sqlx::Error,
+    },
     /// It could not be read, written or created.
     #[error(
         "cannot open the control database {address}: {why}; if it is a file, is its folder there and \
@@ -104,6 +115,12 @@ pub enum OpenError {
     },
 }
 
+/// What SQLite says when there is no room: for the database, for a write, for the file beside it
+/// (<https://www.sqlite.org/rescode.html>).
+const SQLITE_FULL: &str = "13";
+const SQLITE_IOERR_WRITE: &str = "778";
+const SQLITE_IOERR_SHMSIZE: &str = "4874";
+
 impl OpenError {
     pub(crate) fn from_database(address: &str, why: sqlx::Error) -> Self {
         let address = address.to_owned();
@@ -114,6 +131,10 @@ impl OpenError {
             // Wrong password, no entry in pg_hba.conf, no right to do it.
             Some("28P01" | "28000" | "42501") => Self::Denied { address, why },
             Some("3D000") => Self::NoDatabase { address, why },
+            // SQLite, which keeps a file of 32 KiB beside the database while it is open.
+            Some(SQLITE_FULL | SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE) => {
+                Self::NoRoom { address, why }
+            }
             _ => Self::Storage { address, why },
         }
     }

@@ -74,7 +74,7 @@ const ONLY_IN: [(&str, &[&str]); 9] = [
             "server/src/control_plane.rs",
         ],
     ),
-    ("axum::", &["server/src/http.rs", "server/src/serve.rs"]),
+    ("axum::", &["server/src/http.rs", "server/src/serve.rs", "server/src/demo/shop.rs"]),
     ("clap::", &["server/src/", "tests/"]),
 ];
 
