@@ -26,10 +26,7 @@ pub(super) fn transaction(
 ) -> Result<Transaction, ServiceError> {
     let delayed = std::mem::take(&mut wire.delayed);
     let mut batch = batch(namespace, wire)?;
-    let violations = delayed::check_direct(namespace, &mut batch);
-    if !violations.is_empty() {
-        return Err(ServiceError::Invalid(violations));
-    }
+    delayed::check_direct(namespace, &mut batch)?;
     batch.mutations.extend(delayed::rows(namespace, id, delayed)?);
     built(namespace, id, &batch)
 }

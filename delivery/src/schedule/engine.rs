@@ -134,6 +134,21 @@ impl Shard {
         self.waiting.insert((due, name));
     }
 
+    /// In how many microseconds the next page is to be loaded: nothing while one is, nor while enough is here.
+    fn loads_in(&self, now: Now, time: Millis, page: u32) -> Option<u64> {
+        let may_us = self.load_after_us.saturating_sub(now.mono_us);
+        if self.is_loading || self.parts.len() >= page as usize {
+            return None;
+        }
+        match self.through {
+            Through::All => None,
+            Through::Nothing => Some(may_us),
+            Through::Entry(due, _) => {
+                Some(until_us(time, Millis(due.0.saturating_sub(SOON_MS))).max(may_us))
+            }
+        }
+    }
+
     fn forget(&mut self, name: Name) {
         match self.parts.get(&name) {
             Some(State::Firing { .. }) | None => return,
@@ -144,6 +159,11 @@ impl Shard {
         }
         self.parts.remove(&name);
     }
+}
+
+/// How long it is until then, microseconds.
+const fn until_us(time: Millis, then: Millis) -> u64 {
+    then.0.saturating_sub(time.0).saturating_mul(1_000)
 }
 
 /// How a schedule stands.
@@ -298,14 +318,11 @@ impl<R: Rules> Schedule<R> {
     fn load(&mut self, now: Now, time: Millis, out: &mut Vec<Wanted>) {
         let limit = self.config.page;
         for (shard, of_it) in &mut self.shards {
-            let after = match of_it.through {
-                Through::All => continue,
-                Through::Nothing => None,
-                Through::Entry(due, _) if due.0 > time.0.saturating_add(SOON_MS) => continue,
-                Through::Entry(due, name) => Some((due, name)),
-            };
-            let is_low = of_it.parts.len() < limit as usize;
-            if is_low && !of_it.is_loading && of_it.load_after_us <= now.mono_us {
+            if of_it.loads_in(now, time, limit) == Some(0) {
+                let after = match of_it.through {
+                    Through::Entry(due, name) => Some((due, name)),
+                    Through::Nothing | Through::All => None,
+                };
                 of_it.is_loading = true;
                 out.push(Wanted::Load { shard: *shard, after, limit });
             }
@@ -358,20 +375,10 @@ impl<R: Rules> Schedule<R> {
         let time = self.time(now);
         let mut wakes: Vec<u64> = Vec::new();
         for of_it in self.shards.values() {
-            let until = |due: Millis| due.0.saturating_sub(time.0).saturating_mul(1_000);
             if self.firing < self.config.in_flight {
-                wakes.extend(of_it.waiting.first().map(|(due, _)| until(*due)));
+                wakes.extend(of_it.waiting.first().map(|(due, _)| until_us(time, *due)));
             }
-            if !of_it.is_loading && of_it.parts.len() < self.config.page as usize {
-                wakes.extend(match of_it.through {
-                    Through::All => None,
-                    Through::Nothing => Some(of_it.load_after_us.saturating_sub(now.mono_us)),
-                    Through::Entry(due, _) => Some(
-                        until(Millis(due.0.saturating_sub(SOON_MS)))
-                            .max(of_it.load_after_us.saturating_sub(now.mono_us)),
-                    ),
-                });
-            }
+            wakes.extend(of_it.loads_in(now, time, self.config.page));
         }
         if self.firing < self.config.in_flight {
             wakes.extend(self.resting.first().map(|it| it.0.saturating_sub(now.mono_us)));

@@ -328,39 +328,36 @@ impl Task {
     fn on_fired(&mut self, shard: ShardId, name: Name, due: Millis, fired: Fired) {
         let now = self.clock.now();
         let late_ms = now.millis().0.saturating_sub(due.0);
-        let ended = match fired {
+        // What became of it, and when the index is to take that as written, if it will not be told otherwise.
+        let (change, written) = match fired {
             Fired::Done => {
                 self.metrics.fired.increment(1);
                 self.metrics.lateness.record(late_ms as f64 / 1_000.0);
-                Ended::Changed(Change::Gone)
+                (Change::Gone, None)
             }
-            Fired::Gone => {
-                // It may have come back into the index late: then nobody else takes it out.
-                self.correct(shard, name, Timestamp(i64::MAX), Change::Gone);
-                Ended::Changed(Change::Gone)
-            }
-            Fired::Later { due, written } => {
-                self.correct(shard, name, written, Change::Due(due));
-                Ended::Changed(Change::Due(due))
-            }
+            // It may have come back into the index late: then nobody else takes it out.
+            Fired::Gone => (Change::Gone, Some(Timestamp(i64::MAX))),
+            Fired::Later { due, written } => (Change::Due(due), Some(written)),
             Fired::Refused { written } => {
                 self.metrics.refused.increment(1);
-                self.correct(shard, name, written, Change::Refused);
-                Ended::Changed(Change::Refused)
+                (Change::Refused, Some(written))
             }
             Fired::Again { why } => {
                 self.metrics.again.increment(1);
                 tracing::debug!(namespace = %self.namespace, part = %name, why, "trying again");
-                Ended::Again
+                return self.schedule.fired(now, shard, name, Ended::Again);
             }
         };
-        self.schedule.fired(now, shard, name, ended);
+        if let Some(written) = written {
+            self.correct(Noted { name, shard, written, change });
+        }
+        self.schedule.fired(now, shard, name, Ended::Changed(change));
     }
 
     /// Tells the index what the row said. If it is not noted, it is found again.
-    fn correct(&mut self, shard: ShardId, name: Name, written: Timestamp, change: Change) {
+    fn correct(&mut self, noted: Noted) {
         let (answer, _) = oneshot::channel();
-        self.waiting.push(Waiting { noted: Noted { name, shard, written, change }, answer });
+        self.waiting.push(Waiting { noted, answer });
     }
 }
 

@@ -12,6 +12,7 @@ use super::index::{Change, Entry, EntryState, Noted};
 use crate::backoff::Draw;
 use crate::outgoing::Name;
 use crate::rules::{Rule, Without};
+use crate::tests::property::{every_seed, happened_often};
 
 const MS: u64 = 1_000;
 const S: u64 = 1_000_000;
@@ -456,19 +457,8 @@ fn run(seed: u64, planted: Planted) -> Result<Happened, String> {
 
 #[test]
 fn whatever_fails_nothing_is_early_doubled_or_lost() {
-    let mut all: Vec<Happened> = Vec::new();
-    let told = std::env::var("HANDFAST_DELIVERY_SEEDS").ok();
-    for seed in 0..told.map_or(SEEDS, |told| told.parse().expect("a number of seeds")) {
-        match run(seed, Planted::Nothing) {
-            Ok(happened) => all.push(happened),
-            Err(what) => panic!("{what}"),
-        }
-    }
-    let often = |name: &str, count: fn(&Happened) -> u32| {
-        let sum: u32 = all.iter().map(count).sum();
-        println!("{name}: {sum}");
-        assert!(sum > 500, "{name}: {sum}");
-    };
+    let all = every_seed(SEEDS, |seed| run(seed, Planted::Nothing));
+    let often = |name: &str, count: fn(&Happened) -> u32| happened_often(&all, name, count);
     often("done", |happened| happened.done);
     often("cancelled", |happened| happened.cancelled);
     often("rescheduled", |happened| happened.rescheduled);

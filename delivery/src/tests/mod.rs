@@ -4,7 +4,7 @@ mod bounds;
 mod control;
 mod failures;
 mod order;
-mod property;
+pub(crate) mod property;
 mod world;
 
 use bytes::Bytes;

@@ -27,16 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_PROBLEM: usize = 1_000;
 
 /// Does what is due in a namespace, by way of the server's own engine, like any client.
-#[derive(Clone)]
 pub struct Firing {
     backend: Arc<dyn Backend>,
     namespace: Arc<str>,
-}
-
-/// A row that is due, as it was read.
-struct Found {
-    key: RowKey,
-    row: Row,
 }
 
 impl Firing {
@@ -49,7 +42,7 @@ impl Firing {
         let namespace = self.backend.namespace(&self.namespace).ok_or("it is not served")?;
         let table = delayed_table(&namespace).ok_or("the namespace delays nothing")?;
         let key = table.row_of(name);
-        let Found { key, row } = self.read(&namespace, shard, key).await?;
+        let row = self.read(&namespace, shard, key.clone()).await?;
         if !row.exists() {
             return Ok(Fired::Gone);
         }
@@ -88,12 +81,12 @@ impl Firing {
         namespace: &Namespace,
         shard: ShardId,
         key: RowKey,
-    ) -> Result<Found, String> {
-        let call = Call::Read { keys: vec![(shard, key.clone())] };
+    ) -> Result<Row, String> {
+        let call = Call::Read { keys: vec![(shard, key)] };
         let answer = ask(&*self.backend, namespace, call, PATIENCE).await;
         match answer.map_err(|error| error.to_string())? {
             Some(CallAnswer::Read(ReadAnswer::Rows(mut rows))) => {
-                Ok(Found { key, row: rows.pop().unwrap_or_default() })
+                Ok(rows.pop().unwrap_or_default())
             }
             Some(other) => Err(format!("{other:?}")),
             None => Err("its row was not read in time".to_owned()),

@@ -90,9 +90,12 @@ fn scheduled_anew(due: Millis) -> Write {
 
 /// Refuses what a client may not write to the table of what is due later by itself. It may delete a row, and
 /// change when it is due, if it also says that the row exists: so these go together with other writes.
-pub(in crate::service) fn check_direct(namespace: &Namespace, batch: &mut Batch) -> Vec<Violation> {
+pub(in crate::service) fn check_direct(
+    namespace: &Namespace,
+    batch: &mut Batch,
+) -> Result<(), ServiceError> {
+    let Some(table) = namespace.delayed_table() else { return Ok(()) };
     let mut violations = Vec::new();
-    let Some(table) = namespace.delayed_table() else { return violations };
     let is_it = |name: &str| namespace.find_table(name).is_some_and(|it| it.id() == table.id());
     for (index, mutation) in batch.mutations.iter_mut().enumerate() {
         if !is_it(&mutation.table) {
@@ -130,7 +133,7 @@ pub(in crate::service) fn check_direct(namespace: &Namespace, batch: &mut Batch)
             );
         }
     }
-    violations
+    if violations.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(violations)) }
 }
 
 /// What is done when a part is due: what it says, if its row is as it was read, and the row is gone.
@@ -160,10 +163,7 @@ pub(in crate::service) fn due_transaction(
         ));
     }
     let mut batch = convert::batch(namespace, body)?;
-    let violations = check_direct(namespace, &mut batch);
-    if !violations.is_empty() {
-        return Err(ServiceError::Invalid(violations));
-    }
+    check_direct(namespace, &mut batch)?;
     let table = namespace.delayed_table().map_or("", |table| table.full_name()).to_owned();
     let check = Check::Version(version);
     batch.conditions.push(RowCondition { table: table.clone(), key: key_of(name), check });
