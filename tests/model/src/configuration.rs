@@ -7,6 +7,9 @@ use crate::lease::Lease;
 use crate::locks::Locks;
 use crate::log::{self, Log};
 use crate::read::TwoRounds;
+use crate::region::converge::Converge;
+use crate::region::home::Home;
+use crate::region::ship::Ship;
 use crate::rule::{Rule, Rules};
 use crate::single::Single;
 use crate::stamps::Stamps;
@@ -384,5 +387,77 @@ pub const CONFIGURATIONS: &[Configuration] = &[
         ],
         deep: false,
         run: |rules, aim| check(Wound { rules }, aim),
+    },
+    Configuration {
+        name: "ship",
+        about: "a transaction of 2 shards, one of each alone, clocks that disagree, a deposed leader; 2 shippers",
+        catches: &[
+            Rule::ProposalAboveLast,
+            Rule::HighestProposal,
+            Rule::WritersRaiseLast,
+            Rule::LastReplayed,
+            Rule::ClosedBelowUndecided,
+            Rule::ClosedFromLog,
+            Rule::ClosedFromAccepted,
+            Rule::WatermarkIsLeast,
+            Rule::BatchIsAtomic,
+            Rule::CutBetweenTimestamps,
+            Rule::WatermarkCondition,
+            Rule::ResumeBeforeUnshipped,
+        ],
+        deep: false,
+        run: |rules, aim| {
+            let txns = &[[true, true], [true, false], [false, true]];
+            check(Ship { rules, txns, takeover: true, strays: true }, aim)
+        },
+    },
+    Configuration {
+        name: "ship-two",
+        about: "2 transactions of 2 shards, clocks that disagree; 2 shippers",
+        catches: &[],
+        deep: false,
+        run: |rules, aim| {
+            let txns = &[[true, true], [true, true]];
+            check(Ship { rules, txns, takeover: true, strays: false }, aim)
+        },
+    },
+    Configuration {
+        name: "ship-deep",
+        about: "as `ship-two`, with a transaction of one shard",
+        catches: &[],
+        deep: true,
+        run: |rules, aim| {
+            let txns = &[[true, true], [true, true], [false, true]];
+            check(Ship { rules, txns, takeover: true, strays: false }, aim)
+        },
+    },
+    Configuration {
+        name: "converge",
+        about: "2 regions that put and delete the same 2 rows, 3 transactions each, tombstones that are collected",
+        catches: &[
+            Rule::LastReplayed,
+            Rule::SkipShipped,
+            Rule::RegionInTimestamp,
+            Rule::ReceivedRaisesLast,
+            Rule::TombstoneAwaitsWatermarks,
+            Rule::OwnWritesOnly,
+        ],
+        deep: false,
+        run: |rules, aim| check(Converge { rules, writes: 3 }, aim),
+    },
+    Configuration {
+        name: "home-moves",
+        about: "a planned failover of a home of 2 shards, 3 transactions, clocks that disagree, failovers",
+        catches: &[
+            Rule::ReceivedRaisesLast,
+            Rule::OldVersionRefused,
+            Rule::VersionCheckedAtAppend,
+            Rule::PulseTeachesVersion,
+            Rule::VersionReplayed,
+            Rule::PulseOnAllShards,
+            Rule::OpenAfterWatermark,
+        ],
+        deep: false,
+        run: |rules, aim| check(Home { rules }, aim),
     },
 ];

@@ -42,6 +42,13 @@ invariants! {
     Deadlock "nobody can make progress any more"
     Livelock "attempts of one transaction are refused without end"
     Overtaken "a younger transaction is granted before an older waiter"
+    ClosedNotClosed "a transaction commits at or below a timestamp that was closed without it"
+    RemoteTorn "the remote region shows a part of a transaction and not the rest"
+    RemoteNotPrefix "the remote region shows something else than all that is committed up to its watermark"
+    Resurrected "a row that was deleted comes back"
+    Diverged "two regions that have shipped everything show different rows"
+    FailoverLost "a new home opens without something that the old one has committed"
+    TwoHomes "the old home commits a write after the new one has opened"
 }
 
 impl fmt::Display for Broken {

@@ -1,4 +1,4 @@
-//! An exhaustive model of the commit protocol and its fencing.
+//! An exhaustive model of the commit protocol, its fencing, and shipping between regions.
 //!
 //! It is a model of the **protocol**, not of the code: several small machines, each with the part of the
 //! state that its rules need. A **rule** ([`Rule`]) is something that the design demands; a **broken**
@@ -15,6 +15,7 @@ pub mod lease;
 pub mod locks;
 pub mod log;
 pub mod read;
+pub mod region;
 pub mod rule;
 pub mod single;
 pub mod stamps;

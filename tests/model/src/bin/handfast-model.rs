@@ -18,7 +18,7 @@ macro_rules! say {
     };
 }
 
-/// Explores every state of the commit protocol and its fencing within small bounds.
+/// Explores every state of the commit protocol, its fencing and shipping between regions within small bounds.
 ///
 /// Without options every configuration runs with all rules in force, and must hold.
 #[derive(Debug, Parser)]
@@ -97,7 +97,7 @@ fn list(options: &Options, printed: &mut Vec<Value>) {
                 "rule": rule.name(), "section": rule.section(), "sentence": rule.sentence(), "configuration": by,
             }));
         } else {
-            say!("{:<26} {:<6} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
+            say!("{:<28} {:<6} {:<14} {}", rule.name(), rule.section(), by, rule.sentence());
         }
     }
 }
@@ -187,7 +187,7 @@ fn take_out_all(options: &Options, printed: &mut Vec<Value>) -> bool {
     let mut reports = reports.into_inner().expect("no thread panics");
     reports.sort_by_key(|(rule, ..)| *rule);
     if !options.json {
-        say!("\n{:<26} {:<14} {:>5}  broken", "rule taken out", "caught by", "steps");
+        say!("\n{:<28} {:<14} {:>5}  broken", "rule taken out", "caught by", "steps");
     }
     for (rule, by, report) in &reports {
         let (steps, broken) = match &report.story {
@@ -197,7 +197,7 @@ fn take_out_all(options: &Options, printed: &mut Vec<Value>) -> bool {
         if options.json {
             printed.push(report_json(by, Some(*rule), report));
         } else {
-            say!("{:<26} {:<14} {:>5}  {broken}", rule.name(), by.name, steps);
+            say!("{:<28} {:<14} {:>5}  {broken}", rule.name(), by.name, steps);
         }
     }
     reports.iter().all(|(_, _, report)| report.story.is_some())
