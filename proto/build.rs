@@ -18,8 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(descriptors)?;
     // Apart, so that reflection does not offer it to clients.
-    tonic_prost_build::configure()
-        .bytes(".handfast.peer.v1")
-        .compile_fds(protox::compile(["handfast/peer/v1/peer.proto"], ["."])?)?;
+    for package in ["peer", "region"] {
+        let file = format!("handfast/{package}/v1/{package}.proto");
+        tonic_prost_build::configure()
+            .bytes(format!(".handfast.{package}.v1"))
+            .compile_fds(protox::compile([file], ["."])?)?;
+    }
     Ok(())
 }

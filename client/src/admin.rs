@@ -264,6 +264,32 @@ impl Admin {
         self.call(request, async |mut admin, it| admin.list_delayed(it).await).await
     }
 
+    /// The regions of a namespace, and, if the asked server sends to them, how that stands.
+    pub async fn list_regions(
+        &self,
+        namespace: &str,
+    ) -> Result<v1::ListRegionsResponse, AdminError> {
+        let message = v1::ListRegionsRequest { namespace: namespace.to_owned() };
+        self.call(message, async |mut admin, it| admin.list_regions(it).await).await
+    }
+
+    /// Moves the homes of tables, as the asked region sees them: a step of a failover.
+    pub async fn move_homes(
+        &self,
+        request: v1::MoveHomesRequest,
+    ) -> Result<v1::MoveHomesResponse, AdminError> {
+        self.call_within(CHANGE_WAIT, request, async |mut admin, it| admin.move_homes(it).await)
+            .await
+    }
+
+    /// Says up to when everything of another region has arrived.
+    pub async fn set_arrived(
+        &self,
+        request: v1::SetArrivedRequest,
+    ) -> Result<v1::SetArrivedResponse, AdminError> {
+        self.call(request, async |mut admin, it| admin.set_arrived(it).await).await
+    }
+
     /// Rows whose committed writes the tables refuse for good, of the shards that the asked server leads.
     pub async fn list_parked(
         &self,

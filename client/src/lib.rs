@@ -55,7 +55,7 @@ pub use condition::{ColumnCondition, Condition, column, exists, not_exists, unch
 pub use connect::ConnectError;
 pub use delayed::Due;
 pub use errors::{ExplainError, OutcomeError, ReadError, SubmitError, SubscribeError, Violation};
-pub use handfast_proto::v1::{Event, EventKind, Value, value::Kind};
+pub use handfast_proto::v1::{ArrivedFrom, Event, EventKind, Value, value::Kind};
 pub use handfast_proto::{DEFAULT_ENDPOINT, v1};
 pub use key::{Columns, Key};
 pub use message::{Durable, Message};

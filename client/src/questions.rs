@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handfast_proto::v1;
+use handfast_proto::v1::{self, ArrivedFrom};
 
 use crate::client::Client;
 use crate::errors::{ExplainError, OutcomeError, ReadError};
@@ -30,11 +30,32 @@ impl Client {
         namespace: &str,
         rows: impl IntoIterator<Item = (T, K)>,
     ) -> Result<Vec<Row>, ReadError> {
-        let request = v1::ReadRequest {
-            namespace: namespace.to_owned(),
-            rows: rows.into_iter().map(|(table, key)| row(table, key)).collect(),
-            wait_ms: self.options.wait_ms(),
-        };
+        let rows = rows.into_iter().map(|(table, key)| row(table, key)).collect();
+        let request = v1::ReadRequest { rows, ..v1::ReadRequest::default() };
+        Ok(self.read_request(namespace, request).await?.0)
+    }
+
+    /// The same; and what had arrived from other regions at that point. Waits until everything has arrived that
+    /// `not_before` names: a region, and a commit timestamp that a transaction was told there.
+    pub async fn read_arrived<T: Into<String>, K: Into<Key>>(
+        &self,
+        namespace: &str,
+        rows: impl IntoIterator<Item = (T, K)>,
+        not_before: &[ArrivedFrom],
+    ) -> Result<(Vec<Row>, Vec<ArrivedFrom>), ReadError> {
+        let rows = rows.into_iter().map(|(table, key)| row(table, key)).collect();
+        let not_before = not_before.to_vec();
+        let request = v1::ReadRequest { rows, not_before, arrived: true, ..Default::default() };
+        self.read_request(namespace, request).await
+    }
+
+    async fn read_request(
+        &self,
+        namespace: &str,
+        request: v1::ReadRequest,
+    ) -> Result<(Vec<Row>, Vec<ArrivedFrom>), ReadError> {
+        let (namespace, wait_ms) = (namespace.to_owned(), self.options.wait_ms());
+        let request = v1::ReadRequest { namespace, wait_ms, ..request };
         let asked = request.rows.len();
         let response = self
             .retry(|mut data| {
@@ -45,7 +66,7 @@ impl Client {
             .map_err(|given_up| ReadError::from(given_up.failure))?;
         let rows: Result<Vec<Row>, _> = response.rows.into_iter().map(Row::try_from).collect();
         match rows {
-            Ok(rows) if rows.len() == asked => Ok(rows),
+            Ok(rows) if rows.len() == asked => Ok((rows, response.arrived)),
             Ok(_) => Err(Failure::malformed("it has not as many rows as were asked").into()),
             Err(what) => Err(Failure::malformed(what).into()),
         }

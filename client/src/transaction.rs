@@ -51,6 +51,12 @@ impl Transaction {
         self
     }
 
+    /// Goes to these regions of a namespace in several, and to no others; without it, to all.
+    pub fn to_regions<T: Into<String>>(mut self, regions: impl IntoIterator<Item = T>) -> Self {
+        self.wire.regions = regions.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Its id.
     pub const fn id(&self) -> Uuid {
         self.id

@@ -92,6 +92,7 @@ mod latency;
 mod mark;
 mod message;
 mod outgoing;
+pub mod region;
 mod rules;
 pub mod runtime;
 pub mod schedule;

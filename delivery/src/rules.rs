@@ -23,6 +23,12 @@ pub enum Rule {
     EvictedIsLoadedAgain,
     /// A wall clock that jumps ahead is not believed at once.
     JumpsAreDoubted,
+    /// Nothing goes to another region before every shard is closed at it.
+    AllShardsAreClosed,
+    /// What another region has is not sent again when the log is read again.
+    AppliedIsSkipped,
+    /// Reading goes on from a place before which everything has been applied.
+    ResumesBehindApplied,
 }
 
 impl Rule {
@@ -36,6 +42,9 @@ impl Rule {
         Self::WindowIsBounded,
         Self::OursIsNeverBuried,
     ];
+    /// Every rule of what goes to other regions.
+    pub const OF_REGION: [Self; 3] =
+        [Self::AllShardsAreClosed, Self::AppliedIsSkipped, Self::ResumesBehindApplied];
     /// Every rule of the schedule.
     pub const OF_SCHEDULE: [Self; 2] = [Self::EvictedIsLoadedAgain, Self::JumpsAreDoubted];
 }

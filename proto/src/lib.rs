@@ -14,6 +14,12 @@ pub mod peer {
     tonic::include_proto!("handfast.peer.v1");
 }
 
+/// What the installations of a namespace in several regions say to each other; not for clients.
+pub mod region {
+    #![allow(unreachable_pub, missing_docs, clippy::all)]
+    tonic::include_proto!("handfast.region.v1");
+}
+
 mod display;
 mod value;
 

@@ -2,6 +2,7 @@
 
 mod delayed;
 mod deliveries;
+mod region;
 mod serve;
 mod write;
 
@@ -17,6 +18,7 @@ use crate::commands::check::CheckArgs;
 
 pub(crate) use delayed::{DelayedVerb, DueArgs};
 pub(crate) use deliveries::{DeadLettersVerb, TargetVerb, WhichLetters};
+pub(crate) use region::RegionVerb;
 pub(crate) use serve::{ClusterArgs, ConnectionArgs, Role, ServeArgs};
 pub(crate) use write::WriteArgs;
 
@@ -120,6 +122,9 @@ pub(crate) enum Command {
     /// List what is due later, cancel it, or schedule it anew
     #[command(subcommand)]
     Delayed(DelayedVerb),
+    /// Look at the regions of a namespace, and fail over from one to another
+    #[command(subcommand)]
+    Region(RegionVerb),
     /// Create, validate, list, describe, change and pin namespaces
     #[command(subcommand)]
     Namespace(NamespaceVerb),
@@ -228,6 +233,10 @@ pub(crate) struct ReadArgs {
     /// A row as JSON; may be repeated, all are read at one point
     #[arg(long, value_name = "JSON")]
     pub(crate) row: Vec<String>,
+    /// Wait until a region has sent what it committed at or before a time, such as eu=1767225600000000: the commit
+    /// timestamp of a transaction that was submitted there
+    #[arg(long, value_name = "REGION=MICROSECONDS")]
+    pub(crate) not_before: Vec<String>,
 }
 
 #[derive(Clone, Debug, Args)]

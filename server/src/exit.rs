@@ -37,6 +37,10 @@ impl Failure {
         Self::coded(NOT_FOUND, message)
     }
 
+    pub(crate) fn try_again(message: impl ToString) -> Self {
+        Self::coded(TRY_AGAIN, message)
+    }
+
     fn coded(code: u8, message: impl ToString) -> Self {
         Self { code, message: message.to_string() }
     }

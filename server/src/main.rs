@@ -58,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::DeadLetters(verb) => commands::deliveries::dead_letters(&global, verb).await,
         Command::Txn(cli::Txn::List(args)) => commands::txn::list(&global, args).await,
         Command::Delayed(verb) => commands::delayed::run(&global, verb).await,
+        Command::Region(verb) => commands::region::run(&global, verb).await,
         Command::Namespace(verb) => commands::namespace::run(&global, verb).await,
         Command::Pool(verb) => commands::pool::run(&global, verb).await,
         Command::Status(args) => commands::namespace::status(&global, args).await,

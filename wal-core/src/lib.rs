@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod nearest;
 pub mod problem;
 pub mod record;
+pub mod region;
 pub mod row;
 pub mod schema;
 pub mod time;

@@ -113,7 +113,7 @@ pub fn messages_of<'a>(
     rows.flat_map(|op| {
         let cells = match &op.write {
             WriteOp::Cells { cells, .. } => &cells[..],
-            WriteOp::None | WriteOp::DeleteRow => &[],
+            WriteOp::None | WriteOp::DeleteRow | WriteOp::Merge(_) => &[],
         };
         let key = key_of(&op.key);
         cells.iter().filter_map(move |cell| match cell {

@@ -23,11 +23,13 @@ impl Timestamp {
     /// The distance between two neighbouring commit timestamps.
     pub const STEP: i64 = 8;
 
-    /// The proposal of a shard: its clock with the low bits cleared, or the step after the last.
-    pub const fn propose(wall_us: i64, last: Self) -> Self {
+    /// The proposal of a shard in a region (0 to 3): its clock with the low bits cleared, or the step after
+    /// the last; and the region, so that no two regions ever write at one time.
+    pub const fn propose(region: u8, wall_us: i64, last: Self) -> Self {
         let clock = wall_us & !(Self::STEP - 1);
         let next = (last.0 & !(Self::STEP - 1)) + Self::STEP;
-        Self(if clock > next { clock } else { next })
+        let time = if clock > next { clock } else { next };
+        Self(time | ((region & 3) as i64) << 1)
     }
 
     /// The time of a value written at this commit timestamp.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::{ColumnId, Fingerprint, ShardId, TxnId};
-use crate::row::{RowKey, RowVersion};
+use crate::row::{Row, RowKey, RowVersion};
 
 /// How a condition compares a column with a value. A null column satisfies only [`CompareOp::Ne`]
 /// with a value and [`CompareOp::Eq`] with null.
@@ -112,6 +112,8 @@ pub enum WriteOp {
         /// The cells.
         cells: Vec<CellOp>,
     },
+    /// Merges what was written in another region, with the write times that it has there.
+    Merge(Row),
 }
 
 /// Everything a transaction asks of one row. One per row: conditions are checked before any write.

@@ -37,8 +37,8 @@ use participant::engine::{EngineSchema, Leadership, ShardLimits, TableTypes};
 use participant::store::TableStore;
 use wal_core::Clock;
 use wal_core::log::IntentLog;
-use wal_core::namespace::{Namespace, StoreKind};
-use wal_core::schema::Ownership;
+use wal_core::namespace::{Namespace, RegionSettings, StoreKind};
+use wal_core::schema::{Ownership, Table};
 
 pub use clock::SystemClock;
 pub use found::{FoundError, found_log};
@@ -94,13 +94,21 @@ pub fn start_among(parts: Parts, cluster: Cluster) -> Result<Running, StartError
 
 /// What the engines must know of a namespace's tables.
 pub fn engine_schema(namespace: &Namespace) -> EngineSchema {
+    let region = namespace.region();
+    let home = |table: &Table| {
+        let region = region.filter(|region| !region.is_written_here(table.full_name()))?;
+        region.home_of(table.full_name()).map(str::to_owned)
+    };
     let tables = namespace.tables().iter().map(|table| TableTypes {
         columns: table.columns().iter().map(|column| column.ty).collect(),
         owned: table.ownership() == Ownership::Owned,
+        home: home(table),
     });
     EngineSchema {
         version: namespace.version(),
         write_version: namespace.write_version(),
+        region: region.map_or(0, RegionSettings::number),
+        merges: region.is_some(),
         tables: tables.collect(),
     }
 }

@@ -284,6 +284,30 @@ impl HandfastAdmin for AdminService {
         Ok(Response::new(parts.map_err(|error| self.fail(error))?))
     }
 
+    async fn list_regions(
+        &self,
+        request: Request<v1::ListRegionsRequest>,
+    ) -> Result<Response<v1::ListRegionsResponse>, Status> {
+        let found = self.regions(&request.into_inner().namespace).await;
+        Ok(Response::new(found.map_err(|error| self.fail(error))?))
+    }
+
+    async fn move_homes(
+        &self,
+        request: Request<v1::MoveHomesRequest>,
+    ) -> Result<Response<v1::MoveHomesResponse>, Status> {
+        let moved = Self::move_homes(self, request.into_inner()).await;
+        Ok(Response::new(moved.map_err(|error| self.fail(error))?))
+    }
+
+    async fn set_arrived(
+        &self,
+        request: Request<v1::SetArrivedRequest>,
+    ) -> Result<Response<v1::SetArrivedResponse>, Status> {
+        let set = Self::set_arrived(self, request.into_inner()).await;
+        Ok(Response::new(set.map_err(|error| self.fail(error))?))
+    }
+
     async fn list_pools(
         &self,
         _: Request<v1::ListPoolsRequest>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery::region::ShipStatus;
 use delivery::runtime::ShardDelivery;
 use participant::engine::ParkedChoice;
 use wal_core::log::IntentLog;
@@ -101,6 +102,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How what this process delivers of a namespace stands, by target.
     fn delivering(&self, namespace: &Namespace) -> Vec<Delivering>;
+
+    /// How sending to other regions stands, by region, as far as this process may do it.
+    fn sending(&self, namespace: &Namespace) -> Vec<(String, ShipStatus)>;
 
     /// Tries at once whatever waits for a retry, of what this process delivers to a target.
     fn retry_target(&self, namespace: &Namespace, target: &str);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use wal_core::namespace::Namespace;
+use wal_core::{Row, RowKey, ShardId};
 
 use super::backend::{Backend, Refused};
-use crate::api::{Call, CallAnswer};
+use super::errors::ServiceError;
+use super::outcome;
+use crate::api::{Call, CallAnswer, ReadAnswer};
 use crate::runtime::Answers;
 
 /// Takes the answer of one call.
@@ -98,5 +101,25 @@ pub(super) async fn ask(
             Ok(Some(answer))
         }
         Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}
+
+/// Reads rows, in the order of the keys, and waits so long for undecided transactions that cover them.
+pub(super) async fn read(
+    backend: &dyn Backend,
+    namespace: &Namespace,
+    keys: Vec<(ShardId, RowKey)>,
+    wait: Duration,
+) -> Result<Vec<Row>, ServiceError> {
+    match ask(backend, namespace, Call::Read { keys }, wait).await? {
+        Some(CallAnswer::Read(ReadAnswer::Rows(rows))) => Ok(rows),
+        Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms })) => {
+            Err(ServiceError::Overloaded { what: "the queue of reads", retry_after_ms })
+        }
+        Some(CallAnswer::Read(ReadAnswer::Unavailable { shard })) => {
+            Err(ServiceError::ShardUnavailable { shard })
+        }
+        Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_)) => Err(outcome::mismatch("a read")),
+        None => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
     }
 }

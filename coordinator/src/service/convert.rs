@@ -47,6 +47,7 @@ pub(super) fn batch(namespace: &Namespace, wire: v1::Transaction) -> Result<Batc
         mutations: Vec::with_capacity(wire.mutations.len()),
         conditions: Vec::with_capacity(wire.conditions.len()),
         messages: wire.messages.into_iter().map(message_from_wire).collect(),
+        regions: wire.regions,
     };
     for (index, mutation) in wire.mutations.into_iter().enumerate() {
         let place = Place { list: "transaction.mutations", index };

@@ -11,15 +11,16 @@ use tonic::{Request, Response, Status, Streaming};
 use wal_core::namespace::Namespace;
 use wal_core::{ShardId, TxnId};
 
-use super::calls::ask;
+use super::calls::{self, ask};
 use super::connections::Aging;
 use super::errors::ServiceError;
 use super::metrics::ServiceMetrics;
+use super::regions::read_with_arrived;
 use super::shared::Shared;
 use super::submission::{NamespaceCache, Submission, id_or_drawn, parse_id};
 use super::wait::{deadline, wait};
 use super::{convert, delayed, explain, outcome, stream, subscribe};
-use crate::api::{Call, CallAnswer, Level, OutcomeQuery, ReadAnswer};
+use crate::api::{Call, Level, OutcomeQuery};
 
 /// Serves `handfast.v1.Handfast`.
 #[derive(Clone)]
@@ -82,7 +83,10 @@ impl DataService {
         outcome::of_submission(&shared.metrics, &namespace, &txn, answer)
     }
 
-    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Vec<v1::Row>, ServiceError> {
+    async fn read(
+        &self,
+        request: Request<v1::ReadRequest>,
+    ) -> Result<v1::ReadResponse, ServiceError> {
         let shared = &*self.shared;
         let _room = shared.enter()?;
         let deadline = deadline(request.metadata());
@@ -92,23 +96,15 @@ impl DataService {
         let _taken = shared.tenants.of(&namespace).take(&namespace, request.encoded_len())?;
         let wait = wait(&namespace, request.wait_ms, deadline);
         let keys = convert::keys_to_read(&namespace, request.rows)?;
-        let call = Call::Read { keys: keys.clone() };
-        match ask(&*shared.backend, &namespace, call, wait).await? {
-            Some(CallAnswer::Read(ReadAnswer::Rows(rows))) => {
-                let named = keys.iter().zip(&rows);
-                Ok(named.map(|((_, key), row)| super::names::row(&namespace, key, row)).collect())
-            }
-            Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms })) => {
-                Err(ServiceError::Overloaded { what: "the queue of reads", retry_after_ms })
-            }
-            Some(CallAnswer::Read(ReadAnswer::Unavailable { shard })) => {
-                Err(ServiceError::ShardUnavailable { shard })
-            }
-            Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_)) => {
-                Err(outcome::mismatch("a read"))
-            }
-            None => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
-        }
+        let (rows, arrived) = if request.arrived || !request.not_before.is_empty() {
+            let not_before = &request.not_before;
+            read_with_arrived(&*shared.backend, &namespace, &keys, not_before, wait).await?
+        } else {
+            (calls::read(&*shared.backend, &namespace, keys.clone(), wait).await?, Vec::new())
+        };
+        let named = keys.iter().zip(&rows);
+        let rows = named.map(|((_, key), row)| super::names::row(&namespace, key, row)).collect();
+        Ok(v1::ReadResponse { rows, arrived })
     }
 
     /// Finds out which transaction is meant.
@@ -218,9 +214,9 @@ impl Handfast for DataService {
         request: Request<v1::ReadRequest>,
     ) -> Result<Response<v1::ReadResponse>, Status> {
         let start = Instant::now();
-        let rows = Self::read(self, request).await.map_err(|error| self.fail(error))?;
+        let read = Self::read(self, request).await.map_err(|error| self.fail(error))?;
         ServiceMetrics::took(&self.shared.metrics.read, start.elapsed());
-        Ok(Response::new(v1::ReadResponse { rows }))
+        Ok(Response::new(read))
     }
 
     async fn get_outcome(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use handfast_proto::FILE_DESCRIPTOR_SET;
+use handfast_proto::region::region_server::RegionServer;
 use handfast_proto::v1::handfast_admin_server::HandfastAdminServer;
 use handfast_proto::v1::handfast_server::HandfastServer;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use super::admin::AdminService;
 use super::backend::Backend;
 use super::control::Control;
 use super::data::DataService;
+use super::regions::{MAX_BATCH_BYTES, RegionService};
 use super::shared::{Draining, ServiceLimits, Shared};
 
 /// HTTP/2 window of one stream: about what a round trip of batches needs.
@@ -69,6 +71,8 @@ pub async fn router(
     let data = HandfastServer::new(DataService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(limits.max_message_bytes);
     let admin = HandfastAdminServer::new(AdminService { shared: Arc::clone(&shared), control });
+    let region = RegionServer::new(RegionService { shared: Arc::clone(&shared) })
+        .max_decoding_message_size(MAX_BATCH_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in HEALTH_NAMES {
         health.set_service_status(service, ServingStatus::Serving).await;
@@ -87,6 +91,7 @@ pub async fn router(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .add_service(data)
         .add_service(admin)
+        .add_service(region)
         .add_service(health_service)
         .add_service(reflection);
     (router, Drain { shared, health, switch: Arc::new(switch) })

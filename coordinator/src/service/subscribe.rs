@@ -24,6 +24,7 @@ use wal_core::log::{IntentLog, LogError, Visit};
 use wal_core::message::{MESSAGES, messages_of};
 use wal_core::namespace::Namespace;
 use wal_core::record::{DecodeError, Reader, Writer};
+use wal_core::region::REGIONS;
 use wal_core::{CellOp, ColumnId, Nonce, Position, RowKey, RowOp, ShardId, TableId, WriteOp};
 
 use super::errors::ServiceError;
@@ -74,6 +75,10 @@ struct Filter {
 
 impl Filter {
     fn takes(&self, told: &Told) -> bool {
+        let mut rows = told.parts.iter().flat_map(|(_, part)| part.iter());
+        if rows.all(|op| op.key.table == REGIONS) {
+            return false; // a pulse is nobody's
+        }
         let everything = self.tables.is_empty() && self.rows.is_empty() && !self.messages;
         everything
             || written_rows(told).any(|op| match op.key.table {
@@ -447,6 +452,7 @@ fn knows(namespace: &Namespace, told: &Told) -> bool {
         let Some(table) = namespace.table(op.key.table) else { return false };
         match &op.write {
             WriteOp::None | WriteOp::DeleteRow => true,
+            WriteOp::Merge(row) => row.cells.iter().all(|cell| table.column(cell.column).is_some()),
             WriteOp::Cells { cells, .. } => {
                 cells.iter().all(|cell| table.column(cell.column()).is_some())
             }
@@ -494,6 +500,12 @@ fn change<'a>(
     match &op.write {
         WriteOp::None => {}
         WriteOp::DeleteRow => change.deleted = true,
+        WriteOp::Merge(row) => {
+            change.deleted = row.deleted_at.is_some();
+            change.inserted = row.marker_at.is_some();
+            let cells = row.cells.iter();
+            change.columns.extend(cells.map(|cell| named(cell.column, cell.value.as_ref())));
+        }
         WriteOp::Cells { insert, cells } => {
             change.inserted = *insert;
             for cell in cells {

@@ -12,7 +12,7 @@ use crate::store::Course;
 /// Which of those that are alive should have a course: the one with the greatest hash of itself and the course
 /// (Thaler and Ravishankar, *Using name-based mappings to increase hit rates*, 1998). So only the courses of one
 /// that comes or goes move.
-pub(super) fn should_have(alive: &BTreeSet<Uuid>, course: &Course) -> Option<Uuid> {
+pub(crate) fn should_have(alive: &BTreeSet<Uuid>, course: &Course) -> Option<Uuid> {
     alive.iter().copied().max_by_key(|process| (weight(*process, course), *process))
 }
 
@@ -28,7 +28,7 @@ fn weight(process: Uuid, course: &Course) -> u64 {
 }
 
 /// All courses of a target.
-pub(super) fn courses(first: &Course, shards: u16) -> impl Iterator<Item = Course> {
+pub(crate) fn courses(first: &Course, shards: u16) -> impl Iterator<Item = Course> {
     (0..shards).map(|shard| Course { shard: ShardId(shard), ..first.clone() })
 }
 

@@ -13,6 +13,9 @@ use crate::message::{Message, Ticket};
 use crate::outgoing::Outgoing;
 use crate::store::{Claim, Mark};
 
+/// What was read of a shard for a delivery.
+pub(super) type Messages = Batch<(Ticket, Outgoing)>;
+
 /// Places that are remembered at most; beyond it every second one is forgotten.
 const PLACES: usize = 1_024;
 /// What a message takes in memory beside its payload, bytes.
@@ -84,8 +87,8 @@ impl Course {
     }
 
     /// Hands in what was read.
-    pub(super) fn take(&mut self, now: Now, batch: Batch, out: &mut Vec<Command<Outgoing>>) {
-        for (ticket, payload) in batch.messages {
+    pub(super) fn take(&mut self, now: Now, batch: Messages, out: &mut Vec<Command<Outgoing>>) {
+        for (ticket, payload) in batch.items {
             if self.settled.contains(&ticket) {
                 continue;
             }
@@ -189,7 +192,7 @@ mod tests {
         Ticket { position: Position(position), index: 0 }
     }
 
-    fn batch(positions: &[u64], from: u64, told: u64) -> Batch {
+    fn batch(positions: &[u64], from: u64, told: u64) -> Messages {
         let outgoing = |position| Outgoing {
             namespace: "bank".into(),
             shard: ShardId(0),
@@ -197,11 +200,13 @@ mod tests {
             timestamp: Timestamp(0),
             message: Arc::default(),
         };
-        Batch {
+        Messages {
             shard: ShardId(0),
             generation: 1,
-            messages: positions.iter().map(|at| (ticket(*at), outgoing(u128::from(*at)))).collect(),
+            items: positions.iter().map(|at| (ticket(*at), outgoing(u128::from(*at)))).collect(),
             place: Place { from: Position(from), acceptor: None, told: Position(told) },
+            closed: Timestamp(0),
+            unseen: Timestamp(0),
             failed: None,
         }
     }

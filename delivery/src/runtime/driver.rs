@@ -10,9 +10,9 @@ use tokio::time::MissedTickBehavior;
 use wal_core::{Nonce, ShardId};
 
 use super::assign::{courses, should_have};
-use super::course::{Course, Courses, Phase};
+use super::course::{Course, Courses, Messages, Phase};
 use super::metrics::DeliveryMetrics;
-use super::reader::{self, Batch, Reader};
+use super::reader::{self, PROGRESS_EVERY, Reader};
 use super::redrive::{redrive, send};
 use super::{Clock, Parts, ShardDelivery};
 use crate::config::DeliveryConfig;
@@ -61,7 +61,7 @@ pub(super) struct Driver {
     metrics: DeliveryMetrics,
     courses: Courses,
     to_reader: channel::Sender<reader::Order>,
-    batches: mpsc::Receiver<Batch>,
+    batches: mpsc::Receiver<Messages>,
     orders: mpsc::UnboundedReceiver<Order>,
     done: mpsc::UnboundedReceiver<Done>,
     to_done: mpsc::UnboundedSender<Done>,
@@ -90,11 +90,13 @@ impl Driver {
         let (to_done, done) = mpsc::unbounded_channel();
         let reader = Reader {
             namespace: Arc::clone(&parts.namespace),
-            target: Arc::clone(&parts.name),
+            name: Arc::clone(&parts.name),
             picks: Arc::clone(&parts.picks),
             log: Arc::clone(&parts.log),
             orders: reader_orders,
             batches: batch,
+            progress_every: PROGRESS_EVERY,
+            passes_trimmed: true,
         };
         let spawned = std::thread::Builder::new().name("delivery".into()).spawn(|| reader.run());
         if let Err(error) = spawned {
@@ -241,7 +243,7 @@ impl Driver {
         });
     }
 
-    fn on_batch(&mut self, batch: Batch) {
+    fn on_batch(&mut self, batch: Messages) {
         let (shard, now) = (batch.shard, self.clock.now());
         let Some(course) = self.courses.get_mut(&shard) else { return };
         if course.generation != batch.generation || course.phase != Phase::Running {

@@ -64,6 +64,11 @@ impl Members {
         let _ = tokio::time::timeout(patience, has_left).await; // others miss the beats, then
     }
 
+    /// Who is alive, as far as this process knows.
+    pub(crate) fn alive(&self) -> BTreeSet<Uuid> {
+        self.alive.borrow().clone()
+    }
+
     /// The name of this process.
     pub const fn me(&self) -> Uuid {
         self.me

@@ -16,7 +16,7 @@ mod driver;
 mod members;
 mod metrics;
 mod picks;
-mod reader;
+pub(crate) mod reader;
 mod redrive;
 
 use std::sync::Arc;
@@ -33,9 +33,10 @@ use crate::engine::Status;
 use crate::store::Store;
 use crate::target::Target;
 
+pub(crate) use assign::{courses, should_have};
 pub use course::place_of;
 pub use members::{Members, WhoElse};
-pub use picks::{MessagesTo, Picks};
+pub use picks::{MessagesTo, Picks, PicksMessages};
 
 /// What a delivery needs.
 pub struct Parts {
@@ -48,7 +49,7 @@ pub struct Parts {
     /// What the delivery is called: the target's name.
     pub name: Arc<str>,
     /// What of the committed stream is delivered.
-    pub picks: Arc<dyn Picks>,
+    pub picks: Arc<PicksMessages>,
     /// How.
     pub settings: Settings,
     /// Where to.

@@ -8,14 +8,23 @@ use wal_core::message::messages_of;
 use crate::message::Ticket;
 use crate::outgoing::{Name, Outgoing};
 
-/// Picks what a delivery takes of the committed stream.
+/// Picks what somebody takes of the committed stream.
 pub trait Picks: Send + Sync + 'static {
-    /// What a shard's part of a transaction sends, in the order of the tickets.
+    /// What is taken.
+    type Item: Send;
+
+    /// What is taken of a shard's part of a transaction, in order.
     ///
     /// # Errors
-    /// Why it cannot be read: the shard is then delivered no further.
-    fn pick(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String>;
+    /// Why it cannot be read: the shard is then read no further.
+    fn pick(&self, told: &Told) -> Result<Vec<Self::Item>, String>;
+
+    /// Bytes that an item takes, roughly.
+    fn bytes(&self, item: &Self::Item) -> usize;
 }
+
+/// Picks messages, each with its ticket, in the order of the tickets.
+pub type PicksMessages = dyn Picks<Item = (Ticket, Outgoing)>;
 
 /// The messages that name a target, in the order of the request.
 #[derive(Clone, Debug)]
@@ -27,6 +36,12 @@ pub struct MessagesTo {
 }
 
 impl Picks for MessagesTo {
+    type Item = (Ticket, Outgoing);
+
+    fn bytes(&self, (_, outgoing): &(Ticket, Outgoing)) -> usize {
+        outgoing.message.payload.len()
+    }
+
     fn pick(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String> {
         let rows = told.parts.iter().flat_map(|(_, part)| part.iter());
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The thread that reads the log for a delivery.
+//! The thread that reads the log for a delivery, or for another region.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,26 +9,24 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use participant::follow::{Follower, Place, Scope};
 use tokio::sync::mpsc;
 use wal_core::log::{IntentLog, LogError, Tail};
-use wal_core::{Position, ShardId};
+use wal_core::{Position, ShardId, Timestamp};
 
 use super::picks::Picks;
-use crate::message::Ticket;
-use crate::outgoing::Outgoing;
 
 /// How long a look at the log waits for something to come, and so the longest until an order is obeyed.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Messages of one batch.
-const BATCH_MESSAGES: usize = 256;
-/// A batch grows no further once it has so many bytes of payloads.
+/// Items of one batch.
+const BATCH_ITEMS: usize = 256;
+/// A batch grows no further once it has so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
-/// A shard without messages says so often how far it was read.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// A shard of which nothing is taken says so often how far it was read, for a delivery.
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// After the log failed, it is asked again so much later.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the reader is to do.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Read a shard from a place on, for the claim of this generation.
     Begin { shard: ShardId, generation: u64, place: Place },
     /// Read it no more.
@@ -39,20 +37,24 @@ pub(super) enum Order {
 
 /// What was read of a shard.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) shard: ShardId,
+pub(crate) struct Batch<T> {
+    pub(crate) shard: ShardId,
     /// Of the claim for which it was read.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// In order.
-    pub(super) messages: Vec<(Ticket, Outgoing)>,
+    pub(crate) items: Vec<T>,
     /// Where reading would go on behind them; `told` is how far was read.
-    pub(super) place: Place,
+    pub(crate) place: Place,
+    /// What comes behind them committed later than this.
+    pub(crate) closed: Timestamp,
+    /// What committed at or before this may not have been read.
+    pub(crate) unseen: Timestamp,
     /// Why it cannot be read on, if so.
-    pub(super) failed: Option<String>,
+    pub(crate) failed: Option<String>,
 }
 
 /// A shard that is read.
-struct Source {
+struct Source<T> {
     generation: u64,
     follower: Follower,
     /// Where the next look at the log starts.
@@ -60,34 +62,39 @@ struct Source {
     has_room: bool,
     /// It cannot be read on, which was said.
     is_broken: bool,
-    messages: Vec<(Ticket, Outgoing)>,
+    items: Vec<T>,
     bytes: usize,
     /// When it was last said how far it was read, and how far that was.
     said: Instant,
     said_place: Option<Place>,
 }
 
-impl Source {
+impl<T> Source<T> {
     fn is_full(&self) -> bool {
-        self.messages.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+        self.items.len() >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
     }
 }
 
-pub(super) struct Reader {
-    pub(super) namespace: Arc<str>,
-    pub(super) target: Arc<str>,
-    pub(super) picks: Arc<dyn Picks>,
-    pub(super) log: Arc<dyn IntentLog>,
-    pub(super) orders: Receiver<Order>,
-    pub(super) batches: mpsc::Sender<Batch>,
+pub(crate) struct Reader<P: Picks + ?Sized> {
+    pub(crate) namespace: Arc<str>,
+    /// For whom it reads.
+    pub(crate) name: Arc<str>,
+    pub(crate) picks: Arc<P>,
+    pub(crate) log: Arc<dyn IntentLog>,
+    pub(crate) orders: Receiver<Order>,
+    pub(crate) batches: mpsc::Sender<Batch<P::Item>>,
+    /// A shard of which nothing is taken says so often how far it was read.
+    pub(crate) progress_every: Duration,
+    /// Whether what was trimmed is passed over, after a loud word, rather than not read on.
+    pub(crate) passes_trimmed: bool,
 }
 
 /// Nobody takes what is read any more.
 struct Gone;
 
-impl Reader {
+impl<P: Picks + ?Sized> Reader<P> {
     /// Until nobody gives orders, or nobody takes batches.
-    pub(super) fn run(self) {
+    pub(crate) fn run(self) {
         let mut sources = BTreeMap::new();
         let log = Arc::clone(&self.log);
         let mut tail: Option<Box<dyn Tail + '_>> = None;
@@ -107,7 +114,9 @@ impl Reader {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tail = None;
-                    self.on_error(&error, &mut sources);
+                    if let Err(Gone) = self.on_error(&error, &mut sources) {
+                        return;
+                    }
                     std::thread::sleep(AGAIN_AFTER);
                 }
                 Err(Gone) => return,
@@ -117,7 +126,7 @@ impl Reader {
 
     /// Obeys what was ordered; waits for an order if there is nothing else to do. Says whether other shards
     /// are to be read than before.
-    fn obey(&self, sources: &mut BTreeMap<ShardId, Source>) -> Result<bool, Gone> {
+    fn obey(&self, sources: &mut BTreeMap<ShardId, Source<P::Item>>) -> Result<bool, Gone> {
         let mut changed = false;
         loop {
             let idle = !sources.values().any(|source| source.has_room);
@@ -139,7 +148,7 @@ impl Reader {
                         follower: Follower::new(shard, Scope::Parts, place),
                         has_room: true,
                         is_broken: false,
-                        messages: Vec::new(),
+                        items: Vec::new(),
                         bytes: 0,
                         said: Instant::now(),
                         said_place: None,
@@ -163,7 +172,7 @@ impl Reader {
         &self,
         log: &'a dyn IntentLog,
         tail: &mut Option<Box<dyn Tail + 'a>>,
-        sources: &mut BTreeMap<ShardId, Source>,
+        sources: &mut BTreeMap<ShardId, Source<P::Item>>,
     ) -> Result<Result<(), LogError>, Gone> {
         if tail.is_none() {
             let with_room = sources.iter().filter(|(_, source)| source.has_room);
@@ -197,8 +206,8 @@ impl Reader {
             }
         }
         for (shard, source) in &mut *sources {
-            let is_due = source.said.elapsed() >= PROGRESS_EVERY;
-            if !source.is_broken && (!source.messages.is_empty() || is_due) {
+            let is_due = source.said.elapsed() >= self.progress_every;
+            if !source.is_broken && (!source.items.is_empty() || is_due) {
                 self.say(*shard, source, None)?;
             }
         }
@@ -213,7 +222,7 @@ impl Reader {
     fn take(
         &self,
         shard: ShardId,
-        source: &mut Source,
+        source: &mut Source<P::Item>,
         position: Position,
         record: Bytes,
     ) -> Result<(), Gone> {
@@ -223,10 +232,9 @@ impl Reader {
         };
         let Some(told) = told else { return Ok(()) };
         match self.picks.pick(&told) {
-            Ok(messages) => {
-                source.bytes +=
-                    messages.iter().map(|(_, it)| it.message.payload.len()).sum::<usize>();
-                source.messages.extend(messages);
+            Ok(items) => {
+                source.bytes += items.iter().map(|item| self.picks.bytes(item)).sum::<usize>();
+                source.items.extend(items);
             }
             Err(why) => return self.break_off(shard, source, why),
         }
@@ -234,31 +242,53 @@ impl Reader {
     }
 
     /// Hands over what was read. Waits until there is room for it.
-    fn say(&self, shard: ShardId, source: &mut Source, failed: Option<String>) -> Result<(), Gone> {
-        let place = source.follower.place();
-        let messages = std::mem::take(&mut source.messages);
+    fn say(
+        &self,
+        shard: ShardId,
+        source: &mut Source<P::Item>,
+        failed: Option<String>,
+    ) -> Result<(), Gone> {
+        let follower = &source.follower;
+        let (place, closed, unseen) = (follower.place(), follower.closed(), follower.unseen());
+        let items = std::mem::take(&mut source.items);
         source.bytes = 0;
         source.said = Instant::now();
-        if messages.is_empty() && failed.is_none() && source.said_place.as_ref() == Some(&place) {
+        if items.is_empty() && failed.is_none() && source.said_place.as_ref() == Some(&place) {
             return Ok(());
         }
         source.said_place = Some(place.clone());
-        let batch = Batch { shard, generation: source.generation, messages, place, failed };
+        let generation = source.generation;
+        let batch = Batch { shard, generation, items, place, closed, unseen, failed };
         self.batches.blocking_send(batch).map_err(|_| Gone)
     }
 
     /// A shard that cannot be read on: whoever delivers it is told, after what was read before.
-    fn break_off(&self, shard: ShardId, source: &mut Source, why: String) -> Result<(), Gone> {
+    fn break_off(
+        &self,
+        shard: ShardId,
+        source: &mut Source<P::Item>,
+        why: String,
+    ) -> Result<(), Gone> {
         source.is_broken = true;
         self.say(shard, source, Some(why))
     }
 
     /// What was trimmed is gone; anything else may pass.
-    fn on_error(&self, error: &LogError, sources: &mut BTreeMap<ShardId, Source>) {
-        let (namespace, target) = (&self.namespace, &self.target);
+    fn on_error(
+        &self,
+        error: &LogError,
+        sources: &mut BTreeMap<ShardId, Source<P::Item>>,
+    ) -> Result<(), Gone> {
+        let (namespace, target) = (&self.namespace, &self.name);
         if let LogError::Trimmed { shard, asked, first } = error
             && let Some(source) = sources.get_mut(shard)
         {
+            if !self.passes_trimmed {
+                let why = format!("its log begins at {first}, and {asked} is needed");
+                self.break_off(*shard, source, why)?;
+                sources.remove(shard);
+                return Ok(());
+            }
             tracing::error!(
                 %namespace, %target, %shard, %asked, %first,
                 "the log was trimmed before its messages were delivered: those between are not"
@@ -267,8 +297,9 @@ impl Reader {
             let place = Place { told, ..Place::default() };
             source.next = place.from;
             source.follower = Follower::new(*shard, Scope::Parts, place);
-            return;
+            return Ok(());
         }
-        tracing::warn!(%namespace, %target, %error, "reading the log for a delivery failed; trying again");
+        tracing::warn!(%namespace, %target, %error, "reading the log failed; trying again");
+        Ok(())
     }
 }

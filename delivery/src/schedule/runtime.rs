@@ -51,6 +51,8 @@ pub struct DelaysParts {
     pub store: Arc<dyn Store>,
     /// What is due when.
     pub index: Arc<dyn Index>,
+    /// Whether what is due is done: if not, it is only noted when.
+    pub fires_here: bool,
     /// Who does what is due.
     pub fires: Arc<dyn Fires>,
     /// Transactions that are due which are under way at once.
@@ -73,6 +75,7 @@ impl Delays {
     pub fn start(parts: DelaysParts) -> Self {
         let DelaysParts { namespace, shards, log, table, store, index, fires, in_flight, .. } =
             parts;
+        let fires_here = parts.fires_here;
         let (to_noted, changes) = mpsc::channel(QUEUE);
         let picks = ChangesOf { namespace: Arc::clone(&namespace), table };
         let delivery = Delivery::start(Parts {
@@ -96,6 +99,7 @@ impl Delays {
             metrics: DelayMetrics::new(&namespace),
             namespace,
             index,
+            fires_here,
             fires,
             claimed: delivery.watch_shards(),
             has: Vec::new(),
@@ -177,6 +181,7 @@ struct Task {
     metrics: DelayMetrics,
     namespace: Arc<str>,
     index: Arc<dyn Index>,
+    fires_here: bool,
     fires: Arc<dyn Fires>,
     claimed: watch::Receiver<Vec<ShardDelivery>>,
     /// The shards that were claimed when it was looked last.
@@ -233,16 +238,22 @@ impl Task {
         for ended in self.has.iter().filter(|shard| !now.contains(shard)) {
             self.schedule.end(*ended);
         }
-        for shard in &now {
+        for shard in now.iter().filter(|_| self.fires_here) {
             self.schedule.begin(*shard);
         }
         self.has = now;
     }
 
     fn on_change(&mut self, waiting: Waiting) {
-        let Noted { name, shard, change, .. } = waiting.noted;
-        self.schedule.told(self.clock.now(), shard, name, change);
+        self.tell(waiting.noted);
         self.waiting.push(waiting);
+    }
+
+    /// Tells the schedule of a change, if what is due is done here.
+    fn tell(&mut self, Noted { name, shard, change, .. }: Noted) {
+        if self.fires_here {
+            self.schedule.told(self.clock.now(), shard, name, change);
+        }
     }
 
     fn note_waiting(&mut self) {
@@ -304,7 +315,7 @@ impl Task {
                 for Waiting { noted, answer } in waiting {
                     let answered = match &how {
                         Ok(()) => {
-                            self.schedule.told(now, noted.shard, noted.name, noted.change);
+                            self.tell(noted);
                             Answer::Delivered
                         }
                         Err(error) => {

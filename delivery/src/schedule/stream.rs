@@ -8,7 +8,7 @@ use uuid::Uuid;
 use wal_core::message::Message;
 use wal_core::schema::Table;
 use wal_core::value::{ColumnType, Value};
-use wal_core::{CellOp, ColumnId, Millis, RowKey, RowOp, TxnId, WriteOp};
+use wal_core::{CellOp, ColumnId, Millis, Row, RowKey, RowOp, TxnId, WriteOp};
 
 use super::index::Change;
 use crate::message::Ticket;
@@ -83,6 +83,7 @@ impl DelayedTable {
             WriteOp::DeleteRow => return Some(Change::Gone),
             WriteOp::None => return None,
             WriteOp::Cells { cells, .. } => cells,
+            WriteOp::Merge(row) => return self.merged(row),
         };
         let mut change = None;
         for cell in cells {
@@ -98,6 +99,16 @@ impl DelayedTable {
         }
         change
     }
+
+    /// What a row says that was written in another region.
+    fn merged(&self, row: &Row) -> Option<Change> {
+        let due = row.get(self.due);
+        match (row.get(self.problem), due) {
+            (Some(_), _) => Some(Change::Refused),
+            (None, Some(due)) => Self::time(due).map(Change::Due),
+            (None, None) => row.deleted_at.map(|_| Change::Gone),
+        }
+    }
 }
 
 /// The changes of what is due when, each as a message whose key is that of the row: so they keep their order.
@@ -108,6 +119,12 @@ pub(super) struct ChangesOf {
 }
 
 impl Picks for ChangesOf {
+    type Item = (Ticket, Outgoing);
+
+    fn bytes(&self, (_, outgoing): &(Ticket, Outgoing)) -> usize {
+        outgoing.message.payload.len()
+    }
+
     fn pick(&self, told: &Told) -> Result<Vec<(Ticket, Outgoing)>, String> {
         let of_table = |op: &&RowOp| op.key.table == self.table.table.id();
         let rows = told.parts.iter().flat_map(|(_, part)| part.iter()).filter(of_table);

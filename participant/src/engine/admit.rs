@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wal_core::record::AddResults;
-use wal_core::{AbortReason, Now, RowKey, RowOp, Timestamp, Transaction, TxnId};
+use wal_core::{AbortReason, Now, RowKey, RowOp, Timestamp, Transaction, TxnId, WriteOp};
 
 use super::locks::{Age, LockSet, want};
 use super::{Rule, Rules, ShardCommand, ShardEngine, check};
@@ -159,7 +159,15 @@ impl<R: Rules> ShardEngine<R> {
     }
 
     pub(super) fn needs_row(&self, op: &RowOp) -> bool {
-        op.needs_row() || !self.schema.is_owned(op.key.table)
+        // What was written elsewhere has its time already: no row decides on it.
+        let blind = self.schema.is_owned(op.key.table) || matches!(op.write, WriteOp::Merge(_));
+        op.needs_row() || !blind
+    }
+
+    /// Whether something was validated under a version of the namespace that this server has not seen, or
+    /// something that is in the log was: homes may have moved since.
+    pub(super) fn is_behind(&self, version: u32) -> bool {
+        version.max(self.newest_version) > self.schema.version
     }
 
     pub(super) fn park(&mut self, age: Age, mut waiter: Waiter) {
@@ -235,6 +243,7 @@ impl<R: Rules> ShardEngine<R> {
         let mut adds = Vec::new();
         let mut newest = self.last_timestamp;
         for op in part {
+            check::home(&self.schema, op)?;
             if !self.needs_row(op) {
                 continue;
             }
@@ -253,7 +262,7 @@ impl<R: Rules> ShardEngine<R> {
         }
         let step = if self.rules.holds(Rule::TimestampsIncrease) { 0 } else { Timestamp::STEP };
         let last = Timestamp(newest.0 - step);
-        Ok(Checked { adds, timestamp: Timestamp::propose(now.wall_us, last) })
+        Ok(Checked { adds, timestamp: Timestamp::propose(self.schema.region, now.wall_us, last) })
     }
 
     /// Whether a timestamp is later than a waiter's sender can explain: one of the two clocks is wrong.

@@ -12,6 +12,17 @@ use wal_core::{
 
 use super::schema::EngineSchema;
 
+/// Checks that what is asked of a row may be asked in this region.
+pub(super) fn home(schema: &EngineSchema, op: &RowOp) -> Result<(), Box<AbortReason>> {
+    if matches!(op.write, WriteOp::None | WriteOp::Merge(_)) && op.conditions.is_empty() {
+        return Ok(());
+    }
+    schema.home_elsewhere(op.key.table).map_or(Ok(()), |home| {
+        let what = format!("table {} is written in region {home:?} now", op.key.table);
+        Err(Box::new(AbortReason::Schema { what }))
+    })
+}
+
 /// Checks every condition of `op` on `row`.
 pub(super) fn conditions(
     schema: &EngineSchema,
@@ -106,14 +117,14 @@ fn column_type(
 
 /// What a committed part does to its rows: messages are none of them. `adds` are the results of its adds, in
 /// order.
-pub(super) fn mutations<'a>(
-    part: &'a [RowOp],
+pub(crate) fn mutations<'a>(
+    part: impl IntoIterator<Item = &'a RowOp, IntoIter: 'a>,
     timestamp: Timestamp,
     adds: &'a [Bytes],
 ) -> impl Iterator<Item = RowMutation> + 'a {
     let mut adds = adds.iter();
     let written = |op: &&RowOp| !op.is_read_only() && op.key.table != MESSAGES;
-    part.iter().filter(written).map(move |op| RowMutation {
+    part.into_iter().filter(written).map(move |op| RowMutation {
         key: op.key.clone(),
         delta: delta(&op.write, timestamp, &mut adds),
     })
@@ -123,6 +134,7 @@ fn delta(write: &WriteOp, timestamp: Timestamp, adds: &mut std::slice::Iter<'_, 
     match write {
         WriteOp::None => Row::default(),
         WriteOp::DeleteRow => Row { deleted_at: Some(timestamp.of_delete()), ..Row::default() },
+        WriteOp::Merge(row) => row.clone(),
         WriteOp::Cells { insert, cells } => Row {
             deleted_at: None,
             marker_at: insert.then(|| timestamp.of_put()),

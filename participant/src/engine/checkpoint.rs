@@ -16,11 +16,13 @@ use wal_core::{
 
 use super::ledger::{Decided, Entry, Memory, Open, Prepared, Settled};
 use super::locks::{LockSet, want};
+use super::rows::WriteOrigin;
 use super::{IoId, Role, Rule, Rules, ShardCommand, ShardEngine};
 use crate::message::Outcome;
 
-/// The form of the payload.
+/// The forms of the payload: the later one says the newest version of the namespace in the log, too.
 const CHECKPOINT_VERSION: u8 = 1;
+const CHECKPOINT_WITH_VERSION: u8 = 2;
 /// Bytes of one chunk.
 const CHUNK_BYTES: usize = 1 << 20;
 const SETTLED: u8 = 1;
@@ -139,7 +141,12 @@ impl<R: Rules> ShardEngine<R> {
         }
         let mut buffer = Vec::with_capacity(64 + self.ledger.memories.len() * 64);
         let mut out = Writer::new(&mut buffer);
-        out.byte(CHECKPOINT_VERSION);
+        if self.schema.checkpoints_say_version() {
+            out.byte(CHECKPOINT_WITH_VERSION);
+            out.varint(u64::from(self.newest_version));
+        } else {
+            out.byte(CHECKPOINT_VERSION);
+        }
         out.piece(&if self.rules.holds(Rule::FloorIsDurable) {
             self.ledger.floor
         } else {
@@ -177,7 +184,8 @@ impl<R: Rules> ShardEngine<R> {
     fn restore(&mut self, now: Now, payload: Bytes) -> Result<(), String> {
         let wrong = |error: DecodeError| error.to_string();
         let mut input = Reader::new(payload);
-        read_version(&mut input).map_err(wrong)?;
+        let newest_version = read_version(&mut input).map_err(wrong)?;
+        self.newest_version = self.newest_version.max(newest_version);
         let floor: Millis = input.piece().map_err(wrong)?;
         let last_timestamp: Timestamp = input.piece().map_err(wrong)?;
         self.acceptor.owner = input.piece().map_err(wrong)?;
@@ -191,8 +199,13 @@ impl<R: Rules> ShardEngine<R> {
         let count = input.varint().map_err(wrong)?;
         for _ in 0..count {
             let RowMutation { key, delta } = input.piece().map_err(wrong)?;
-            let owned = self.schema.is_owned(key.table);
-            self.rows.write(&key, &delta, Sequence(0), owned);
+            // What other regions wrote may be among what was folded into one.
+            let origin = if self.schema.merges {
+                WriteOrigin::Elsewhere
+            } else {
+                WriteOrigin::Newest { owned: self.schema.is_owned(key.table) }
+            };
+            self.rows.write(&key, &delta, Sequence(0), origin);
             let rows = [RowMutation { key, delta }].into_iter().collect();
             self.applier.push(Sequence(0), None, rows);
         }
@@ -216,11 +229,14 @@ impl<R: Rules> ShardEngine<R> {
     }
 }
 
-/// Other versions are refused, as a record of another version is.
-fn read_version(input: &mut Reader) -> Result<(), DecodeError> {
-    let found = input.byte()?;
-    let expected = CHECKPOINT_VERSION;
-    if found == expected { Ok(()) } else { Err(DecodeError::Version { found, expected }) }
+/// The newest version of the namespace that stood in the log, 0 if that is not said. Other forms are refused, as
+/// a record of another version is.
+fn read_version(input: &mut Reader) -> Result<u32, DecodeError> {
+    match input.byte()? {
+        CHECKPOINT_VERSION => Ok(0),
+        CHECKPOINT_WITH_VERSION => input.small(),
+        found => Err(DecodeError::Version { found, expected: CHECKPOINT_WITH_VERSION }),
+    }
 }
 
 /// A promise without its decision, as a checkpoint holds it.
@@ -228,6 +244,8 @@ fn read_version(input: &mut Reader) -> Result<(), DecodeError> {
 pub struct Undecided {
     /// The transaction.
     pub id: TxnId,
+    /// The timestamp that the shard proposed.
+    pub proposal: Timestamp,
     /// The attempt that was promised.
     pub attempt: Attempt,
     /// Every participant, sorted.
@@ -240,14 +258,15 @@ pub struct Undecided {
     pub whole: Vec<(ShardId, Arc<Part>)>,
 }
 
-/// What was promised and undecided when a checkpoint was written; `payload` is that of all its chunks.
+/// The last timestamp of the shard when a checkpoint was written, and what was promised and undecided then;
+/// `payload` is that of all its chunks.
 ///
 /// # Errors
 /// [`DecodeError`] if it is damaged, or of another version.
-pub fn undecided_in(payload: Bytes) -> Result<Vec<Undecided>, DecodeError> {
+pub fn undecided_in(payload: Bytes) -> Result<(Timestamp, Vec<Undecided>), DecodeError> {
     let mut input = Reader::new(payload);
     read_version(&mut input)?;
-    let (_floor, _last, _owner): (Millis, Timestamp, Nonce) =
+    let (_floor, last, _owner): (Millis, Timestamp, Nonce) =
         (input.piece()?, input.piece()?, input.piece()?);
     let mut undecided = Vec::new();
     for _ in 0..input.varint()? {
@@ -258,11 +277,11 @@ pub fn undecided_in(payload: Bytes) -> Result<Vec<Undecided>, DecodeError> {
             continue;
         };
         let whole = open.map(|open| open.txn.parts.clone()).unwrap_or_default();
-        let Prepared { attempt, part, adds, .. } = *prepared;
+        let Prepared { attempt, proposal, part, adds, .. } = *prepared;
         let participants = participants.to_vec();
-        undecided.push(Undecided { id, attempt, participants, part, adds, whole });
+        undecided.push(Undecided { id, proposal, attempt, participants, part, adds, whole });
     }
-    Ok(undecided)
+    Ok((last, undecided))
 }
 
 fn write_memory(out: &mut Writer<'_>, memory: &Memory) {

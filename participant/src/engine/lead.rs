@@ -207,6 +207,7 @@ impl<R: Rules> ShardEngine<R> {
 
     /// What was prepared or open in the log is this leader's to bring to an end.
     fn begin_term(&mut self, now: Now) {
+        self.newest_writes.begin_at(self.last_timestamp);
         // Where the log has one owner, whoever drove these is gone: nothing need be waited for.
         let waited_us = match self.config.leadership {
             Leadership::Exclusive => 2 * self.config.limits.recover_after_us,

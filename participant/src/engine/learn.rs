@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wal_core::record::{Body, CommitSingle, Prepare};
-use wal_core::{Attempt, Millis, Nonce, Now, Sequence, Timestamp, Transaction, TxnId};
+use wal_core::{
+    Attempt, Millis, Nonce, Now, RowMutation, Sequence, Timestamp, Transaction, TxnId,
+};
 
 use super::ledger::{Open, Prepared};
 use super::locks::{LockSet, want};
+use super::rows::WriteOrigin;
 use super::{Role, Rule, Rules, ShardEngine, check};
 use crate::message::Outcome;
 
@@ -104,6 +107,7 @@ impl<R: Rules> ShardEngine<R> {
         let home = prepare.participants.get(id.home_index(prepare.participants.len().max(1)))
             == Some(&self.config.shard);
         self.ledger.prepare(prepare, locks, home, now.mono_us);
+        self.newest_version = self.newest_version.max(prepare.namespace_version);
         self.raise_timestamp(prepare.proposal);
         Ok(())
     }
@@ -202,11 +206,30 @@ impl<R: Rules> ShardEngine<R> {
         if mutations.is_empty() {
             return;
         }
-        for mutation in &mutations {
-            let owned = self.schema.is_owned(mutation.key.table);
-            self.rows.write(&mutation.key, &mutation.delta, seq, owned);
+        // The rows of one part are looked at before any of them is taken in: they came together.
+        let origins: SmallVec<[_; 2]> =
+            mutations.iter().map(|mutation| self.origin_of(mutation, timestamp)).collect();
+        for (mutation, origin) in mutations.iter().zip(origins) {
+            let newest = mutation.delta.newest().unwrap_or_default();
+            self.newest_writes.note(mutation.key.table, newest);
+            self.rows.write(&mutation.key, &mutation.delta, seq, origin);
+            if newest.of_delete() != timestamp.of_delete() {
+                // Above what came from elsewhere too: who writes the row here next must win.
+                self.raise_timestamp(newest);
+            }
         }
         self.applier.push(seq, Some(timestamp), mutations);
+    }
+
+    /// What a write says of the rest of its row.
+    fn origin_of(&self, mutation: &RowMutation, timestamp: Timestamp) -> WriteOrigin {
+        let RowMutation { key, delta } = mutation;
+        // What another region wrote says so in its write times.
+        let merges = delta.oldest().is_some_and(|at| at.of_delete() != timestamp.of_delete());
+        if merges && !self.newest_writes.is_newest(key.table, delta.oldest().unwrap_or_default()) {
+            return WriteOrigin::Elsewhere;
+        }
+        WriteOrigin::Newest { owned: self.schema.is_owned(key.table) }
     }
 
     fn free(&mut self, id: TxnId, held: Option<&Prepared>) {

@@ -27,7 +27,7 @@
 mod admit;
 mod applier;
 mod chain;
-mod check;
+pub(crate) mod check;
 mod checkpoint;
 mod found;
 mod interface;
@@ -76,7 +76,7 @@ use ledger::Ledger;
 use locks::{Age, LockTable};
 use on_hold::Holds;
 use outbox::Outbox;
-use rows::RowTable;
+use rows::{NewestWrites, RowTable};
 
 /// What the engine is to its shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +129,9 @@ pub struct ShardEngine<R: Rules = Strict> {
     discards: Vec<(u64, ParkedChoice)>,
     checkpointer: Checkpointer,
     last_timestamp: Timestamp,
+    /// The newest version of the namespace under which something in the log was validated.
+    newest_version: u32,
+    newest_writes: NewestWrites,
     reads: BTreeMap<IoId, Vec<RowKey>>,
     /// Rows to read that no command was given for yet.
     to_read: Vec<RowKey>,
@@ -174,6 +177,8 @@ impl<R: Rules> ShardEngine<R> {
             discards: Vec::new(),
             checkpointer: Checkpointer::default(),
             last_timestamp: Timestamp::default(),
+            newest_version: 0,
+            newest_writes: NewestWrites::default(),
             reads: BTreeMap::new(),
             to_read: Vec::new(),
             last_io: 0,

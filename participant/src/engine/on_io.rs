@@ -61,7 +61,7 @@ impl<R: Rules> ShardEngine<R> {
         let mut told = Vec::new();
         for (key, pins) in self.applier.flushed(io, &mut told) {
             let owned = self.schema.is_owned(key.table);
-            self.rows.unpin(&key, pins, owned);
+            self.rows.applied(&key, pins, owned);
         }
         self.tell_applied(told);
         self.rows.evict(self.config.limits.max_cache_bytes);

@@ -111,7 +111,7 @@ impl<R: Rules> ShardEngine<R> {
         if self.is_full(now, id, &prepare.part) || self.role == Role::Draining {
             return Some(NoReason::Overloaded);
         }
-        if prepare.namespace_version > self.schema.version {
+        if self.is_behind(prepare.namespace_version) {
             return Some(NoReason::NewerVersion);
         }
         None

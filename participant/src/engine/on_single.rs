@@ -45,7 +45,7 @@ impl<R: Rules> ShardEngine<R> {
             return self.reply_proved(origin, ShardReply::Single { id, vote });
         }
         // Its tables may be others than those that are known here: until the server has seen them too.
-        let is_newer = txn.namespace_version > self.schema.version;
+        let is_newer = self.is_behind(txn.namespace_version);
         if is_newer || self.is_full(now, id, &txn.parts[0].1) || self.role == Role::Draining {
             self.stats.refused += 1;
             out.push(ShardCommand::Reply { origin, reply: ShardReply::Overloaded });

@@ -6,11 +6,57 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHasher};
 use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
-use wal_core::{Row, RowKey, Sequence};
+use wal_core::{Row, RowKey, Sequence, TableId, Timestamp};
 
 use super::locks::Age;
 
 const LAST_WRITE_SLOTS: usize = 4096;
+
+/// What a write says of the rest of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteOrigin {
+    /// Nothing of the row is newer; `owned` tells whether Handfast alone writes its table.
+    Newest { owned: bool },
+    /// It was written in another region: the store may have something newer, which may hide it, and which
+    /// CQL does not always show (a tombstone). Only the store can tell what comes of it.
+    Elsewhere,
+}
+
+/// The newest write time of each table's rows in a shard.
+#[derive(Debug)]
+pub(super) struct NewestWrites {
+    /// By the table's number.
+    of: Vec<Timestamp>,
+    /// Of tables that nothing was written to since the term began. In a replay nothing is known.
+    others: Timestamp,
+}
+
+impl Default for NewestWrites {
+    fn default() -> Self {
+        Self { of: Vec::new(), others: Timestamp(i64::MAX) }
+    }
+}
+
+impl NewestWrites {
+    /// A term begins: nothing in the shard is newer than `last`.
+    pub(super) fn begin_at(&mut self, last: Timestamp) {
+        *self = Self { of: Vec::new(), others: last };
+    }
+
+    /// Whether nothing of a table is newer than `at`.
+    pub(super) fn is_newest(&self, table: TableId, at: Timestamp) -> bool {
+        at > *self.of.get(table.0 as usize).unwrap_or(&self.others)
+    }
+
+    /// Something of a table was written at `at`.
+    pub(super) fn note(&mut self, table: TableId, at: Timestamp) {
+        let index = table.0 as usize;
+        if self.of.len() <= index {
+            self.of.resize(index + 1, self.others);
+        }
+        self.of[index] = self.of[index].max(at);
+    }
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -21,6 +67,12 @@ struct Entry {
     pins: u32,
     /// Whether it was used since the clock hand last passed.
     used: bool,
+    /// Commits of the row that the store has not acknowledged.
+    unapplied: u32,
+    /// Whether one of them is [`WriteOrigin::Elsewhere`]: until all are applied nobody is told of the row.
+    elsewhere: bool,
+    /// Whether the read that is under way may have come before what was applied, and counts for nothing.
+    read_is_stale: bool,
     /// Who waits for the read that is under way, if one is.
     loading: Option<SmallVec<[Age; 2]>>,
 }
@@ -63,7 +115,8 @@ impl RowTable {
     pub(super) fn get(&mut self, key: &RowKey) -> Option<&Row> {
         let entry = self.entries.get_mut(key)?;
         entry.used = true;
-        (entry.complete && entry.row.is_decided()).then_some(&entry.row)
+        let known = entry.complete && !entry.elsewhere && entry.row.is_decided();
+        known.then_some(&entry.row)
     }
 
     /// The row, or an absent one, without having read the store (for what only needs write times).
@@ -71,8 +124,8 @@ impl RowTable {
         self.entries.get(key).map(|entry| &entry.row)
     }
 
-    /// Merges a committed write in and pins the row until [`Self::unpin`].
-    pub(super) fn write(&mut self, key: &RowKey, delta: &Row, seq: Sequence, owned: bool) {
+    /// Merges a committed write in and pins the row until [`Self::applied`].
+    pub(super) fn write(&mut self, key: &RowKey, delta: &Row, seq: Sequence, origin: WriteOrigin) {
         self.last_write[slot(key)] = seq;
         if !self.entries.contains_key(key) {
             self.entries.insert(compact(key), Entry::default());
@@ -82,9 +135,13 @@ impl RowTable {
         let before = entry.row.size_bytes();
         entry.row.merge(delta);
         entry.pins += 1;
+        entry.unapplied += 1;
         entry.used = true;
-        // Nothing older survives a row's deletion, so what is in memory is all there is.
-        entry.complete |= owned && delta.deleted_at.is_some();
+        match origin {
+            // Nothing older survives a row's deletion, so what is in memory is all there is.
+            WriteOrigin::Newest { owned } => entry.complete |= owned && delta.deleted_at.is_some(),
+            WriteOrigin::Elsewhere => entry.elsewhere = true,
+        }
         self.bytes = self.bytes + entry.row.size_bytes() - before;
     }
 
@@ -148,13 +205,31 @@ impl RowTable {
     pub(super) fn loaded(&mut self, key: &RowKey, stored: Row, owned: bool) -> SmallVec<[Age; 2]> {
         let Some(entry) = self.entries.get_mut(key) else { return SmallVec::new() };
         let Some(waiters) = entry.loading.take() else { return SmallVec::new() };
-        let before = entry.row.size_bytes();
-        let newer = std::mem::replace(&mut entry.row, stored);
-        entry.row.merge(&newer);
-        entry.complete = true;
-        self.bytes = self.bytes + entry.row.size_bytes() - before;
+        if !std::mem::take(&mut entry.read_is_stale) {
+            let before = entry.row.size_bytes();
+            let newer = std::mem::replace(&mut entry.row, stored);
+            entry.row.merge(&newer);
+            entry.complete = true;
+            self.bytes = self.bytes + entry.row.size_bytes() - before;
+        }
         self.unpin(key, 1, owned);
         waiters
+    }
+
+    /// So many commits of the row are in the store. If something of them came from elsewhere, the store alone
+    /// knows what the row is now.
+    pub(super) fn applied(&mut self, key: &RowKey, commits: u32, owned: bool) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.unapplied = entry.unapplied.saturating_sub(commits);
+        if entry.elsewhere && entry.unapplied == 0 {
+            let before = entry.row.size_bytes();
+            entry.row = Row::default();
+            self.bytes = self.bytes + entry.row.size_bytes() - before;
+            entry.complete = false;
+            entry.elsewhere = false;
+            entry.read_is_stale = entry.loading.is_some();
+        }
+        self.unpin(key, commits, owned);
     }
 
     /// Takes `pins` off. A row that nothing needs stays as cache if it is all there and may be cached.
@@ -182,7 +257,7 @@ impl RowTable {
         self.bytes = self.bytes + left.size_bytes() - entry.row.size_bytes();
         entry.complete = owned && left.deleted_at.is_some();
         entry.row = left;
-        self.unpin(key, pins, owned);
+        self.applied(key, pins, owned);
     }
 
     /// Evicts rows that nothing needs until they take at most `max_bytes`; looks at a bounded number.

@@ -18,8 +18,11 @@ use wal_core::record::{
     Verdict, Writer, decode,
 };
 use wal_core::txn::Part;
-use wal_core::{Attempt, Epoch, Position, ShardId, Timestamp, TxnId};
+use wal_core::{
+    Attempt, Epoch, Position, RowMutation, ShardId, TableId, Timestamp, TxnId, WriteOp,
+};
 
+use crate::engine::check::mutations;
 use crate::engine::undecided_in;
 
 #[cfg(test)]
@@ -54,6 +57,23 @@ pub struct Told {
     pub parts: Vec<(ShardId, Arc<Part>)>,
     /// In [`Scope::Parts`], what the adds came to, in the order of the rows and cells.
     pub adds: Option<AddResults>,
+}
+
+impl Told {
+    /// Whether the shard that tells it is its home.
+    pub fn is_home(&self) -> bool {
+        let home = self.id.home_index(self.participants.len().max(1));
+        self.participants.get(home) == Some(&self.shard)
+    }
+
+    /// What was committed here to rows of some tables: not what had come from another region. For
+    /// [`Scope::Parts`].
+    pub fn written_here(&self, of: impl Fn(TableId) -> bool) -> Vec<RowMutation> {
+        let rows = self.parts.iter().flat_map(|(_, part)| part.iter());
+        let here = rows.filter(|op| !matches!(op.write, WriteOp::Merge(_)) && of(op.key.table));
+        let adds = self.adds.as_deref().unwrap_or_default();
+        mutations(here, self.timestamp, adds).collect()
+    }
 }
 
 /// Where a follower goes on, without missing or repeating anything.
@@ -135,6 +155,8 @@ struct Promise {
     /// What will be told if it commits; empty where another shard tells it.
     parts: Vec<(ShardId, Arc<Part>)>,
     adds: AddResults,
+    /// It commits at this time or later.
+    proposal: Timestamp,
     /// Where it was read, and the chain before it.
     place: (Position, Option<Acceptor>),
 }
@@ -161,6 +183,10 @@ pub struct Follower {
     /// Everything before it was read.
     next: Position,
     told: Position,
+    /// The greatest timestamp of any record read.
+    last: Timestamp,
+    /// What committed at or before it may have stood before a checkpoint with which the reading began.
+    unseen: Timestamp,
 }
 
 impl Follower {
@@ -175,6 +201,8 @@ impl Follower {
             restoring: None,
             next: place.from,
             told: place.told,
+            last: Timestamp::default(),
+            unseen: Timestamp::default(),
         }
     }
 
@@ -202,6 +230,23 @@ impl Follower {
     /// Everything before `next` was read.
     pub fn read_to(&mut self, next: Position) {
         self.next = next.max(self.next);
+    }
+
+    /// The closed timestamp: whatever is told from now on committed later than that. Nothing is closed until a
+    /// record with a timestamp was read.
+    ///
+    /// A shard proposes above every timestamp in its log, and a transaction commits at its own proposal or
+    /// above, so this follows from the records alone.
+    pub fn closed(&self) -> Timestamp {
+        let undecided = self.promises.values().map(|promise| promise.proposal).min();
+        let below = undecided.map(|proposal| Timestamp(proposal.0 - 1));
+        below.map_or(self.last, |below| below.min(self.last))
+    }
+
+    /// What committed at or before this may not have been told, because the reading began behind it, at a
+    /// checkpoint. Zero if it began at the log's beginning, or at a place.
+    pub const fn unseen(&self) -> Timestamp {
+        self.unseen
     }
 
     /// Where another follower goes on from here.
@@ -238,16 +283,21 @@ impl Follower {
         }
         let told = match record.body {
             Body::Prepare(prepare) => {
-                let Prepare { id, attempt, participants, part, adds, others, .. } = *prepare;
+                let Prepare { id, attempt, proposal, participants, part, adds, others, .. } =
+                    *prepare;
+                self.last = self.last.max(proposal);
                 let place = (position, Some(before));
-                let promise = Promise { attempt, participants, parts: Vec::new(), adds, place };
+                let parts = Vec::new();
+                let promise = Promise { attempt, participants, parts, adds, proposal, place };
                 self.promise(id, promise, part, others);
                 None
             }
             Body::CommitSingle(commit) => {
+                self.last = self.last.max(commit.timestamp);
                 (position >= self.told).then(|| self.single(position, record.header, *commit))
             }
             Body::Commit { id, attempt, timestamp } => {
+                self.last = self.last.max(timestamp);
                 self.on_commit(position, record.header, (id, attempt), timestamp)?
             }
             Body::Abort { id, attempt } | Body::Refuse { id, attempt } => {
@@ -373,17 +423,20 @@ impl Follower {
         }
         let Restoring { at, payload } = self.restoring.take().expect("tested above");
         let (shard, place) = (self.shard, (at, None));
-        let undecided = undecided_in(payload.into()).map_err(|why| FollowError::Record {
+        let (newest, undecided) = undecided_in(payload.into()).map_err(|why| FollowError::Record {
             shard,
             position,
             why,
         })?;
+        self.last = self.last.max(newest);
+        self.unseen = self.unseen.max(newest);
         for found in undecided {
             let promise = Promise {
                 attempt: found.attempt,
                 participants: found.participants,
                 parts: Vec::new(),
                 adds: found.adds,
+                proposal: found.proposal,
                 place,
             };
             self.promise(found.id, promise, found.part, found.whole);

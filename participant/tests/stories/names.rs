@@ -21,7 +21,8 @@ const NOTE: ColumnId = ColumnId(1);
 /// `accounts` and `orders` are owned, `shared` has other writers. Each has a balance and a note, in every
 /// version.
 pub(crate) fn schema(version: u32) -> EngineSchema {
-    let table = |owned| TableTypes { columns: vec![ColumnType::BigInt, ColumnType::Text], owned };
+    let columns = vec![ColumnType::BigInt, ColumnType::Text];
+    let table = |owned| TableTypes { columns: columns.clone(), owned, home: None };
     let tables = vec![table(true), table(true), table(false)];
     EngineSchema { version, tables, ..EngineSchema::default() }
 }

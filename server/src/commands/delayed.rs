@@ -29,7 +29,7 @@ pub(super) fn due(args: &DueArgs) -> Result<Option<Due>, Failure> {
     Ok(Some(args.jitter.map_or(due, |jitter| due.jitter(jitter))))
 }
 
-fn time(text: &str) -> Result<SystemTime, Failure> {
+pub(super) fn time(text: &str) -> Result<SystemTime, Failure> {
     let wrong = || Failure::usage(format!("{text:?} is not a time: write 2027-01-31T08:00:00Z"));
     match Value::from_json(ColumnType::Timestamp, &json!(text)) {
         Ok(Value::Timestamp(ms)) => {

@@ -10,6 +10,7 @@ pub(crate) mod parked;
 pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod region;
 mod render;
 pub(crate) mod submit;
 pub(crate) mod subscribe;
@@ -28,6 +29,11 @@ use crate::exit::Failure;
 
 /// A client that goes on trying as long as `--timeout`.
 async fn connect(global: &Global) -> Result<Client, Failure> {
+    connect_to(global, global.endpoint.clone()).await
+}
+
+/// The same, to other servers.
+async fn connect_to(global: &Global, endpoints: Vec<String>) -> Result<Client, Failure> {
     let defaults = Options::default();
     let options = Options {
         wait: global.timeout.min(defaults.wait),
@@ -35,7 +41,7 @@ async fn connect(global: &Global) -> Result<Client, Failure> {
         connect_timeout: global.timeout.min(defaults.connect_timeout),
         ..defaults
     };
-    Ok(Client::connect_with(global.endpoint.iter().cloned(), options).await?)
+    Ok(Client::connect_with(endpoints, options).await?)
 }
 
 /// The namespace as the server has it, to read and print JSON with.

@@ -1,6 +1,6 @@
 //! `handfast read`.
 
-use handfast_client::Key;
+use handfast_client::{ArrivedFrom, Key};
 use serde_json::{Map, Value as Json, json};
 use wal_core::build::Columns;
 use wal_core::json::{key_to_json, parse, parse_key};
@@ -21,7 +21,12 @@ pub(crate) async fn run(global: &Global, args: ReadArgs) -> Result<(), Failure> 
     for (table, key) in &rows {
         asked.push((table.clone(), Key::from(wire::row(&namespace, table, key.clone())?.key)));
     }
-    let found = client.read(&args.namespace, asked).await?;
+    let found = if args.not_before.is_empty() {
+        client.read(&args.namespace, asked).await?
+    } else {
+        let not_before: Result<Vec<_>, _> = args.not_before.iter().map(|it| arrived(it)).collect();
+        client.read_arrived(&args.namespace, asked, &not_before?).await?.0
+    };
     let printed = rows.iter().zip(found).map(|((table, key), row)| {
         let columns = row.columns.iter().map(|(name, it)| (name.clone(), render::value(it)));
         let columns: Map<String, Json> = columns.collect();
@@ -34,6 +39,14 @@ pub(crate) async fn run(global: &Global, args: ReadArgs) -> Result<(), Failure> 
         })
     });
     output::many(global, &["table", "key", "exists", "columns", "version"], printed.collect())
+}
+
+/// `REGION=MICROSECONDS`.
+fn arrived(text: &str) -> Result<ArrivedFrom, Failure> {
+    let wrong = || Failure::usage(format!("{text:?} is not REGION=MICROSECONDS"));
+    let (region, at) = text.split_once('=').ok_or_else(wrong)?;
+    let watermark_us = at.parse().map_err(|_| wrong())?;
+    Ok(ArrivedFrom { region: region.to_owned(), watermark_us })
 }
 
 /// Rows named on the command line: a table and its key, and rows as JSON.

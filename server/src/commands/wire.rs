@@ -25,6 +25,7 @@ pub(super) fn transaction(
         conditions: conditions.collect::<Result<_, _>>()?,
         messages: batch.messages.into_iter().map(message_to_wire).collect(),
         delayed: Vec::new(),
+        regions: batch.regions,
     };
     Transaction::from_wire(wire).map_err(Failure::error)
 }

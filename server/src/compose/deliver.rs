@@ -1,11 +1,15 @@
-//! Delivering messages to the targets of the namespaces that are served, and doing what is due later.
+//! Delivering messages to the targets of the namespaces that are served, doing what is due later, and sending what
+//! was committed to other regions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coordinator::runtime::{Handle, Hold};
-use coordinator::service::{Backend, Chained, Delivering, Firing, delayed_table};
+use coordinator::service::{
+    Backend, Chained, Control, Delivering, Firing, RegionHome, RegionPeer, delayed_table,
+};
+use delivery::region::{PiecesTo, Ship, ShipParts, ShipStatus};
 use delivery::runtime::{Delivery, Members, MessagesTo, Parts, Settings, ShardDelivery, WhoElse};
 use delivery::schedule::{DELAYS, Delays, DelaysParts, Index};
 use delivery::target::{
@@ -15,7 +19,9 @@ use delivery::target::{
 use delivery::{Owner, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wal_core::namespace::{self, DelaySettings, Namespace, TargetPlace};
+use wal_core::namespace::{
+    self, DelaySettings, Namespace, RegionMember, RegionSettings, TargetPlace,
+};
 use wal_core::{Nonce, ShardId};
 
 use super::Hosted;
@@ -47,21 +53,36 @@ pub(super) fn hold_at_first(namespace: &Namespace) -> Hold {
 enum Declared {
     /// Messages are delivered to it.
     Target(namespace::Target),
-    /// What is due later is done, with these settings.
-    Delays(DelaySettings),
+    /// What is due later is noted, with these settings, and done if its table is written in this region.
+    Delays { settings: DelaySettings, fires: bool },
+    /// What is committed is sent to another region, which has this number.
+    Region { to: RegionMember, number: u8, settings: RegionSettings },
 }
 
 impl Declared {
-    fn name(&self) -> &str {
+    fn name(&self) -> String {
         match self {
-            Self::Target(target) => &target.name,
-            Self::Delays(_) => DELAYS,
+            Self::Target(target) => target.name.clone(),
+            Self::Delays { .. } => DELAYS.to_owned(),
+            Self::Region { to, .. } => ShipParts::course_of(&to.name),
         }
     }
 
     fn all(namespace: &Namespace) -> impl Iterator<Item = Self> + '_ {
         let targets = namespace.targets().iter().cloned().map(Self::Target);
-        targets.chain(namespace.delay().cloned().map(Self::Delays))
+        let region = namespace.region();
+        let delays = namespace.delay().map(move |settings| Self::Delays {
+            settings: settings.clone(),
+            fires: region.is_none_or(|region| region.is_written_here(&settings.table)),
+        });
+        let regions = region.into_iter().flat_map(|region| {
+            region.others().map(|(number, to)| Self::Region {
+                to: to.clone(),
+                number,
+                settings: region.clone(),
+            })
+        });
+        targets.chain(delays).chain(regions)
     }
 }
 
@@ -69,6 +90,7 @@ impl Declared {
 enum Worker {
     Delivery(Delivery),
     Delays(Delays),
+    Ship(Ship),
 }
 
 impl Worker {
@@ -76,6 +98,7 @@ impl Worker {
         match self {
             Self::Delivery(delivery) => delivery.shards(),
             Self::Delays(delays) => delays.shards(),
+            Self::Ship(_) => Vec::new(),
         }
     }
 
@@ -83,6 +106,7 @@ impl Worker {
         match self {
             Self::Delivery(delivery) => delivery.stop(patience).await,
             Self::Delays(delays) => delays.stop(patience).await,
+            Self::Ship(ship) => ship.stop(patience).await,
         }
     }
 }
@@ -155,6 +179,23 @@ impl Deliveries {
         delivering.collect()
     }
 
+    /// How sending to other regions stands, by region.
+    pub(super) fn sending(&self, namespace: &str) -> Vec<(String, ShipStatus)> {
+        let open = self.open();
+        let of_it = open.iter().filter(|((name, _), _)| name == namespace);
+        let sending = of_it.filter_map(|(_, open)| match (&open.declared, &open.worker) {
+            (Declared::Region { to, .. }, Ok(Worker::Ship(ship))) => {
+                Some((to.name.clone(), ship.status()))
+            }
+            (Declared::Region { to, .. }, Err(why)) => {
+                let problem = Some(why.clone());
+                Some((to.name.clone(), ShipStatus { problem, ..ShipStatus::default() }))
+            }
+            _ => None,
+        });
+        sending.collect()
+    }
+
     /// Tries now whatever waits for a retry.
     pub(super) fn retry(&self, namespace: &str, target: &str) {
         let key = (namespace.to_owned(), target.to_owned());
@@ -186,7 +227,7 @@ impl Deliveries {
             Declared::all(namespace).map(move |it| (Arc::clone(namespace), handle.clone(), it))
         });
         all.filter(|(namespace, _, declared)| {
-            !open.contains_key(&(namespace.name().to_owned(), declared.name().to_owned()))
+            !open.contains_key(&(namespace.name().to_owned(), declared.name()))
         })
         .collect()
     }
@@ -228,18 +269,22 @@ async fn follow(hosted: Arc<Hosted>, namespaces: Arc<Namespaces>, delivers: bool
                 Declared::Target(target) => place
                     .deliver(target, Arc::clone(&store), members)
                     .map_err(|error| error.to_string()),
-                Declared::Delays(settings) => {
+                Declared::Delays { settings, fires } => {
                     let index = namespaces.index().ok_or("the control database is away".to_owned());
                     index.and_then(|index| {
-                        place.delay(settings, (Arc::clone(&store), index), members)
+                        place.delay(settings, *fires, (Arc::clone(&store), index), members)
                     })
+                }
+                Declared::Region { to, number, settings } => {
+                    let control = Arc::clone(&namespaces) as Arc<dyn Control>;
+                    place.ship((to, *number), settings, Arc::clone(&store), members, control)
                 }
             };
             if let Err(why) = &begun {
                 let (namespace, name) = (namespace.name(), declared.name());
                 tracing::error!(namespace, name, why, "cannot deliver");
             }
-            let key = (namespace.name().to_owned(), declared.name().to_owned());
+            let key = (namespace.name().to_owned(), declared.name());
             let since = Instant::now();
             hosted.deliveries.open().insert(key, Open { declared, worker: begun, since });
         }
@@ -308,6 +353,7 @@ impl Place<'_> {
     fn delay(
         &self,
         settings: &DelaySettings,
+        fires: bool,
         (store, index): (Arc<dyn Store>, Arc<dyn Index>),
         members: Members,
     ) -> Result<Worker, String> {
@@ -319,11 +365,45 @@ impl Place<'_> {
             table: delayed_table(self.namespace).ok_or("its table is not declared")?,
             store,
             index,
+            fires_here: fires,
             fires: Arc::new(Firing::new(backend, Arc::clone(&namespace))),
             in_flight: usize::try_from(settings.in_flight).unwrap_or(usize::MAX),
             namespace,
             members,
             seed: rand::random(),
+        })))
+    }
+
+    /// Begins to send to another region.
+    fn ship(
+        &self,
+        (to, number): (&RegionMember, u8),
+        settings: &RegionSettings,
+        store: Arc<dyn Store>,
+        members: Members,
+        control: Arc<dyn Control>,
+    ) -> Result<Worker, String> {
+        let namespace: Arc<str> = self.namespace.name().into();
+        let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;
+        let arrived = self.namespace.find_table(&settings.table);
+        let arrived = arrived.ok_or("its table is not declared")?.id();
+        Ok(Worker::Ship(Ship::start(ShipParts {
+            shards: self.namespace.shards(),
+            log: Arc::clone(self.handle.log()),
+            settings: settings.clone(),
+            to: to.name.as_str().into(),
+            picks: PiecesTo { region: number, arrived },
+            peer: Arc::new(RegionPeer::new(
+                Arc::clone(&backend),
+                Arc::clone(self.namespace),
+                settings.clone(),
+                to.name.clone(),
+                to.servers.clone(),
+            )),
+            home: Arc::new(RegionHome::new(backend, control, Arc::clone(&namespace))),
+            namespace,
+            store,
+            members,
         })))
     }
 }
@@ -346,9 +426,10 @@ fn hold_of(namespace: &Namespace, log: Nonce, owners: &[Owner]) -> Hold {
     let mut shards = BTreeMap::new();
     for shard in (0..namespace.shards()).map(ShardId) {
         let of_it = |declared: Declared| {
+            let name = declared.name();
             let course = owners.iter().map(|owner| (&owner.course, &owner.mark));
             let mut found =
-                course.filter(|(it, _)| it.shard == shard && *it.target == *declared.name());
+                course.filter(|(it, _)| it.shard == shard && *it.target == *name);
             let (_, mark) = found.next()?;
             mark.as_ref().filter(|mark| mark.log == log).map(|mark| mark.hold)
         };

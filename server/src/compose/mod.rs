@@ -22,6 +22,7 @@ use coordinator::runtime::{
 };
 use coordinator::service::peers::Peers;
 use coordinator::service::{Backend, BackendError, Control, Delivering, LoggedRecord, Refused};
+use delivery::region::ShipStatus;
 use participant::engine::{Leadership, ParkedChoice};
 use participant::store::cassandra;
 use wal_core::TxnId;
@@ -304,6 +305,8 @@ impl Serve for Hosted {
         // Before anything is taken for a new target: how far it is, is learnt later.
         if served.namespace.targets() != namespace.targets()
             || served.namespace.delay() != namespace.delay()
+            || served.namespace.region().map(|it| &it.members)
+                != namespace.region().map(|it| &it.members)
         {
             served.handle.hold(hold_at_first(&namespace));
         }
@@ -364,6 +367,10 @@ impl Backend for Hosted {
 
     fn delivering(&self, namespace: &Namespace) -> Vec<Delivering> {
         self.deliveries.of(namespace.name())
+    }
+
+    fn sending(&self, namespace: &Namespace) -> Vec<(String, ShipStatus)> {
+        self.deliveries.sending(namespace.name())
     }
 
     fn retry_target(&self, namespace: &Namespace, target: &str) {

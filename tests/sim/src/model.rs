@@ -57,7 +57,7 @@ pub(crate) fn sum(row: &Row, op: &CellOp) -> Option<i64> {
 pub(crate) fn adds(op: &RowOp) -> impl Iterator<Item = &CellOp> {
     let cells = match &op.write {
         WriteOp::Cells { cells, .. } => cells.as_slice(),
-        WriteOp::None | WriteOp::DeleteRow => &[],
+        WriteOp::None | WriteOp::DeleteRow | WriteOp::Merge(_) => &[],
     };
     cells.iter().filter(|cell| matches!(cell, CellOp::Add { .. }))
 }
@@ -67,6 +67,7 @@ pub(crate) fn delta(op: &RowOp, at: Timestamp, adds: &mut impl Iterator<Item = B
     match &op.write {
         WriteOp::None => Row::default(),
         WriteOp::DeleteRow => Row { deleted_at: Some(at.of_delete()), ..Row::default() },
+        WriteOp::Merge(row) => row.clone(),
         WriteOp::Cells { insert, cells } => Row {
             deleted_at: None,
             marker_at: insert.then_some(at.of_put()),

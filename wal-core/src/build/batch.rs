@@ -17,6 +17,8 @@ pub struct Batch {
     pub conditions: Vec<RowCondition>,
     /// What to tell others than the tables.
     pub messages: Vec<Message>,
+    /// To which regions it goes, by name; none stands for all.
+    pub regions: Vec<String>,
 }
 
 /// A write to one row.

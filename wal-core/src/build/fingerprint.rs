@@ -5,6 +5,7 @@
 
 use super::Parts;
 use crate::id::Fingerprint;
+use crate::row::Row;
 use crate::txn::{CellOp, Condition, ConditionKind, RowOp, WriteOp};
 
 /// Tells this encoding from any other; its last byte is the version.
@@ -39,6 +40,24 @@ fn encode_row(row: &RowOp, out: &mut Vec<u8>) {
                 encode_cell(cell, out);
             }
         }
+        WriteOp::Merge(row) => {
+            out.push(4);
+            encode_row_state(row, out);
+        }
+    }
+}
+
+fn encode_row_state(row: &Row, out: &mut Vec<u8>) {
+    for at in [row.deleted_at, row.marker_at] {
+        out.push(u8::from(at.is_some()));
+        number(at.unwrap_or_default().0 as u64, out);
+    }
+    number(row.cells.len() as u64, out);
+    for cell in &row.cells {
+        number(u64::from(cell.column.0), out);
+        number(cell.timestamp.0 as u64, out);
+        out.push(u8::from(cell.value.is_some()));
+        bytes(cell.value.as_deref().unwrap_or_default(), out);
     }
 }
 

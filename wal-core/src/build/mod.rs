@@ -41,6 +41,7 @@ mod batch;
 mod entry;
 mod fingerprint;
 mod key;
+mod region;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -50,6 +51,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use batch::{Batch, Check, Columns, Mutation, RowCondition, Write};
+pub use region::{arrival, pulse};
 pub use unbuild::{OtherVersion, unbuild};
 
 use crate::id::{ShardId, TxnId};
@@ -88,16 +90,10 @@ impl fmt::Display for BuildError {
 pub fn build(namespace: &Namespace, id: TxnId, batch: &Batch) -> Result<Transaction, BuildError> {
     let mut problems = Problems::default();
     let mut rows = Rows::new(namespace, batch, &mut problems);
-    for (index, mutation) in batch.mutations.iter().enumerate() {
-        rows.mutation(index, mutation, &mut problems);
-    }
-    for (index, condition) in batch.conditions.iter().enumerate() {
-        rows.condition(index, condition, &mut problems);
-    }
-    for (index, message) in batch.messages.iter().enumerate() {
-        rows.message(index, message, &mut problems);
-    }
-    let parts = rows.into_parts(id, &mut problems);
+    rows.batch(batch, &mut problems);
+    region::check_homes(namespace, batch, &mut problems);
+    let mut parts = rows.into_parts(id, &mut problems);
+    region::add_regions(namespace, &batch.regions, &mut parts, &mut problems);
     problems.into_result()?;
     Ok(Transaction {
         id,

@@ -42,7 +42,20 @@ impl<'a> Rows<'a> {
         Self { namespace, entries, without_key, bytes: 0, scratch: Vec::with_capacity(128) }
     }
 
-    pub(super) fn message(&mut self, index: usize, message: &Message, problems: &mut Problems) {
+    /// Everything that a request asks for.
+    pub(super) fn batch(&mut self, batch: &Batch, problems: &mut Problems) {
+        for (index, mutation) in batch.mutations.iter().enumerate() {
+            self.mutation(index, mutation, problems);
+        }
+        for (index, condition) in batch.conditions.iter().enumerate() {
+            self.condition(index, condition, problems);
+        }
+        for (index, message) in batch.messages.iter().enumerate() {
+            self.message(index, message, problems);
+        }
+    }
+
+    fn message(&mut self, index: usize, message: &Message, problems: &mut Problems) {
         let place = Place::message(index);
         if message.headers.len() > MAX_HEADERS {
             let got = message.headers.len();
@@ -62,7 +75,7 @@ impl<'a> Rows<'a> {
         self.push(Some(Entry { shard, key: row_of_key(key.clone()), place, piece }), problems);
     }
 
-    pub(super) fn mutation(&mut self, index: usize, mutation: &Mutation, problems: &mut Problems) {
+    fn mutation(&mut self, index: usize, mutation: &Mutation, problems: &mut Problems) {
         let place = Place::mutation(index);
         let Some(mut row) = self.start(&mutation.table, &mutation.key, place, problems) else {
             return;
@@ -78,7 +91,7 @@ impl<'a> Rows<'a> {
         self.push(entry, problems);
     }
 
-    pub(super) fn condition(
+    fn condition(
         &mut self,
         index: usize,
         condition: &RowCondition,
@@ -269,6 +282,7 @@ fn fold(
         (Piece::DeleteRow, WriteOp::Cells { .. }) | (Piece::Cells { .. }, WriteOp::DeleteRow) => {
             problems.add(place, "", "the row is both deleted and written in one transaction");
         }
+        (_, WriteOp::Merge(_)) => unreachable!("a client merges nothing"),
         (Piece::Cells { insert, cells: more }, WriteOp::Cells { insert: inserted, cells }) => {
             *inserted |= insert;
             for cell in more {

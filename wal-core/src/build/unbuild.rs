@@ -4,7 +4,8 @@ use super::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use crate::id::ColumnId;
 use crate::message::{MESSAGES, Message, messages_of};
 use crate::namespace::Namespace;
-use crate::row::RowKey;
+use crate::region::REGIONS;
+use crate::row::{Row, RowKey};
 use crate::schema::{Column, Table};
 use crate::txn::{CellOp, ConditionKind, Part, WriteOp};
 use crate::value::Value;
@@ -29,6 +30,9 @@ pub fn unbuild<'a>(
     let mut conditions: Vec<(u32, RowCondition)> = Vec::new();
     let mut messages: Vec<(u16, Message)> = Vec::new();
     for row in parts.into_iter().flatten() {
+        if row.key.table == REGIONS {
+            continue;
+        }
         if row.key.table == MESSAGES {
             for message in messages_of([row]) {
                 messages.push(message.map_err(|error| OtherVersion(error.to_string()))?);
@@ -98,6 +102,7 @@ fn writes(table: &Table, write: &WriteOp) -> Result<Vec<Write>, OtherVersion> {
         WriteOp::None => return Ok(Vec::new()),
         WriteOp::DeleteRow => return Ok(vec![Write::DeleteRow]),
         WriteOp::Cells { insert, cells } => (*insert, cells),
+        WriteOp::Merge(row) => return merged(table, row),
     };
     let (mut puts, mut deletes, mut adds) = (Columns::new(), Vec::new(), Columns::new());
     for cell in cells {
@@ -123,6 +128,31 @@ fn writes(table: &Table, write: &WriteOp) -> Result<Vec<Write>, OtherVersion> {
     }
     if !adds.is_empty() {
         writes.push(Write::Add(adds));
+    }
+    Ok(writes)
+}
+
+/// What was written elsewhere, as if it had been written here.
+fn merged(table: &Table, row: &Row) -> Result<Vec<Write>, OtherVersion> {
+    let mut writes = Vec::new();
+    if row.deleted_at.is_some() {
+        writes.push(Write::DeleteRow);
+    }
+    let (mut puts, mut deletes) = (Columns::new(), Vec::new());
+    for cell in &row.cells {
+        let name = column(table, cell.column)?.name.clone();
+        match &cell.value {
+            Some(value) => puts.push((name, Some(decode(table, cell.column, value)?))),
+            None => deletes.push(name),
+        }
+    }
+    if row.marker_at.is_some() {
+        writes.push(Write::Insert(puts));
+    } else if !puts.is_empty() {
+        writes.push(Write::Put(puts));
+    }
+    if !deletes.is_empty() {
+        writes.push(Write::DeleteColumns(deletes));
     }
     Ok(writes)
 }

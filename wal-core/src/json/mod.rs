@@ -20,11 +20,12 @@
 //!     {"key": "alice", "headers": {"kind": "paid"}, "payload": {"json": {"amount": 5}}},
 //!     {"content_type": "image/png", "payload": {"blob": "0x89504e47"}},
 //!     {"payload": "some text"}
-//!   ]
+//!   ],
+//!   "regions": ["us"]
 //! }
 //! ```
 //!
-//! `id`, `mutations`, `conditions` and `messages` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
+//! `id`, `mutations`, `conditions`, `messages` and `regions` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
 //! `>=`. A put of null deletes the column. How each type is written is told in [`crate::value`]'s
 //! `from_json`. A key named twice in one object is an error, not the last one's victory.
 

@@ -76,6 +76,12 @@ fn read_batch(namespace: &Namespace, json: &Json, problems: &mut Problems) -> Op
             batch.messages.extend(read_message(path, json, problems));
         }
     }
+    for (path, json) in list(&mut root, "regions", problems) {
+        match json.as_str() {
+            Some(region) => batch.regions.push(region.to_owned()),
+            None => add(problems, &path, format!("expected a name, got {}", describe(json))),
+        }
+    }
     root.finish(problems);
     Some(JsonBatch { id, batch })
 }

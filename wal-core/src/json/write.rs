@@ -24,6 +24,9 @@ pub fn batch_to_json(id: Option<TxnId>, batch: &Batch) -> Json {
         let messages = batch.messages.iter().map(message_to_json).collect();
         root.insert("messages".to_owned(), Json::Array(messages));
     }
+    if !batch.regions.is_empty() {
+        root.insert("regions".to_owned(), json!(batch.regions));
+    }
     Json::Object(root)
 }
 

@@ -86,6 +86,7 @@ impl Namespace {
             let message = format!("a namespace keeps what is due later in {}", old.table);
             refuse("delay.table".into(), message);
         }
+        check_regions(self, new, &mut refuse);
         for old in self.targets.iter().filter(|target| !target.retired) {
             if new.target_named(&old.name).is_err() {
                 let message = format!(
@@ -97,6 +98,43 @@ impl Namespace {
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(NamespaceError { problems }) }
+    }
+}
+
+/// Regions are numbered by their places, which are in write times: the list only grows.
+fn check_regions(old: &Namespace, new: &Namespace, refuse: &mut impl FnMut(String, String)) {
+    let Some(old) = &old.region else { return };
+    let Some(new) = &new.region else {
+        let message = "a namespace stays in its regions: rows have their write times".to_owned();
+        return refuse("region".into(), message);
+    };
+    if old.here != new.here {
+        let message = format!("this installation stays region {:?}", old.here);
+        refuse("region.here".into(), message);
+    }
+    if old.table != new.table {
+        let message = format!("a namespace keeps what has arrived in {}", old.table);
+        refuse("region.table".into(), message);
+    }
+    for (index, member) in old.members.iter().enumerate() {
+        if new.members.get(index).is_none_or(|other| other.name != member.name) {
+            let message = format!(
+                "region {:?} keeps its place: add new ones after the last, and leave none out",
+                member.name
+            );
+            refuse(format!("region.all[{index}]"), message);
+        }
+    }
+    if new.term < old.term {
+        let message = format!("it is {} already: it only rises", old.term);
+        refuse("region.term".into(), message);
+    }
+    if new.term == old.term && new.homes != old.homes {
+        let message = format!(
+            "homes move by `handfast region failover`, or with a later term than {}, in every region",
+            old.term
+        );
+        refuse("region.home".into(), message);
     }
 }
 

@@ -33,6 +33,7 @@ mod chain;
 mod change;
 mod kafka;
 mod read;
+mod region;
 mod settings;
 mod target;
 #[cfg(test)]
@@ -50,10 +51,11 @@ use crate::schema::{Table, UnknownName};
 
 pub use crate::problem::Problem;
 pub use kafka::{DEFAULT_REPLICATION, KafkaSettings, MAX_REPLICATION, reserved_setting};
-pub use read::DELAYED_CQL;
+pub use read::{ARRIVED_CQL, DELAYED_CQL};
+pub use region::{ANY, Homes, RegionMember};
 pub use settings::{
     DEFAULT_OWN_KEYSPACE, DelaySettings, DeliverySettings, Limits, LogKind, LogSettings, Policy,
-    QuotaSettings, Setting, StoreKind, StoreSettings, WaitLevel,
+    QuotaSettings, RegionSettings, Setting, StoreKind, StoreSettings, WaitLevel,
 };
 pub use target::{MAX_MEMCACHED_SERVERS, MAX_TARGETS, MAX_TTL_S, Target, TargetPlace};
 
@@ -80,6 +82,7 @@ pub struct Namespace {
     /// In the order of the file; no two have one name.
     targets: Vec<Target>,
     delay: Option<DelaySettings>,
+    region: Option<RegionSettings>,
 }
 
 impl Namespace {
@@ -169,6 +172,21 @@ impl Namespace {
     /// The table that keeps what is due later, if anything may be.
     pub fn delayed_table(&self) -> Option<&Arc<Table>> {
         self.find_table(&self.delay.as_ref()?.table)
+    }
+
+    /// The regions that have the namespace, if there are several.
+    pub const fn region(&self) -> Option<&RegionSettings> {
+        self.region.as_ref()
+    }
+
+    /// The same namespace with other homes of its tables, as of a later term.
+    #[must_use]
+    pub fn with_homes(mut self, term: u64, homes: Homes) -> Self {
+        if let Some(region) = &mut self.region {
+            region.term = term;
+            region.homes = homes;
+        }
+        self
     }
 
     /// All tables, in the order of their ids.

@@ -1,6 +1,7 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
 mod delay;
+mod region;
 mod target;
 
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use crate::cql::{CreateTable, MAX_TABLE_NAME};
 use crate::id::TableId;
 use crate::limits::{DEFAULT_SHARDS, MAX_SHARDS, MAX_TABLES};
 use crate::nearest::suggestion;
-use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION};
+use crate::record::{NEWEST_WRITE_VERSION, OLDEST_WRITE_VERSION, REGIONS_SINCE};
 use crate::schema::{Ownership, Table};
 use delay::read_delay;
+use region::read_region;
 use target::{read_brokers, read_client, read_targets};
 
 pub use delay::DELAYED_CQL;
+pub use region::ARRIVED_CQL;
 
 impl Namespace {
     /// Reads and checks a namespace file. Its version is 1.
@@ -90,6 +93,10 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     check_keyspaces(&store, &tables, problems);
     let targets = read_targets(&mut root, problems);
     let delay = read_delay(&mut root, &tables, problems);
+    let region = read_region(&mut root, &tables, delay.as_ref(), problems);
+    if region.is_some() {
+        check_regions(&root, write_version, shards, problems);
+    }
     let known = [
         "name",
         "write_version",
@@ -102,6 +109,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         "table",
         "target",
         "delay",
+        "region",
     ];
     root.finish(&known, &[], problems);
     Namespace {
@@ -118,6 +126,26 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
         tables,
         targets,
         delay,
+        region,
+    }
+}
+
+/// What a namespace in several regions needs beside its section.
+fn check_regions(
+    root: &Section,
+    write_version: Option<u32>,
+    shards: Option<u64>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(stated) = write_version.filter(|stated| *stated < REGIONS_SINCE) {
+        let message = format!(
+            "it is {stated}, and regions need {REGIONS_SINCE}: raise it once every server has been upgraded"
+        );
+        root.problem("write_version", message, problems);
+    }
+    if shards == Some(1) {
+        let message = "a namespace in several regions has two shards or more".to_owned();
+        root.problem("shards", message, problems);
     }
 }
 

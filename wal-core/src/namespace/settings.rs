@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::kafka::KafkaSettings;
+use super::region::{Homes, RegionMember};
 use crate::limits::{
     DEFAULT_BURST_MS, DEFAULT_CACHE_BYTES, DEFAULT_CHECKPOINT_EVERY_BYTES, DEFAULT_FLUSH_ROWS,
     DEFAULT_ID_WINDOW_MS, DEFAULT_IN_FLIGHT, DEFAULT_OVERLAY_BYTES, DEFAULT_PREPARED_PER_SHARD,
@@ -170,6 +171,33 @@ numbers! {
     }
     /// The table that keeps them, by its full name.
     table: String = String::new();
+}
+
+numbers! {
+    /// `[region]`: the other installations that have the namespace.
+    RegionSettings {
+        /// Rises with every failover: where two regions disagree about homes, the later term is right.
+        term = 1, 1..=MOST;
+        /// Bytes of rows that go to another region at once, in one transaction there.
+        batch_bytes = 256 << 10, 1 << 10..=MAX_TXN_BYTES as u64;
+        /// Bytes of what is read of the log and waits for other shards.
+        buffer_bytes = 32 << 20, 2 * MAX_TXN_BYTES as u64..=MOST;
+        /// How long a shard may say nothing while others wait for it, milliseconds; then it is given a pulse.
+        pulse_after_ms = 20, 1..=60 * 1000;
+        /// What was written longer ago in a table that is written in every region is not taken from another
+        /// region, milliseconds: well below `gc_grace_seconds`.
+        oldest_ms = 5 * 24 * 60 * 60 * 1000, 60 * 1000..=MOST / 1000;
+        /// How long another region may take for a batch, milliseconds; then it is asked where it is.
+        timeout_ms = 10_000, 100..=10 * 60 * 1000;
+    }
+    /// Which of the regions this installation is.
+    here: String = String::new();
+    /// Where tables are written.
+    homes: Homes = Homes::default();
+    /// The table that says what has arrived from other regions, by its full name.
+    table: String = String::new();
+    /// All regions, this one among them, in the order of their numbers.
+    members: Vec<RegionMember> = Vec::new();
 }
 
 numbers! {

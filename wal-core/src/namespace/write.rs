@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::region::{RegionMember, word_of};
 use super::settings::{Numbers, Word};
-use super::{KafkaSettings, Namespace, StoreKind, Target, TargetPlace};
+use super::{KafkaSettings, Namespace, RegionSettings, StoreKind, Target, TargetPlace};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
@@ -40,6 +41,9 @@ impl Namespace {
         if let Some(delay) = &self.delay {
             section(&mut out, "delay", &[("table", &delay.table)], delay);
         }
+        if let Some(region) = &self.region {
+            write_region(&mut out, region);
+        }
         for table in &self.tables {
             let cql = table.statement().to_string();
             let ownership = basic(table.ownership().word());
@@ -50,6 +54,22 @@ impl Namespace {
             write_target(&mut out, target);
         }
         out
+    }
+}
+
+fn write_region(out: &mut String, region: &RegionSettings) {
+    let words = [("here", &*region.here), ("home", word_of(&region.homes.home)), ("table", &*region.table)];
+    section(out, "region", &words, region);
+    let homes = region.homes.tables.iter().map(|(table, home)| (table.clone(), word_of(home).to_owned()));
+    plain_section(out, "region.tables", &homes.collect());
+    for RegionMember { name, servers } in &region.members {
+        write!(
+            out,
+            "\n[[region.all]]\nname = {}\nservers = {}\n",
+            basic(name),
+            list(servers)
+        )
+        .expect("a string takes all");
     }
 }
 

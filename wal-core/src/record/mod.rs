@@ -195,17 +195,21 @@ pub enum Body {
 
 /// The newest write version: every kind of record that this program writes is allowed by it, and it reads
 /// whatever namespaces up to it have in their logs.
-pub const NEWEST_WRITE_VERSION: u32 = 3;
+pub const NEWEST_WRITE_VERSION: u32 = 4;
 /// The write version of a namespace that was created before there were any.
 pub const OLDEST_WRITE_VERSION: u32 = 1;
 /// The write version from which on [`Body::Discard`] may be written.
 pub const DISCARDS_SINCE: u32 = 2;
 /// The write version from which on parts may have rows of [`crate::message::MESSAGES`].
 pub const MESSAGES_SINCE: u32 = 3;
+/// The write version from which on parts may have rows of [`crate::region::REGIONS`] and rows that were
+/// written in another region, and checkpoints say the newest version of the namespace.
+pub const REGIONS_SINCE: u32 = 4;
 
 impl Body {
     /// The least write version of a namespace in whose log a record of this kind may stand: whoever reads it
-    /// knows all kinds up to that one. (Messages in it need [`MESSAGES_SINCE`].)
+    /// knows all kinds up to that one. (Messages in it need [`MESSAGES_SINCE`],
+    /// what concerns other regions [`REGIONS_SINCE`].)
     pub const fn write_version(&self) -> u32 {
         match self {
             Self::Discard { .. } => DISCARDS_SINCE,

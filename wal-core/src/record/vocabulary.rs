@@ -238,7 +238,7 @@ impl Piece for CellOp {
     }
 }
 
-/// 1 none, 2 delete the row, 3 cells, 4 cells with a row marker.
+/// 1 none, 2 delete the row, 3 cells, 4 cells with a row marker, 5 merge a row.
 impl Piece for WriteOp {
     fn write(&self, out: &mut Writer<'_>) {
         match self {
@@ -247,6 +247,10 @@ impl Piece for WriteOp {
             Self::Cells { insert, cells } => {
                 out.byte(if *insert { 4 } else { 3 });
                 out.list(cells);
+            }
+            Self::Merge(row) => {
+                out.byte(5);
+                out.piece(row);
             }
         }
     }
@@ -257,6 +261,7 @@ impl Piece for WriteOp {
             2 => Self::DeleteRow,
             3 => Self::Cells { insert: false, cells: input.list()? },
             4 => Self::Cells { insert: true, cells: input.list()? },
+            5 => Self::Merge(input.piece()?),
             _ => return Err(input.damaged("an unknown write")),
         })
     }

@@ -129,6 +129,10 @@ impl Backend for FakeBackend {
         Vec::new()
     }
 
+    fn sending(&self, _: &Namespace) -> Vec<(String, delivery::region::ShipStatus)> {
+        Vec::new()
+    }
+
     fn retry_target(&self, _namespace: &Namespace, _target: &str) {}
 
     fn log(&self, _namespace: &Namespace) -> Result<Arc<dyn IntentLog>, BackendError> {
