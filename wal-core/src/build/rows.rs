@@ -63,7 +63,11 @@ impl<'a> Rows<'a> {
     }
 
     pub(super) fn mutation(&mut self, index: usize, mutation: &Mutation, problems: &mut Problems) {
-        let place = Place::mutation(index);
+        self.write(Place::mutation(index), mutation, problems);
+    }
+
+    /// What a mutation writes, wherever it stands.
+    pub(super) fn write(&mut self, place: Place, mutation: &Mutation, problems: &mut Problems) {
         let Some(mut row) = self.start(&mutation.table, &mutation.key, place, problems) else {
             return;
         };

@@ -24,6 +24,8 @@
 //! }
 //! ```
 //!
+//! One mutation by itself is what a message to a [target of tables](crate::namespace::TargetPlace::Table) carries.
+//!
 //! `id`, `mutations`, `conditions` and `messages` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
 //! `>=`. A put of null deletes the column. How each type is written is told in [`crate::value`]'s
 //! `from_json`. A key named twice in one object is an error, not the last one's victory.
@@ -38,7 +40,7 @@ mod tests;
 mod write;
 
 pub use message::message_to_json;
-pub use read::{JsonBatch, parse_batch, parse_key};
+pub use read::{JsonBatch, parse_batch, parse_key, parse_mutation};
 pub use row::RowView;
 pub use strict::{NotJson, parse};
 pub use write::{batch_to_json, key_to_json};

@@ -1,6 +1,7 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
 mod delay;
+mod table;
 mod target;
 
 use std::sync::Arc;
@@ -88,7 +89,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    let targets = read_targets(&mut root, problems);
+    let targets = read_targets(&mut root, (&store, &tables), problems);
     let delay = read_delay(&mut root, &tables, problems);
     let known = [
         "name",
