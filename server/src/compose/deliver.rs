@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use wal_core::namespace::{self, DelaySettings, Namespace, TargetPlace};
 use wal_core::{Nonce, ShardId};
 
-use super::Hosted;
+use super::{Hosted, tables};
 use crate::control_plane::Namespaces;
 
 /// How often it is looked whether targets have come, changed or gone.
@@ -296,6 +296,9 @@ impl Place<'_> {
             TargetPlace::Memcached { servers, prefix, ttl_s } => {
                 let options = MemcachedOptions { servers, prefix, ttl_s, max_requests, timeout };
                 Arc::new(MemcachedTarget::new(options)?)
+            }
+            TargetPlace::Table { tables, login } => {
+                Arc::new(tables::target(tables, login, timeout)?)
             }
             TargetPlace::Namespace { namespace, to } => {
                 let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;
