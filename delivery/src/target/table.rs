@@ -145,7 +145,10 @@ impl TableTarget {
         let end = began + self.timeout;
         let store = match timeout_at(end, self.door.store()).await {
             Ok(opened) => opened.map_err(|why| (AWAY, why.to_string()))?,
-            Err(_) => return Err((AWAY, format!("not open within {:?}", self.timeout))),
+            Err(_) => {
+                let text = format!("the tables are not open within {:?}", self.timeout);
+                return Err((AWAY, text));
+            }
         };
         let turn = Arc::clone(&self.turns).acquire_owned();
         let Ok(turn) = timeout_at(began + self.timeout / 2, turn).await else {

@@ -58,9 +58,42 @@ fn in_words_of_targets(why: &str, has_login: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use delivery::target::Target;
+    use delivery::{Answer, ErrorClass, Failure, Name, Outgoing};
     use participant::store::cassandra::OpenError;
+    use wal_core::message::Message;
+    use wal_core::namespace::TargetPlace;
+    use wal_core::{Millis, ShardId, Timestamp, TxnId};
 
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cluster_that_is_away_overloads_and_is_told_in_the_words_of_a_target() {
+        // Nobody listens there.
+        let file = "name = 'bank'\n[[table]]\ncql = 'CREATE TABLE t (i int PRIMARY KEY)'\n[[target]]\n\
+                    name = 'copies'\nkind = 'table'\ncontact_points = ['127.0.0.1:1']\ndatacenter = 'dc1'\n\
+                    keyspace = 'copies'\nrequest_timeout_ms = 1000\n\
+                    tables = ['CREATE TABLE t (i int PRIMARY KEY)']\n";
+        let namespace = Namespace::from_toml(file).expect("a good file");
+        let TargetPlace::Table { tables, login } = namespace.targets()[0].place.clone() else {
+            panic!("it is declared as tables");
+        };
+        let target = target(tables, login, Duration::from_secs(30)).expect("a target");
+        let payload = r#"{"insert": {"table": "t", "key": {"i": 1}}}"#;
+        let outgoing = Outgoing {
+            namespace: "bank".into(),
+            shard: ShardId(0),
+            name: Name { id: TxnId::from_parts(Millis(1_700_000_000_000), 1), index: 0 },
+            timestamp: Timestamp(8),
+            message: Message { payload: payload.into(), ..Message::default() }.into(),
+        };
+        let Answer::Failed(Failure { class, text }) = target.send(outgoing).await else {
+            panic!("nobody has taken it");
+        };
+        assert!(matches!(class, ErrorClass::Overloaded { .. }), "{class:?}: {text}");
+        assert!(text.starts_with("the tables cannot be opened: cannot connect"), "{text}");
+        assert!(text.contains("127.0.0.1:1") && text.contains("check `contact_points`"), "{text}");
+    }
 
     #[test]
     fn what_stands_in_the_way_is_told_in_the_words_of_a_target() {
