@@ -102,10 +102,10 @@ impl<R: Rules> Gather<R> {
             if piece.timestamp <= self.watermark && self.rules.holds(Rule::AppliedIsSkipped) {
                 continue; // it is there: the log is read again from before it
             }
-            let waiting = self.waiting.entry(piece.timestamp).or_insert_with(|| Waiting {
-                since_us: now_us,
-                ..Waiting::default()
-            });
+            let waiting = self
+                .waiting
+                .entry(piece.timestamp)
+                .or_insert_with(|| Waiting { since_us: now_us, ..Waiting::default() });
             self.bytes += piece.bytes;
             waiting.bytes += piece.bytes;
             waiting.rows.extend(piece.rows);
@@ -131,8 +131,7 @@ impl<R: Rules> Gather<R> {
         let closed = self.closed();
         self.waiting.first_key_value().filter(|(oldest, _)| **oldest <= closed)?;
         let after = self.watermark;
-        let mut batch =
-            Batch { after, until: closed, rows: Vec::new(), transactions: 0, bytes: 0 };
+        let mut batch = Batch { after, until: closed, rows: Vec::new(), transactions: 0, bytes: 0 };
         let mut last = after;
         for (timestamp, waiting) in self.waiting.range(..=closed) {
             if batch.bytes > 0 && batch.bytes + waiting.bytes > max_bytes {

@@ -249,8 +249,7 @@ impl Sender {
             if self.is_mine(&owners) {
                 let mut claims = Vec::new();
                 for course in self.courses() {
-                    let generation =
-                        owner_of(&owners, &course).map_or(0, |owner| owner.generation);
+                    let generation = owner_of(&owners, &course).map_or(0, |owner| owner.generation);
                     let me = self.parts.members.me();
                     match self.parts.store.claim(course, me, generation).await? {
                         Some(claim) => claims.push(claim),

@@ -21,6 +21,7 @@ pub mod http;
 pub mod kafka;
 pub mod memcached;
 mod secrets;
+pub mod table;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,8 @@ pub use self::http::{HttpOptions, HttpTarget};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaOptions, KafkaTarget};
 pub use self::memcached::{MemcachedOptions, MemcachedTarget};
+pub use self::secrets::value_of;
+pub use self::table::{OpenTables, TableOptions, TableTarget};
 
 /// What comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -39,7 +39,10 @@ impl Secrets {
 }
 
 /// A setting's value: `env:NAME` is read from the environment, so that a password need not stand in a file.
-pub(super) fn value_of(name: &str, value: &str) -> Result<String, TargetError> {
+///
+/// # Errors
+/// [`TargetError::Variable`] if there is no such variable.
+pub fn value_of(name: &str, value: &str) -> Result<String, TargetError> {
     let Some(variable) = value.strip_prefix("env:") else { return Ok(value.to_owned()) };
     let wrong = |why: &str| TargetError::Variable {
         name: name.to_owned(),

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wal_core::record::{Body, CommitSingle, Prepare};
-use wal_core::{
-    Attempt, Millis, Nonce, Now, RowMutation, Sequence, Timestamp, Transaction, TxnId,
-};
+use wal_core::{Attempt, Millis, Nonce, Now, RowMutation, Sequence, Timestamp, Transaction, TxnId};
 
 use super::ledger::{Open, Prepared};
 use super::locks::{LockSet, want};

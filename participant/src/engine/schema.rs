@@ -59,6 +59,8 @@ impl EngineSchema {
     /// Whether Handfast alone writes the table.
     pub fn is_owned(&self, table: TableId) -> bool {
         // What has no table is nobody else's, and is never read.
-        table == MESSAGES || table == REGIONS || self.tables.get(table.0 as usize).is_some_and(|table| table.owned)
+        table == MESSAGES
+            || table == REGIONS
+            || self.tables.get(table.0 as usize).is_some_and(|table| table.owned)
     }
 }

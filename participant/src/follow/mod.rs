@@ -423,11 +423,8 @@ impl Follower {
         }
         let Restoring { at, payload } = self.restoring.take().expect("tested above");
         let (shard, place) = (self.shard, (at, None));
-        let (newest, undecided) = undecided_in(payload.into()).map_err(|why| FollowError::Record {
-            shard,
-            position,
-            why,
-        })?;
+        let (newest, undecided) = undecided_in(payload.into())
+            .map_err(|why| FollowError::Record { shard, position, why })?;
         self.last = self.last.max(newest);
         self.unseen = self.unseen.max(newest);
         for found in undecided {

@@ -18,7 +18,8 @@
 //!    mutations that the store will not take as they are, if it can all of them: these are not applied at
 //!    all; what was given beside them may have been, and is tried again without them. A read is refused
 //!    where a table cannot be read (it was dropped): the refusal names every key of such tables, and the
-//!    other keys are read again without them. All else is transient.
+//!    other keys are read again without them. All else is transient; [`StoreError::Overloaded`] says besides
+//!    that it was not about what was asked.
 //! 6. **Bounds.** Calls block; the store bounds its own memory.
 
 #[cfg(feature = "cassandra")]
@@ -36,6 +37,15 @@ pub enum StoreError {
     /// May succeed if tried again.
     #[error("table store: cannot {action}: {why}")]
     Transient {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        why: String,
+    },
+    /// As [`Self::Transient`], and not for what was asked: the store as a whole takes nothing for now, because it
+    /// is away or has too much to do.
+    #[error("table store takes nothing for now, cannot {action}: {why}")]
+    Overloaded {
         /// What was tried.
         action: &'static str,
         /// Why it failed.

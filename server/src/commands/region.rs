@@ -93,7 +93,9 @@ fn old_home(
         if !known.regions.iter().any(|it| it.name == region) {
             let names: Vec<&str> = known.regions.iter().map(|it| &*it.name).collect();
             let names = names.join(", ");
-            return Err(Failure::usage(format!("there is no region {region:?}: there are {names}")));
+            return Err(Failure::usage(format!(
+                "there is no region {region:?}: there are {names}"
+            )));
         }
     }
     if let Some(from) = from {
@@ -104,7 +106,9 @@ fn old_home(
     let mut others = homes.into_iter().filter(|home| !home.is_empty() && *home != to);
     match (others.next(), others.next()) {
         (Some(only), None) => Ok(only.to_owned()),
-        (Some(_), Some(_)) => Err(Failure::usage("tables have several homes: say which moves, --from")),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage("tables have several homes: say which moves, --from"))
+        }
         // It may have been interrupted between its two steps: then the other of two regions was the home.
         (None, _) => {
             let mut other = known.regions.iter().filter(|it| it.name != to);
@@ -171,7 +175,10 @@ impl Failover<'_> {
     async fn planned(&self, yes: bool) -> Result<(), Failure> {
         let Self { namespace, from, to, .. } = self;
         let old = self.ask(from).await.map_err(|failure| Failure {
-            message: format!("{}\nif it is gone for good: --force, which says first what would be lost", failure.message),
+            message: format!(
+                "{}\nif it is gone for good: --force, which says first what would be lost",
+                failure.message
+            ),
             ..failure
         })?;
         let new = self.ask(to).await?;
@@ -201,7 +208,10 @@ impl Failover<'_> {
         }
         let term = if interrupted { old_term } else { old_term.max(new_term) + 1 };
         let closed = self.move_homes(&old, term).await?;
-        eprintln!("{from:?} takes no more writes; waiting until {to:?} has everything up to {} …", shown_text(closed));
+        eprintln!(
+            "{from:?} takes no more writes; waiting until {to:?} has everything up to {} …",
+            shown_text(closed)
+        );
         self.wait(&new, closed).await?;
         self.move_homes(&new, term).await?;
         self.tell_others(term).await;
@@ -215,7 +225,8 @@ impl Failover<'_> {
         let mut said = Instant::now();
         loop {
             let seen = new.client.admin().list_regions(namespace).await;
-            let arrived = seen.as_ref().ok().and_then(|it| it.regions.iter().find(|it| it.name == *from));
+            let arrived =
+                seen.as_ref().ok().and_then(|it| it.regions.iter().find(|it| it.name == *from));
             let arrived = arrived.map_or(0, |it| it.arrived_us);
             if arrived >= closed {
                 return Ok(());
@@ -250,7 +261,8 @@ See to it that nobody can write to {from:?} until then: it does not know.",
         );
         if let Ok(old) = self.ask(from).await {
             let sent = old.of(to).filter(|it| it.sends);
-            let waiting = sent.map_or(String::new(), |it| format!(" {} write times wait there.", it.waiting));
+            let waiting =
+                sent.map_or(String::new(), |it| format!(" {} write times wait there.", it.waiting));
             eprintln!("But {from:?} answers.{waiting} Without --force nothing would be lost.");
         }
         if !yes {
@@ -269,7 +281,10 @@ See to it that nobody can write to {from:?} until then: it does not know.",
         for region in others.filter(|name| **name != self.from && **name != self.to) {
             let told = async { self.move_homes(&self.ask(region).await?, term).await };
             if let Err(failure) = told.await {
-                eprintln!("region {region:?} was not told, and will follow by itself: {}", failure.message);
+                eprintln!(
+                    "region {region:?} was not told, and will follow by itself: {}",
+                    failure.message
+                );
             }
         }
     }

@@ -24,7 +24,7 @@ use wal_core::namespace::{
 };
 use wal_core::{Nonce, ShardId};
 
-use super::Hosted;
+use super::{Hosted, tables};
 use crate::control_plane::Namespaces;
 
 /// How often it is looked whether targets have come, changed or gone.
@@ -342,6 +342,9 @@ impl Place<'_> {
                 let options = MemcachedOptions { servers, prefix, ttl_s, max_requests, timeout };
                 Arc::new(MemcachedTarget::new(options)?)
             }
+            TargetPlace::Table { tables, login } => {
+                Arc::new(tables::target(tables, login, timeout)?)
+            }
             TargetPlace::Namespace { namespace, to } => {
                 let backend = Arc::clone(self.hosted) as Arc<dyn Backend>;
                 Arc::new(Chained::new(backend, target.name.clone(), namespace, to))
@@ -428,8 +431,7 @@ fn hold_of(namespace: &Namespace, log: Nonce, owners: &[Owner]) -> Hold {
         let of_it = |declared: Declared| {
             let name = declared.name();
             let course = owners.iter().map(|owner| (&owner.course, &owner.mark));
-            let mut found =
-                course.filter(|(it, _)| it.shard == shard && *it.target == *name);
+            let mut found = course.filter(|(it, _)| it.shard == shard && *it.target == *name);
             let (_, mark) = found.next()?;
             mark.as_ref().filter(|mark| mark.log == log).map(|mark| mark.hold)
         };

@@ -5,6 +5,7 @@ mod deliver;
 mod explain;
 pub(crate) mod recover;
 mod stores;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};

@@ -22,6 +22,9 @@ fn tables_on_one_node() {
     scene.play("table dropped", scenes::schema::a_dropped_table_refuses_its_own_writes_only);
     scene.play("ownership", scenes::registry::two_deployments_cannot_have_one_table);
     scene.play("registry", scenes::registry::identities_and_hints_are_kept);
+    scene.play("late writes", scenes::target::the_last_write_wins_whatever_comes_late);
+    scene.play("claimed", scenes::target::what_a_namespace_has_claimed_is_no_target);
+    scene.play("unlike", scenes::target::tables_that_cannot_be_opened_give_nothing_up);
     scene.play("wrong address", scenes::faults::a_wrong_address_or_data_centre_is_told);
     scene.play("paused", scenes::faults::a_paused_node_is_bounded_and_recovers);
     scene.play("killed", scenes::faults::a_killed_node_comes_back);

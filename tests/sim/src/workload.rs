@@ -94,8 +94,11 @@ pub(crate) const NEWER: u32 = 2;
 
 /// The types of both tables, for the shard engine; the same in both versions.
 pub(crate) fn schema(plan: &Plan, version: u32) -> Arc<EngineSchema> {
-    let table =
-        |columns: usize, owned| TableTypes { columns: vec![ColumnType::BigInt; columns], owned, home: None };
+    let table = |columns: usize, owned| TableTypes {
+        columns: vec![ColumnType::BigInt; columns],
+        owned,
+        home: None,
+    };
     let tables = vec![table(3, plan.owned[0]), table(4, plan.owned[1])];
     Arc::new(EngineSchema { version, tables, ..EngineSchema::default() })
 }

@@ -59,7 +59,7 @@ use crate::namespace::Namespace;
 use crate::problem::{Problem, write_lines};
 use crate::row::RowKey;
 use crate::token::Token;
-use crate::txn::{Part, Transaction};
+use crate::txn::{Part, RowOp, Transaction};
 use rows::Rows;
 
 /// Problems that one answer lists.
@@ -101,6 +101,22 @@ pub fn build(namespace: &Namespace, id: TxnId, batch: &Batch) -> Result<Transact
         namespace_version: namespace.version(),
         parts,
     })
+}
+
+/// Checks a mutation by itself: one row, and what is written to it.
+///
+/// # Errors
+///
+/// Paths in the problems start at the mutation: `table`, `key.id`, `columns.balance`.
+pub fn build_row(namespace: &Namespace, mutation: Mutation) -> Result<RowOp, BuildError> {
+    let mut problems = Problems::default();
+    let batch = Batch { mutations: vec![mutation], ..Batch::default() };
+    let mut rows = Rows::new(namespace, &batch, &mut problems);
+    rows.write(Place::Alone, &batch.mutations[0], &mut problems);
+    let parts = rows.into_parts(TxnId(0), &mut problems); // the id is for messages alone
+    problems.into_result()?;
+    let (_, part) = parts.into_iter().next().expect("a mutation has a shard");
+    Ok(Arc::unwrap_or_clone(part).pop().expect("a mutation has a row"))
 }
 
 /// Checks the name of one row, for reading it.

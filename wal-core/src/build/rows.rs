@@ -76,7 +76,11 @@ impl<'a> Rows<'a> {
     }
 
     fn mutation(&mut self, index: usize, mutation: &Mutation, problems: &mut Problems) {
-        let place = Place::mutation(index);
+        self.write(Place::mutation(index), mutation, problems);
+    }
+
+    /// What a mutation writes, wherever it stands.
+    pub(super) fn write(&mut self, place: Place, mutation: &Mutation, problems: &mut Problems) {
         let Some(mut row) = self.start(&mutation.table, &mutation.key, place, problems) else {
             return;
         };
@@ -91,12 +95,7 @@ impl<'a> Rows<'a> {
         self.push(entry, problems);
     }
 
-    fn condition(
-        &mut self,
-        index: usize,
-        condition: &RowCondition,
-        problems: &mut Problems,
-    ) {
+    fn condition(&mut self, index: usize, condition: &RowCondition, problems: &mut Problems) {
         let place = Place::condition(index);
         let Some(mut row) = self.start(&condition.table, &condition.key, place, problems) else {
             return;

@@ -25,6 +25,8 @@
 //! }
 //! ```
 //!
+//! One mutation by itself is what a message to a [target of tables](crate::namespace::TargetPlace::Table) carries.
+//!
 //! `id`, `mutations`, `conditions`, `messages` and `regions` may each be left out. Operators are `=`, `!=`, `<`, `<=`, `>`,
 //! `>=`. A put of null deletes the column. How each type is written is told in [`crate::value`]'s
 //! `from_json`. A key named twice in one object is an error, not the last one's victory.
@@ -39,7 +41,7 @@ mod tests;
 mod write;
 
 pub use message::message_to_json;
-pub use read::{JsonBatch, parse_batch, parse_key};
+pub use read::{JsonBatch, parse_batch, parse_key, parse_mutation};
 pub use row::RowView;
 pub use strict::{NotJson, parse};
 pub use write::{batch_to_json, key_to_json};

@@ -44,6 +44,15 @@ pub fn parse_batch(namespace: &Namespace, json: &Json) -> Result<JsonBatch, Buil
     Ok(batch.expect("a batch without a problem"))
 }
 
+/// Reads a mutation by itself, `{"put": {"table": …, "key": {…}, "columns": {…}}}`: typed but not yet checked, see
+/// [`crate::build::build_row`].
+pub fn parse_mutation(namespace: &Namespace, json: &Json) -> Result<Mutation, BuildError> {
+    let mut problems = Problems::default();
+    let mutation = read_mutation(namespace, String::new(), json, &mut problems);
+    problems.into_result()?;
+    Ok(mutation.expect("a mutation without a problem"))
+}
+
 /// Reads the name of a row, `{"table": …, "key": {…}}`: table and key.
 pub fn parse_key(namespace: &Namespace, json: &Json) -> Result<(String, Columns), BuildError> {
     let mut problems = Problems::default();

@@ -15,7 +15,8 @@ impl Namespace {
             }
             TargetPlace::Http { .. }
             | TargetPlace::Kafka { .. }
-            | TargetPlace::Memcached { .. } => None,
+            | TargetPlace::Memcached { .. }
+            | TargetPlace::Table { .. } => None,
         })
     }
 

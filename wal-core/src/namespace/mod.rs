@@ -57,7 +57,7 @@ pub use settings::{
     DEFAULT_OWN_KEYSPACE, DelaySettings, DeliverySettings, Limits, LogKind, LogSettings, Policy,
     QuotaSettings, RegionSettings, Setting, StoreKind, StoreSettings, WaitLevel,
 };
-pub use target::{MAX_MEMCACHED_SERVERS, MAX_TARGETS, MAX_TTL_S, Target, TargetPlace};
+pub use target::{Login, MAX_MEMCACHED_SERVERS, MAX_TARGETS, MAX_TTL_S, Target, TargetPlace};
 
 /// Characters of a namespace's name.
 pub const MAX_NAME: usize = 63;

@@ -2,6 +2,7 @@
 
 mod delay;
 mod region;
+mod table;
 mod target;
 
 use std::sync::Arc;
@@ -91,7 +92,7 @@ fn read(mut root: Section, problems: &mut Vec<Problem>) -> Namespace {
     }
     let tables = read_tables(&mut root, problems);
     check_keyspaces(&store, &tables, problems);
-    let targets = read_targets(&mut root, problems);
+    let targets = read_targets(&mut root, (&store, &tables), problems);
     let delay = read_delay(&mut root, &tables, problems);
     let region = read_region(&mut root, &tables, delay.as_ref(), problems);
     if region.is_some() {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use super::Namespace;
 use super::settings::{DeliverySettings, Word};
 
 /// Targets of a namespace.
@@ -67,6 +69,29 @@ pub enum TargetPlace {
         /// After how many seconds items are gone whose messages do not say; 0: when the server needs the room.
         ttl_s: u64,
     },
+    /// Tables of another keyspace or another cluster: each message writes a row of one of them.
+    Table {
+        /// Where they are and what they are like, as a namespace of nothing but a store and tables: so what is
+        /// written to them is read and checked as for the tables of any namespace.
+        tables: Arc<Namespace>,
+        /// Who logs in there; `None`: who logs in to the clusters of namespaces.
+        login: Option<Login>,
+    },
+}
+
+/// Who logs in somewhere. A value `env:NAME` is read from the server's environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The role.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl TargetPlace {
@@ -77,6 +102,7 @@ impl TargetPlace {
             Self::Kafka { .. } => TargetKind::Kafka.word(),
             Self::Namespace { .. } => TargetKind::Namespace.word(),
             Self::Memcached { .. } => TargetKind::Memcached.word(),
+            Self::Table { .. } => TargetKind::Table.word(),
         }
     }
 }
@@ -102,6 +128,9 @@ impl fmt::Debug for TargetPlace {
                 shown.field("servers", servers).field("prefix", prefix);
                 shown.field("ttl_s", ttl_s).finish()
             }
+            Self::Table { tables, login } => {
+                f.debug_struct("Table").field("tables", tables).field("login", login).finish()
+            }
         }
     }
 }
@@ -113,10 +142,12 @@ pub(super) enum TargetKind {
     Kafka,
     Memcached,
     Namespace,
+    Table,
 }
 
 impl Word for TargetKind {
-    const ALL: &'static [Self] = &[Self::Http, Self::Kafka, Self::Memcached, Self::Namespace];
+    const ALL: &'static [Self] =
+        &[Self::Http, Self::Kafka, Self::Memcached, Self::Namespace, Self::Table];
 
     fn word(self) -> &'static str {
         match self {
@@ -124,6 +155,7 @@ impl Word for TargetKind {
             Self::Kafka => "kafka",
             Self::Namespace => "namespace",
             Self::Memcached => "memcached",
+            Self::Table => "table",
         }
     }
 }

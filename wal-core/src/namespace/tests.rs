@@ -249,6 +249,91 @@ fn what_is_wrong_with_targets_is_told() {
     assert_eq!(target(&twice), ["target[1].name: the target \"a\" is declared twice"]);
 }
 
+const TABLES: &str = r#"
+    name = "copy"
+    kind = "table"
+    contact_points = ["C1", "[::1]:9042"]
+    datacenter = "dc1"
+    keyspace = "copies"
+    request_timeout_ms = 500
+    user = "env:COPY_USER"
+    password = "s3cret"
+    tables = [
+        "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)",
+        """
+        CREATE TABLE audit.ledger (account text, seq int, "Note" text, PRIMARY KEY (account, seq))
+        WITH comment = 'two lines'""",
+    ]
+"#;
+
+#[test]
+fn targets_of_tables_are_read_and_written_with_the_words_of_a_store() {
+    let bank = read(&format!("{BANK}\n[[target]]\n{TABLES}"));
+    let copy = bank.target_named("copy").expect("it is there");
+    let TargetPlace::Table { tables, login } = &copy.place else { panic!("{copy:?}") };
+    assert_eq!((tables.tables().len(), copy.place.kind()), (2, "table"));
+    assert_eq!(tables.store().request_timeout_ms, 500);
+    assert_eq!(tables.store().own_keyspace, DEFAULT_OWN_KEYSPACE);
+    let ledger = tables.table_named("ledger").expect("it is declared");
+    assert_eq!((ledger.full_name(), tables.keyspace_of(ledger)), ("audit.ledger", Some("audit")));
+    assert_eq!(login.as_ref().map(|it| &*it.user), Some("env:COPY_USER"));
+    assert!(!format!("{copy:?}").contains("s3cret"));
+    assert_eq!(read(&bank.to_toml()), bank);
+    assert_eq!(read(&bank.to_toml()).to_toml(), bank.to_toml());
+}
+
+#[test]
+fn what_is_wrong_with_targets_of_tables_is_told_with_their_words() {
+    let own =
+        "[store]\nkind = \"cassandra\"\ncontact_points = [\"c1:9042\"]\ndatacenter = \"dc1\"\n";
+    let with = |from: &str, to: &str| {
+        assert!(TABLES.contains(from), "{from}");
+        format!("{BANK}\n[[target]]\n{}", TABLES.replace(from, to))
+    };
+    for (from, to, said) in [
+        ("tables = [", "tables = []\ntopics = [", "tables: a table target needs tables"),
+        ("contact_points = [\"C1\", \"[::1]:9042\"]", "", "contact_points: name a node or two"),
+        ("\"C1\"", "\"a b\"", "contact_points: \"a b\" is not host"),
+        ("datacenter", "datacentre", "datacentre: unknown key: did you mean \"datacenter\"?"),
+        (
+            "keyspace = \"copies\"",
+            "",
+            "tables[0]: accounts is in no keyspace: write CREATE TABLE keyspace.accounts, or set keyspace",
+        ),
+        (
+            "keyspace = \"copies\"",
+            "keyspace = \"handfast\"",
+            "tables[0]: accounts is in the keyspace \"handfast\", where Handfast says",
+        ),
+        ("balance bigint", "balance counter", "tables[0]: line 1, column "),
+        ("audit.ledger", "accounts", "tables[1]: the table accounts is declared twice"),
+        (
+            "request_timeout_ms = 500",
+            "request_timeout_ms = 5",
+            "request_timeout_ms: expected a whole",
+        ),
+        ("password = \"s3cret\"", "", "password: who logs in has a user and a password"),
+        ("user = \"env:COPY_USER\"", "", "user: who logs in has a user and a password"),
+        ("user =", "url =", "url: unknown key"),
+    ] {
+        let found = problems(&with(from, to));
+        let said = format!("target[0].{said}");
+        assert!(found.iter().any(|it| it.starts_with(&said)), "{found:#?}\n{said}");
+        assert!(found.len() <= 2, "{found:#?}");
+    }
+    // In the namespace's own cluster only other keyspaces than its own.
+    let in_cluster = |keyspace: &str| {
+        let target = TABLES.replace("copies", keyspace);
+        format!("{BANK}\n{own}\n[[target]]\n{target}")
+    };
+    read(&in_cluster("copies"));
+    let found = problems(&in_cluster("bank"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let said = "target[0].tables[0]: accounts is in the keyspace \"bank\", where the namespace has its own";
+    assert!(found[0].starts_with(said), "{found:#?}");
+    read(&in_cluster("bank").replace("c1:9042", "c2:9042"));
+}
+
 #[test]
 fn namespaces_that_are_targets_are_there_and_do_not_lead_back() {
     let named = |name: &str, next: &str, to: &str| {

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use super::region::{RegionMember, word_of};
 use super::settings::{Numbers, Word};
-use super::{KafkaSettings, Namespace, RegionSettings, StoreKind, Target, TargetPlace};
+use super::{
+    KafkaSettings, Login, Namespace, RegionSettings, StoreKind, StoreSettings, Target, TargetPlace,
+};
 
 impl Namespace {
     /// The canonical file. Reading it gives this namespace, as version 1.
@@ -23,15 +25,7 @@ impl Namespace {
         let store = &self.store;
         section(&mut out, "store", &[("kind", store.kind.word())], store);
         if store.kind == StoreKind::Cassandra {
-            let words = [
-                ("contact_points", list(&store.contact_points)),
-                ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
-                ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
-                ("own_keyspace", basic(&store.own_keyspace)),
-                ("tls_ca", store.tls_ca.as_deref().map_or_else(String::new, basic)),
-                ("create_tables", store.create_tables.to_string()),
-            ];
-            for (key, value) in words.iter().filter(|(_, value)| !value.is_empty()) {
+            for (key, value) in cluster_words(store) {
                 writeln!(out, "{key} = {value}").expect("a string takes all");
             }
         }
@@ -58,19 +52,30 @@ impl Namespace {
 }
 
 fn write_region(out: &mut String, region: &RegionSettings) {
-    let words = [("here", &*region.here), ("home", word_of(&region.homes.home)), ("table", &*region.table)];
+    let words =
+        [("here", &*region.here), ("home", word_of(&region.homes.home)), ("table", &*region.table)];
     section(out, "region", &words, region);
-    let homes = region.homes.tables.iter().map(|(table, home)| (table.clone(), word_of(home).to_owned()));
+    let homes =
+        region.homes.tables.iter().map(|(table, home)| (table.clone(), word_of(home).to_owned()));
     plain_section(out, "region.tables", &homes.collect());
     for RegionMember { name, servers } in &region.members {
-        write!(
-            out,
-            "\n[[region.all]]\nname = {}\nservers = {}\n",
-            basic(name),
-            list(servers)
-        )
-        .expect("a string takes all");
+        write!(out, "\n[[region.all]]\nname = {}\nservers = {}\n", basic(name), list(servers))
+            .expect("a string takes all");
     }
+}
+
+/// What only a cluster has, as far as it says it.
+fn cluster_words(store: &StoreSettings) -> Vec<(&'static str, String)> {
+    let mut words = vec![
+        ("contact_points", list(&store.contact_points)),
+        ("datacenter", store.datacenter.as_deref().map_or_else(String::new, basic)),
+        ("keyspace", store.keyspace.as_deref().map_or_else(String::new, basic)),
+        ("own_keyspace", basic(&store.own_keyspace)),
+        ("tls_ca", store.tls_ca.as_deref().map_or_else(String::new, basic)),
+        ("create_tables", store.create_tables.to_string()),
+    ];
+    words.retain(|(_, value)| !value.is_empty());
+    words
 }
 
 fn write_target(out: &mut String, target: &Target) {
@@ -96,6 +101,16 @@ fn write_target(out: &mut String, target: &Target) {
                 ("ttl_s", ttl_s.to_string()),
             ];
             (words.into(), "", &none)
+        }
+        TargetPlace::Table { tables, login } => {
+            numbers(out, tables.store());
+            let mut words = cluster_words(tables.store());
+            if let Some(Login { user, password }) = login {
+                words.extend([("user", basic(user)), ("password", basic(password))]);
+            }
+            let cql = tables.tables().iter().map(|it| multi_line(&it.statement().to_string()));
+            words.push(("tables", format!("[{}]", cql.collect::<Vec<_>>().join(", "))));
+            (words, "", &none)
         }
         TargetPlace::Namespace { namespace, to } => {
             let to: Vec<String> = to.iter().map(|target| basic(target)).collect();

@@ -85,7 +85,8 @@ impl AdminService {
         let changed = self.control.describe(&name).await?.namespace;
         let found = region_of(&changed)?;
         if found.term != term {
-            let why = format!("region {:?} is in term {} already, not {term}", found.here, found.term);
+            let why =
+                format!("region {:?} is in term {} already, not {term}", found.here, found.term);
             return Err(ControlError::ChangeRefused(why).into());
         }
         let closed = self.close(&name, changed.version(), settings).await?;

@@ -33,9 +33,11 @@ pub(in crate::service) struct RegionService {
 
 impl RegionService {
     /// Checks who asks whom.
-    fn between(&self, between: Option<wire::Between>) -> Result<(Arc<Namespace>, String), ServiceError> {
-        let between = between
-            .ok_or_else(|| ServiceError::invalid("between", "it is missing"))?;
+    fn between(
+        &self,
+        between: Option<wire::Between>,
+    ) -> Result<(Arc<Namespace>, String), ServiceError> {
+        let between = between.ok_or_else(|| ServiceError::invalid("between", "it is missing"))?;
         let namespace = self.shared.namespace(&between.namespace, "between.namespace")?;
         let region = region_of(&namespace)?;
         if between.to != region.here {
@@ -46,7 +48,8 @@ impl RegionService {
             return Err(ServiceError::invalid("between.to", why));
         }
         if between.from == region.here {
-            let why = format!("this is region {:?} itself: what it sent would go round", region.here);
+            let why =
+                format!("this is region {:?} itself: what it sent would go round", region.here);
             return Err(ServiceError::invalid("between.from", why));
         }
         let known = region.member_named(&between.from);
@@ -58,7 +61,10 @@ impl RegionService {
         arrived_from(&*self.shared.backend, namespace, region_of(namespace)?, from).await
     }
 
-    async fn apply(&self, request: wire::ApplyRequest) -> Result<wire::ApplyResponse, ServiceError> {
+    async fn apply(
+        &self,
+        request: wire::ApplyRequest,
+    ) -> Result<wire::ApplyResponse, ServiceError> {
         let _room = self.shared.enter()?;
         let (namespace, from) = self.between(request.between.clone())?;
         let region = region_of(&namespace)?;
@@ -66,7 +72,10 @@ impl RegionService {
         let ahead_us = request.until_us.saturating_sub(now_us.saturating_add(MAX_AHEAD_US));
         if ahead_us > 0 {
             let ms = u64::try_from(ahead_us / 1_000 + 1).unwrap_or(u64::MAX);
-            return Err(ServiceError::Overloaded { what: "the time until now", retry_after_ms: ms });
+            return Err(ServiceError::Overloaded {
+                what: "the time until now",
+                retry_after_ms: ms,
+            });
         }
         let rows = rows::from_wire(&namespace, &request.tables, &request.rows)
             .map_err(|why| ServiceError::invalid("rows", why))?;

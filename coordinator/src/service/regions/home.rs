@@ -38,7 +38,8 @@ pub(super) async fn give_pulse(
 ) -> Result<Timestamp, String> {
     let txn = Arc::new(pulse(namespace, draw_id(), shards, is_told));
     let call = Call::Submit { txn, level: Level::Committed };
-    let answer = ask(backend, namespace, call, PATIENCE).await.map_err(|error| error.to_string())?;
+    let answer =
+        ask(backend, namespace, call, PATIENCE).await.map_err(|error| error.to_string())?;
     match answer {
         Some(CallAnswer::Submit(Answer::Committed { timestamp, .. })) => Ok(timestamp),
         Some(other) => Err(format!("{other:?}")),

@@ -33,7 +33,8 @@ pub(super) const MAX_BATCH_BYTES: usize = 48 << 20;
 /// The regions of a namespace, or that it is in one only.
 fn region_of(namespace: &Namespace) -> Result<&RegionSettings, ServiceError> {
     namespace.region().ok_or_else(|| {
-        let why = format!("namespace {:?} is in one region: its file has no [region]", namespace.name());
+        let why =
+            format!("namespace {:?} is in one region: its file has no [region]", namespace.name());
         ServiceError::invalid("namespace", why)
     })
 }
@@ -54,7 +55,11 @@ pub(super) fn arrived_key(
 }
 
 /// The watermark that such a row says, and how many transactions have arrived.
-pub(super) fn arrived_in(namespace: &Namespace, settings: &RegionSettings, row: &Row) -> (Timestamp, u64) {
+pub(super) fn arrived_in(
+    namespace: &Namespace,
+    settings: &RegionSettings,
+    row: &Row,
+) -> (Timestamp, u64) {
     let number = |column: &str| {
         let table = namespace.find_table(&settings.table)?;
         let column = table.find_column(column)?;
@@ -140,7 +145,6 @@ fn homes_to_wire(homes: &Homes) -> (String, Vec<(String, String)>) {
 
 fn homes_from_wire(home: String, tables: Vec<wire::TableHome>) -> Homes {
     let word = |home: String| (!home.is_empty()).then_some(home);
-    let tables: BTreeMap<_, _> =
-        tables.into_iter().map(|it| (it.table, word(it.home))).collect();
+    let tables: BTreeMap<_, _> = tables.into_iter().map(|it| (it.table, word(it.home))).collect();
     Homes { home: word(home), tables }
 }

@@ -50,7 +50,8 @@ pub(super) fn from_wire(
         row.key.table = table.to;
         for cell in &mut row.delta.cells {
             let column = table.columns.get(usize::from(cell.column.0));
-            cell.column = *column.ok_or_else(|| damaged(&"one has a column that is not described"))?;
+            cell.column =
+                *column.ok_or_else(|| damaged(&"one has a column that is not described"))?;
         }
         row.delta.cells.sort_by_key(|cell| cell.column);
     }
@@ -74,7 +75,9 @@ fn mapped(namespace: &Namespace, table: &wire::Table) -> Result<Mapped, String> 
     let there = Table::new(from, statement, Ownership::Owned);
     let name = there.full_name();
     let Some(here) = namespace.find_table(name) else {
-        return Err(format!("there is no table {name} in this region: add it to the namespace here, too"));
+        return Err(format!(
+            "there is no table {name} in this region: add it to the namespace here, too"
+        ));
     };
     let column = |column: &wal_core::schema::Column| {
         let found = here.find_column(&column.name).filter(|it| it.ty == column.ty);

@@ -224,8 +224,7 @@ impl World {
             return false;
         }
         if let [(shard, part)] = &parts[..] {
-            let timestamp =
-                region.shards[usize::from(shard.0)].single(now_us, id, part.clone());
+            let timestamp = region.shards[usize::from(shard.0)].single(now_us, id, part.clone());
             region.commit(timestamp, &parts);
         } else {
             self.happened.wide += 1;
@@ -280,7 +279,8 @@ impl World {
     fn read(&mut self, at: usize) -> Result<(), String> {
         let numbers: Vec<u64> = self.senders[at].keys().copied().collect();
         let newest = numbers.len() - 1;
-        let number = if self.one_in(5) { self.below(numbers.len() as u64) as usize } else { newest };
+        let number =
+            if self.one_in(5) { self.below(numbers.len() as u64) as usize } else { newest };
         let (shard, most) = (self.below(SHARDS.into()) as usize, 1 + self.below(8) as usize);
         self.read_of(at, numbers[number], shard, most)
     }
@@ -334,16 +334,12 @@ impl World {
         let index = self.below(count) as usize;
         let stays = fails && self.one_in(4);
         let Flying { from, sender, .. } = self.flying[index];
-        let batch = if stays {
-            self.flying[index].batch.clone()
-        } else {
-            self.flying.remove(index).batch
-        };
+        let batch =
+            if stays { self.flying[index].batch.clone() } else { self.flying.remove(index).batch };
         let is_lost = fails && self.one_in(8);
         let applied = !is_lost && self.apply(1 - from, &batch)?;
         let watermark = self.regions[1 - from].watermark;
-        let is_waiting =
-            self.senders[from].get(&sender).is_some_and(|sender| sender.is_applying);
+        let is_waiting = self.senders[from].get(&sender).is_some_and(|sender| sender.is_applying);
         if !is_waiting {
             self.happened.late += 1;
             return Ok(());
@@ -383,7 +379,10 @@ impl World {
             return Ok(false); // it would wait; it is sent again
         }
         if batch.until <= region.watermark {
-            return Err(format!("region {at}: the watermark goes from {} to {}", region.watermark, batch.until));
+            return Err(format!(
+                "region {at}: the watermark goes from {} to {}",
+                region.watermark, batch.until
+            ));
         }
         self.happened.batches += 1;
         let proposals = parts.into_iter().map(|(shard, part)| {
@@ -434,7 +433,11 @@ impl World {
         });
         let places: Vec<Place> = self.marks[at]
             .iter()
-            .map(|(stored, place)| if *stored <= watermark { place.clone() } else { Place::default() })
+            .map(
+                |(stored, place)| {
+                    if *stored <= watermark { place.clone() } else { Place::default() }
+                },
+            )
             .collect();
         let sender = Sender {
             gather: Gather::with_rules(SHARDS, watermark, rules),
@@ -523,8 +526,11 @@ impl World {
 impl Region {
     /// A transaction is committed: what it writes is in the tables.
     fn commit(&mut self, timestamp: Timestamp, parts: &[(ShardId, Part)]) {
-        let rows: Vec<RowMutation> =
-            parts.iter().flat_map(|(_, part)| part.iter()).map(|op| written(op, timestamp)).collect();
+        let rows: Vec<RowMutation> = parts
+            .iter()
+            .flat_map(|(_, part)| part.iter())
+            .map(|op| written(op, timestamp))
+            .collect();
         merge(&mut self.rows, &rows);
         self.committed.push((timestamp, rows));
     }

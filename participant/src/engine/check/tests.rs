@@ -8,7 +8,10 @@ const TEXT: ColumnId = ColumnId(1);
 
 fn schema() -> EngineSchema {
     let columns = vec![ColumnType::Int, ColumnType::Text];
-    EngineSchema { tables: vec![TableTypes { columns, owned: true, home: None }], ..EngineSchema::default() }
+    EngineSchema {
+        tables: vec![TableTypes { columns, owned: true, home: None }],
+        ..EngineSchema::default()
+    }
 }
 
 fn int(value: i32) -> Bytes {

@@ -207,8 +207,25 @@ pub(super) fn is_stale(error: &ExecutionError) -> bool {
     )
 }
 
+/// Whether no node was there to be asked, or one said that it has too much to do.
+fn is_overloaded(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::ConnectionPoolError(_)
+        | ExecutionError::PrepareError(PrepareError::ConnectionPoolError(_)) => true,
+        _ => matches!(
+            db_error(error),
+            Some(DbError::Overloaded | DbError::IsBootstrapping | DbError::RateLimitReached { .. })
+        ),
+    }
+}
+
+/// A request that failed for now.
 pub(super) fn transient(action: &'static str, error: &ExecutionError) -> StoreError {
-    StoreError::Transient { action, why: error.to_string() }
+    let why = error.to_string();
+    match is_overloaded(error) {
+        true => StoreError::Overloaded { action, why },
+        false => StoreError::Transient { action, why },
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod access;
 mod baseline;
 mod cluster;
 mod failure;
+mod foreign;
 mod plan;
 mod read;
 mod registry;
@@ -49,6 +50,7 @@ use wal_core::{Row, RowKey, RowMutation, TableId};
 pub use baseline::{PlainRow, PlainTables};
 pub use cluster::{Cluster, ClusterOptions, Credentials};
 pub use failure::OpenError;
+pub use foreign::open_unclaimed;
 pub use registry::Registry;
 
 use self::statements::ClusterTable;

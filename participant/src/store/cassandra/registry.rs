@@ -29,6 +29,9 @@ use super::failure::{OpenError, is_final};
 /// How often a conditional write, and what became of it, is tried.
 const MAX_TRIES: usize = 5;
 
+/// Who has claimed something: namespace, deployment, and since when.
+type Claim = (String, Uuid, Option<CqlTimestamp>);
+
 /// Handfast's own keyspace in a cluster.
 #[derive(Debug)]
 pub struct Registry {
@@ -138,20 +141,26 @@ impl Registry {
              toTimestamp(now())) IF NOT EXISTS",
             self.keyspace
         );
-        let select = format!(
-            "SELECT namespace, deployment, since FROM {}.owner WHERE table_name = ?",
-            self.keyspace
-        );
         let claim = (key, namespace, deployment);
-        let first: (String, Uuid, Option<CqlTimestamp>) =
-            self.first_written(insert, claim, select, (key,)).await.map_err(failed)?;
-        let (found_namespace, owner, since) = first;
-        if (found_namespace.as_str(), owner) == (namespace, deployment) {
+        let first: Claim =
+            self.first_written(insert, claim, self.select_claim(), (key,)).await.map_err(failed)?;
+        if (first.0.as_str(), first.1) == (namespace, deployment) {
             return Ok(());
         }
-        Err(OpenError::OwnedByOther {
+        Err(self.owned_by_other(what, key, first))
+    }
+
+    fn select_claim(&self) -> String {
+        format!(
+            "SELECT namespace, deployment, since FROM {}.owner WHERE table_name = ?",
+            self.keyspace
+        )
+    }
+
+    fn owned_by_other(&self, what: &str, key: &str, (namespace, owner, since): Claim) -> OpenError {
+        OpenError::OwnedByOther {
             what: what.to_owned(),
-            namespace: found_namespace,
+            namespace,
             deployment: owner.to_string(),
             since: since_text(since),
             release: format!(
@@ -159,7 +168,34 @@ impl Registry {
                 self.keyspace,
                 key.replace('\'', "''")
             ),
-        })
+        }
+    }
+
+    /// Refuses tables that some namespace has claimed, for who writes others without claiming them. Creates
+    /// nothing: where nobody keeps claims, none was made. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::OwnedByOther`] says whose a table is.
+    pub(super) fn refuse_claimed(
+        cluster: &Arc<Cluster>,
+        keyspace: &str,
+        tables: &[String],
+    ) -> Result<(), OpenError> {
+        let state = cluster.session().get_cluster_state();
+        if state.get_keyspace(keyspace).is_none_or(|own| !own.tables.contains_key("owner")) {
+            return Ok(());
+        }
+        let registry = Self { cluster: Arc::clone(cluster), keyspace: quoted(keyspace) };
+        for table in tables {
+            let mut select = Self::statement(registry.select_claim());
+            select.set_consistency(Consistency::LocalSerial);
+            let found = cluster.block_on(registry.first_row::<Claim>(select, (table.as_str(),)));
+            let action = || format!("read whose the table {table} is");
+            if let Some(claim) = found.map_err(|error| OpenError::of(action(), &error))? {
+                return Err(registry.owned_by_other(&format!("table {table}"), table, claim));
+            }
+        }
+        Ok(())
     }
 
     /// Gives tables back, if they are this deployment's. Blocks.

@@ -97,7 +97,7 @@ fn until_done<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
     for _ in 0..MAX_TRIES {
         match call() {
             Ok(answer) => return answer,
-            Err(StoreError::Transient { .. }) => {}
+            Err(StoreError::Transient { .. } | StoreError::Overloaded { .. }) => {}
             Err(refused @ StoreError::Refused(_)) => panic!("clause 5: {refused}"),
         }
     }
@@ -341,7 +341,7 @@ fn a_refusal_names_what_is_refused_and_nothing_else(store: &Tested, refused: &Ro
     for _ in 0..MAX_TRIES {
         match store.store.apply(&batch) {
             Ok(()) => break,
-            Err(StoreError::Transient { .. }) => {}
+            Err(StoreError::Transient { .. } | StoreError::Overloaded { .. }) => {}
             Err(StoreError::Refused(named)) => {
                 assert!(!named.is_empty(), "clause 5: a refusal names something");
                 let named: Vec<usize> = named.iter().map(|refusal| refusal.index).collect();

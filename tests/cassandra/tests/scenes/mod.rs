@@ -9,6 +9,7 @@ pub(crate) mod fidelity;
 pub(crate) mod plain;
 pub(crate) mod registry;
 pub(crate) mod schema;
+pub(crate) mod target;
 pub(crate) mod types;
 
 use std::sync::Arc;

@@ -230,7 +230,9 @@ fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, Ve
         match call() {
             Ok(answer) => return Ok(answer),
             Err(StoreError::Refused(refused)) => return Err(refused),
-            Err(StoreError::Transient { .. }) => std::thread::sleep(Duration::from_millis(50)),
+            Err(StoreError::Transient { .. } | StoreError::Overloaded { .. }) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
     }
     panic!("it still fails after {MAX_TRIES} tries");

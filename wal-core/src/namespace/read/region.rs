@@ -74,7 +74,8 @@ fn read_members(section: &mut Section, problems: &mut Vec<Problem>) -> Vec<Regio
     for mut member in section.sections("all", problems) {
         let name = member.text("name", problems).unwrap_or_default();
         if !is_name(&name) || name == ANY {
-            let message = format!("{name:?} is no name of a region: lower-case letters, as in \"eu\"");
+            let message =
+                format!("{name:?} is no name of a region: lower-case letters, as in \"eu\"");
             member.problem("name", message, problems);
         }
         if members.iter().any(|other| other.name == name) {

@@ -1,15 +1,18 @@
 //! Reading `[[target]]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::table::{read_table, table_words};
 use super::{Section, is_name};
 use crate::namespace::kafka::{reserved_setting, wrong_brokers, wrong_topic};
 use crate::namespace::settings::{DeliverySettings, Numbers as _};
 use crate::namespace::target::{MAX_PREFIX, TargetKind};
 use crate::namespace::{
-    MAX_MEMCACHED_SERVERS, MAX_NAME, MAX_TARGETS, MAX_TTL_S, Target, TargetPlace,
+    MAX_MEMCACHED_SERVERS, MAX_NAME, MAX_TARGETS, MAX_TTL_S, StoreSettings, Target, TargetPlace,
 };
 use crate::problem::Problem;
+use crate::schema::Table;
 
 /// The words of every target.
 const WORDS: [&str; 4] = ["name", "kind", "paused", "retired"];
@@ -21,7 +24,14 @@ const MEMCACHED_WORDS: [&str; 3] = ["servers", "prefix", "ttl_s"];
 /// Bytes of the name by which clients know a server of memcached.
 const MAX_SERVER_NAME: usize = 255;
 
-pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Target> {
+/// Where the namespace's own tables are, and which they are.
+pub(super) type Own<'a> = (&'a StoreSettings, &'a [Arc<Table>]);
+
+pub(super) fn read_targets(
+    root: &mut Section,
+    own: Own<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Target> {
     let sections = root.sections("target", problems);
     if sections.len() > MAX_TARGETS {
         let count = sections.len();
@@ -32,7 +42,7 @@ pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> V
     let mut targets: Vec<Target> = Vec::new();
     for section in sections {
         let path = section.path_of("name");
-        let Some(target) = read_target(section, problems) else { continue };
+        let Some(target) = read_target(section, own, problems) else { continue };
         if targets.iter().any(|other| other.name == target.name) {
             let message = format!("the target {:?} is declared twice", target.name);
             problems.push(Problem { path, message });
@@ -43,7 +53,7 @@ pub(super) fn read_targets(root: &mut Section, problems: &mut Vec<Problem>) -> V
 }
 
 /// `None` if something was missing, which is told.
-fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Target> {
+fn read_target(mut section: Section, own: Own<'_>, problems: &mut Vec<Problem>) -> Option<Target> {
     let name = section.text("name", problems);
     match name.as_deref() {
         None => {
@@ -61,8 +71,8 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
     }
     let kind = section.word::<TargetKind>("kind", problems);
     if kind.is_none() {
-        let message =
-            "a target is something: kind = \"http\", \"kafka\", \"memcached\" or \"namespace\"";
+        let message = "a target is something: kind = \"http\", \"kafka\", \"memcached\", \"namespace\" or \
+                       \"table\"";
         section.missing("kind", message, problems);
     }
     let place = match kind {
@@ -70,17 +80,20 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
         Some(TargetKind::Kafka) => read_kafka(&mut section, problems),
         Some(TargetKind::Namespace) => read_namespace(&mut section, problems),
         Some(TargetKind::Memcached) => read_memcached(&mut section, problems),
+        Some(TargetKind::Table) => read_table(&mut section, own, problems),
         None => None,
     };
     let paused = section.flag("paused", problems).unwrap_or(false);
     let retired = section.flag("retired", problems).unwrap_or(false);
     let mut delivery = DeliverySettings::default();
     section.numbers(&mut delivery, problems);
+    let of_tables: Vec<&str> = table_words().collect();
     let words = match kind {
         Some(TargetKind::Http) => &HTTP_WORDS[..],
         Some(TargetKind::Kafka) => &KAFKA_WORDS[..],
         Some(TargetKind::Namespace) => &NAMESPACE_WORDS[..],
         Some(TargetKind::Memcached) => &MEMCACHED_WORDS[..],
+        Some(TargetKind::Table) => &of_tables,
         None => {
             // What else it says is right for one of them.
             for word in HTTP_WORDS
@@ -88,6 +101,7 @@ fn read_target(mut section: Section, problems: &mut Vec<Problem>) -> Option<Targ
                 .chain(&KAFKA_WORDS)
                 .chain(&MEMCACHED_WORDS)
                 .chain(&NAMESPACE_WORDS)
+                .chain(&of_tables)
             {
                 section.table.remove(*word);
             }
