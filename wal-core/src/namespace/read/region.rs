@@ -19,10 +19,9 @@ use crate::schema::{Ownership, Table};
 /// | `region` | from which |
 /// | `watermark` | everything of it that committed at or before this time (microseconds) is here |
 /// | `term` | the term that it had then |
-/// | `places` | where its shards' logs are to be read from for the rest: its own affair |
 /// | `transactions` | how many have arrived |
 pub const ARRIVED_CQL: &str = "CREATE TABLE arrived (region text PRIMARY KEY, watermark bigint, term bigint, \
-                               places blob, transactions bigint)";
+                               transactions bigint)";
 
 const WORDS: [&str; 5] = ["here", "home", "table", "tables", "all"];
 
