@@ -8,6 +8,7 @@ mod delayed;
 mod disk;
 mod postgres;
 mod process;
+mod region;
 mod report;
 mod wire;
 mod workload;
@@ -29,6 +30,8 @@ pub(crate) enum BenchVerb {
     Cluster(cluster::ClusterBenchArgs),
     /// Measure how late is what is due later
     Delayed(delayed::DelayedBenchArgs),
+    /// Measure how far one region is behind another
+    Region(region::RegionBenchArgs),
 }
 
 /// What is measured.
@@ -151,6 +154,7 @@ pub(crate) async fn command(global: &Global, args: BenchArgs) -> Result<(), Fail
     match args.what {
         Some(BenchVerb::Cluster(args)) => return cluster::command(global, args).await,
         Some(BenchVerb::Delayed(args)) => return delayed::command(global, args).await,
+        Some(BenchVerb::Region(args)) => return region::command(global, args).await,
         None => {}
     }
     let temporary = tempfile::tempdir().map_err(Failure::error)?;

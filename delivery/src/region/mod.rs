@@ -18,7 +18,10 @@
 //! transaction that only raises its last timestamp.
 
 mod gather;
+mod metrics;
+mod pieces;
 mod runtime;
+mod term;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +31,8 @@ use wal_core::namespace::Homes;
 use wal_core::{ShardId, Timestamp};
 
 pub use gather::{Batch, Gather, Piece};
-pub use runtime::{PiecesTo, Ship, ShipParts, ShipStatus};
+pub use pieces::PiecesTo;
+pub use runtime::{Ship, ShipParts, ShipStatus};
 
 use crate::target::Later;
 

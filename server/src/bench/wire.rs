@@ -35,6 +35,8 @@ enum Lane {
 pub(super) struct Served {
     process: Child,
     pub(super) client: Client,
+    /// Where it is.
+    pub(super) endpoint: String,
 }
 
 impl Served {
@@ -45,17 +47,20 @@ impl Served {
 
 /// Starts a server on a folder with one namespace.
 pub(super) async fn serve(folder: &Path, namespace: &str) -> anyhow::Result<Served> {
+    let served = serve_nothing(folder).await?;
+    served.client.admin().create_namespace(namespace).await?;
+    Ok(served)
+}
+
+/// Starts a server on a folder.
+pub(super) async fn serve_nothing(folder: &Path) -> anyhow::Result<Served> {
     const PATIENCE: Duration = Duration::from_secs(30);
     std::fs::create_dir_all(folder)?;
-    let file = folder.join("bench.toml");
-    std::fs::write(&file, namespace)?;
     let (listen, http) = (free_address()?, free_address()?);
     let process = Command::new(std::env::current_exe()?)
         .args(["serve", "--log", "warn", "--listen", &listen, "--http", &http])
         .arg("--data")
         .arg(folder.join("data"))
-        .arg("--namespace")
-        .arg(&file)
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -64,7 +69,7 @@ pub(super) async fn serve(folder: &Path, namespace: &str) -> anyhow::Result<Serv
     let begun = Instant::now();
     loop {
         match Client::connect([endpoint.as_str()]).await {
-            Ok(client) => return Ok(Served { process, client }),
+            Ok(client) => return Ok(Served { process, client, endpoint }),
             Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

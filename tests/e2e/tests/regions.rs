@@ -77,7 +77,7 @@ async fn balance_at(
     not_before: &[ArrivedFrom],
 ) -> anyhow::Result<Option<i64>> {
     let (rows, _) = client.read_arrived("bank", [("accounts", account)], not_before).await?;
-    Ok(rows[0].bigint("balance"))
+    Ok(rows[0].integer("balance"))
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn what_commits_in_one_region_arrives_in_the_other_whole_and_over_kills()
         if number % 20 == 7 {
             let (rows, _) =
                 us.read_arrived("bank", [("accounts", "debit"), ("accounts", "credit")], &[]).await?;
-            let sum: i64 = rows.iter().filter_map(|row| row.bigint("balance")).sum();
+            let sum: i64 = rows.iter().filter_map(|row| row.integer("balance")).sum();
             ensure!(sum == 0, "half a transaction is there: {rows:?}");
         }
         if number % 25 == 12 {
@@ -161,7 +161,7 @@ async fn two_regions_that_write_the_same_rows_become_equal_after_a_cut() -> anyh
     };
     let (in_us, in_eu) = (rows("eu", first).await?, rows("us", second).await?);
     assert_eq!(in_eu, in_us);
-    assert!(in_us.iter().any(|row| row.bigint("balance") == Some(100)));
+    assert!(in_us.iter().any(|row| row.integer("balance") == Some(100)));
     for server in &mut servers {
         server.stop().await?;
     }
@@ -275,7 +275,7 @@ async fn a_region_that_has_lost_its_tables_is_sent_everything_again() -> anyhow:
     // It comes again, from the beginning of the log.
     let (rows, arrived) =
         us.read_arrived("bank", [("accounts", "account 0")], &since("eu", last)).await?;
-    assert_eq!(rows[0].bigint("balance"), Some(0));
+    assert_eq!(rows[0].integer("balance"), Some(0));
     assert!(arrived[0].watermark_us >= last);
     let listed = us.admin().list_regions("bank").await?;
     let v1::Region { arrived_transactions, .. } = &listed.regions[0];

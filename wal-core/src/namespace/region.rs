@@ -46,9 +46,9 @@ impl Homes {
 }
 
 impl RegionSettings {
-    /// The home of a table, if it has one.
+    /// The home of a table, if it has one. What has arrived is each region's own.
     pub fn home_of(&self, full_name: &str) -> Option<&str> {
-        self.homes.of(full_name)
+        if full_name == self.table { Some(&self.here) } else { self.homes.of(full_name) }
     }
 
     /// Whether a table is written in this region by what is submitted here.
