@@ -27,7 +27,8 @@ const PULSE_EVERY: Duration = Duration::from_millis(10);
 /// Batches of what was read that may wait.
 const BATCHES: usize = 64;
 /// The pause after the other region has failed, at first, and at most.
-pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const PAUSES: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
 /// After it could not go on, it begins anew so much later.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// What sending to another region needs.

@@ -248,3 +248,22 @@ fn a_commit_without_its_promise_is_an_error_and_not_a_gap() {
     assert!(results[0].is_ok() && results[1].is_err());
     assert_eq!(Epoch(1), log.header.epoch);
 }
+
+#[test]
+fn what_is_closed_is_below_what_is_undecided_and_never_committed_later() {
+    let (first, second, third) = (id(1, 0), id(2, 0), id(3, 0));
+    let mut log = Log::default();
+    log.lead().single(first).prepare(second, ATTEMPT).single(third).commit(second, ATTEMPT);
+    let mut follower = Follower::new(HERE, Scope::Parts, Place::default());
+    let mut closed = Vec::new();
+    for (position, bytes) in &log.records {
+        follower.take(*position, bytes.clone()).expect("a readable log");
+        closed.push(follower.closed().0);
+    }
+    // A promise at 8 may commit at 8 and later; whatever is decided leaves the greatest of all.
+    assert_eq!(closed, [0, 24, 7, 7, 24]);
+    // Who goes on from a place knows less for a while, and never more.
+    let (_, place) = log.follow(Scope::Parts, Place::default());
+    let follower = Follower::new(HERE, Scope::Parts, place);
+    assert_eq!((follower.closed(), follower.unseen()), (Timestamp(0), Timestamp(0)));
+}

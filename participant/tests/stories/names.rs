@@ -18,12 +18,14 @@ pub(crate) const BEGIN_US: i64 = 1_700_000_000_000_000;
 const BALANCE: ColumnId = ColumnId(0);
 const NOTE: ColumnId = ColumnId(1);
 
-/// `accounts` and `orders` are owned, `shared` has other writers. Each has a balance and a note, in every
-/// version.
+/// `accounts` and `orders` are owned, `shared` has other writers, `abroad` is written in another region from
+/// version 2 on. Each has a balance and a note, in every version.
 pub(crate) fn schema(version: u32) -> EngineSchema {
     let columns = vec![ColumnType::BigInt, ColumnType::Text];
     let table = |owned| TableTypes { columns: columns.clone(), owned, home: None };
-    let tables = vec![table(true), table(true), table(false)];
+    let home = (version > 1).then(|| "us".to_owned());
+    let abroad = TableTypes { home, ..table(true) };
+    let tables = vec![table(true), table(true), table(false), abroad];
     EngineSchema { version, tables, ..EngineSchema::default() }
 }
 
@@ -142,6 +144,14 @@ fn write_op(text: &str) -> WriteOp {
         let value = Bytes::from(vec![b'x'; number(size)]);
         return cells(false, CellOp::Put { column: NOTE, value });
     }
+    if let Some((value, at)) = text.strip_prefix("merge=").and_then(|text| text.split_once('@')) {
+        let cell = Cell {
+            column: BALANCE,
+            timestamp: Timestamp(BEGIN_US + number::<i64>(at)),
+            value: Some(bigint(number(value))),
+        };
+        return WriteOp::Merge(Row { cells: vec![cell], ..Row::default() });
+    }
     match (text, text.split_at(1)) {
         ("delete", _) => WriteOp::DeleteRow,
         ("null", _) => cells(false, CellOp::Delete { column: BALANCE }),
@@ -167,13 +177,14 @@ fn condition(text: &str) -> ConditionKind {
     ConditionKind::Compare { column: BALANCE, op, value }
 }
 
-/// `alice` (of accounts), `orders/alice/7`, `shared/rates`.
+/// `alice` (of accounts), `orders/alice/7`, `shared/rates`, `abroad/alice`.
 pub(crate) fn key(name: &str) -> RowKey {
     let parts: Vec<_> = name.split('/').collect();
     let (table, partition, clustering) = match parts[..] {
         [partition] => (0, partition, ""),
         ["orders", partition, clustering] => (1, partition, clustering),
         ["shared", partition] => (2, partition, ""),
+        ["abroad", partition] => (3, partition, ""),
         _ => panic!("no row is written `{name}`"),
     };
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
@@ -186,7 +197,8 @@ pub(crate) fn key_name(key: &RowKey) -> String {
     match key.table.0 {
         0 => text(&key.partition),
         1 => format!("orders/{}/{}", text(&key.partition), text(&key.clustering)),
-        _ => format!("shared/{}", text(&key.partition)),
+        2 => format!("shared/{}", text(&key.partition)),
+        _ => format!("abroad/{}", text(&key.partition)),
     }
 }
 

@@ -134,8 +134,7 @@ struct Most {
 
 /// Commits for a while as much as goes.
 async fn as_many_as_go(stream: &SubmitStream, args: &RegionBenchArgs) -> anyhow::Result<Most> {
-    let mut source =
-        workload::Source::new(Workload::Blind2, args.rows, args.value_bytes, 1);
+    let mut source = workload::Source::new(Workload::Blind2, args.rows, args.value_bytes, 1);
     let began = Instant::now();
     let mut waiting: VecDeque<Submitted> = VecDeque::new();
     let (mut committed, mut last_us) = (0_u64, 0);
@@ -158,8 +157,7 @@ async fn steady(
     per_second: u64,
     args: &RegionBenchArgs,
 ) -> anyhow::Result<Vec<i64>> {
-    let mut source =
-        workload::Source::new(Workload::Blind2, args.rows, args.value_bytes, 2);
+    let mut source = workload::Source::new(Workload::Blind2, args.rows, args.value_bytes, 2);
     let total = per_second * args.duration.as_secs().max(1);
     let mut every = tokio::time::interval(TICK);
     let began = Instant::now();

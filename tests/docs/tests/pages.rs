@@ -5,7 +5,7 @@ use std::path::Path;
 
 use coordinator::service::errors::ServiceError;
 use handfast_docs_tests::{Page, Server, folder_of, read, root, rust_files};
-use wal_core::namespace::{DELAYED_CQL, Namespace};
+use wal_core::namespace::{ARRIVED_CQL, DELAYED_CQL, Namespace};
 use wal_core::record::NEWEST_WRITE_VERSION;
 use wal_core::{Millis, Position, ShardId, TxnId};
 
@@ -51,13 +51,25 @@ fn with_setting(section: &str, key: &str, value: &str) -> String {
                 "name = \"n\"\n{table}{later}{TARGET}[delay]\ntable = \"later\"\n{key} = {value}\n"
             )
         }
+        "region" => {
+            let arrived = format!("[[table]]\ncql = \"{ARRIVED_CQL}\"\n");
+            let all: String = ["a", "b"]
+                .iter()
+                .map(|name| {
+                    format!("[[region.all]]\nname = \"{name}\"\nservers = [\"http://{name}\"]\n")
+                })
+                .collect();
+            let region = "[region]\nhere = \"a\"\nhome = \"a\"\ntable = \"arrived\"\n";
+            let others = with_setting("delay", "after_ms", "0");
+            format!("{others}{arrived}{region}{key} = {value}\n{all}")
+        }
         section => format!("name = \"n\"\n[{section}]\n{key} = {value}\n{table}"),
     }
 }
 
 #[test]
 fn every_setting_is_documented_with_its_default_and_range() {
-    let file = with_setting("delay", "after_ms", "0");
+    let file = with_setting("region", "term", "1");
     let defaults = Namespace::from_toml(&file).expect("a namespace");
     let spelled: toml::Table = defaults.to_toml().parse().expect("canonical TOML");
     // Where nobody has decided on it, a file does not say it.
@@ -66,8 +78,10 @@ fn every_setting_is_documented_with_its_default_and_range() {
     for (section, value) in &spelled {
         match value {
             toml::Value::Table(settings) => {
-                // Which table keeps what is due later is told in words.
-                for (key, default) in settings.iter().filter(|(key, _)| *key != "table") {
+                // Which regions there are, and which tables are kept for what, is told in words.
+                let words = ["table", "here", "home", "all"];
+                let numbers = settings.iter().filter(|(key, _)| !words.contains(&&***key));
+                for (key, default) in numbers {
                     expected.insert(format!("{section}.{key}"), default.clone());
                 }
             }

@@ -81,19 +81,22 @@ async fn balance_at(
 }
 
 #[tokio::test]
-async fn what_commits_in_one_region_arrives_in_the_other_whole_and_over_kills()
--> anyhow::Result<()> {
+async fn what_commits_in_one_region_arrives_in_the_other_whole_and_over_kills() -> anyhow::Result<()>
+{
     let Two { _folder, mut servers, clients: [eu, us] } = two("eu").await?;
     let mut last = 0;
     for number in 0..60_i64 {
         // Two accounts of other shards: their sum is always 0.
-        let both = Transaction::new("bank")
-            .put("accounts", "debit", ("balance", -number))
-            .put("accounts", "credit", ("balance", number));
+        let both = Transaction::new("bank").put("accounts", "debit", ("balance", -number)).put(
+            "accounts",
+            "credit",
+            ("balance", number),
+        );
         last = commit(&eu, &both).await?;
         if number % 20 == 7 {
-            let (rows, _) =
-                us.read_arrived("bank", [("accounts", "debit"), ("accounts", "credit")], &[]).await?;
+            let (rows, _) = us
+                .read_arrived("bank", [("accounts", "debit"), ("accounts", "credit")], &[])
+                .await?;
             let sum: i64 = rows.iter().filter_map(|row| row.integer("balance")).sum();
             ensure!(sum == 0, "half a transaction is there: {rows:?}");
         }
@@ -149,7 +152,8 @@ async fn two_regions_that_write_the_same_rows_become_equal_after_a_cut() -> anyh
         commit(us, &transaction).await?;
     }
     servers[0].signal("CONT").await?;
-    let (first, second) = (commit(eu, &put("account 1", 100)).await?, commit(us, &put("z", 1)).await?);
+    let (first, second) =
+        (commit(eu, &put("account 1", 100)).await?, commit(us, &put("z", 1)).await?);
     let accounts: Vec<String> = (0..7).map(|number| format!("account {number}")).collect();
     let rows = |from: &'static str, at| {
         let accounts = accounts.clone();
@@ -225,7 +229,8 @@ async fn a_planned_failover_and_back_loses_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn without_the_old_home_what_has_not_arrived_is_named_and_comes_later() -> anyhow::Result<()> {
+async fn without_the_old_home_what_has_not_arrived_is_named_and_comes_later() -> anyhow::Result<()>
+{
     let Two { _folder, mut servers, clients: [eu, us] } = two("eu").await?;
     let arrived = commit(&eu, &put("a", 1)).await?;
     balance_at(&us, "a", &since("eu", arrived)).await?;
@@ -289,9 +294,10 @@ async fn a_region_that_has_lost_its_tables_is_sent_everything_again() -> anyhow:
 #[tokio::test]
 async fn what_is_wrong_with_regions_is_said() -> anyhow::Result<()> {
     let Two { _folder, mut servers, clients: [eu, us] } = two("eu").await?;
-    for (said, refused) in [
-        ("unknown region \"asia\"", eu.submit(&put("a", 1).to_regions(["asia"])).await.map(|_| ())),
-    ] {
+    for (said, refused) in [(
+        "unknown region \"asia\"",
+        eu.submit(&put("a", 1).to_regions(["asia"])).await.map(|_| ()),
+    )] {
         let refused = refused.expect_err("it is wrong");
         assert!(refused.to_string().contains(said), "{refused}");
     }

@@ -142,8 +142,20 @@ fn follow(
     let scope = follower.scope();
     let mut offset = from;
     let mut stops = 0;
+    let mut closed = Timestamp::default();
     while offset < log.end() {
-        all.extend(take(&mut follower, log, offset)?);
+        closed = closed.max(follower.closed());
+        let told = take(&mut follower, log, offset)?;
+        if let Some(told) = &told {
+            ensure!(
+                told.timestamp > closed,
+                Follow,
+                "shard {shard} tells {} of {}, and {closed} was closed",
+                told.id,
+                told.timestamp
+            );
+        }
+        all.extend(told);
         offset += 1;
         if stops < 20 && rng.chance(STOPS_PPM) {
             stops += 1;

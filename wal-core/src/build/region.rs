@@ -145,3 +145,151 @@ fn made(namespace: &Namespace, id: TxnId, parts: Parts) -> Transaction {
     let fingerprint: Fingerprint = fingerprint::of(&parts);
     Transaction { id, fingerprint, namespace_version: namespace.version(), parts }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{Check, Mutation, RowCondition, build, unbuild};
+    use crate::namespace::ARRIVED_CQL;
+    use crate::region::REGIONS;
+    use crate::row::{Cell, Row, RowKey};
+    use crate::time::Timestamp;
+    use crate::value::Value;
+    use crate::{ColumnId, TableId};
+
+    fn namespace() -> Namespace {
+        let regions = ["eu", "us", "asia"].map(|name| {
+            format!("[[region.all]]\nname = \"{name}\"\nservers = [\"http://{name}\"]\n")
+        });
+        let file = format!(
+            "name = \"n\"\n[region]\nhere = \"us\"\nhome = \"us\"\ntable = \"arrived\"\n[region.tables]\nfar = \"eu\"\n\
+             free = \"any\"\n{}{}[[table]]\ncql = \"{ARRIVED_CQL}\"\n",
+            regions.concat(),
+            ["near", "far", "free"]
+                .map(|name| format!(
+                    "[[table]]\ncql = \"CREATE TABLE {name} (id bigint PRIMARY KEY, n bigint)\"\n"
+                ))
+                .concat(),
+        );
+        Namespace::from_toml(&file).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn columns(name: &str, value: i64) -> crate::build::Columns {
+        vec![(name.to_owned(), Some(Value::BigInt(value)))]
+    }
+
+    fn put(table: &str, id: i64) -> Mutation {
+        Mutation { table: table.into(), key: columns("id", id), write: Write::Put(columns("n", 1)) }
+    }
+
+    fn refused(batch: Batch) -> String {
+        build(&namespace(), TxnId(7), &batch).expect_err("it is refused").to_string()
+    }
+
+    fn batch(mutations: Vec<Mutation>) -> Batch {
+        Batch { mutations, ..Batch::default() }
+    }
+
+    #[test]
+    fn tables_are_written_at_home_and_those_without_one_blindly() {
+        build(&namespace(), TxnId(7), &batch(vec![put("near", 1), put("free", 1)])).expect("both");
+        let far = refused(batch(vec![put("near", 1), put("far", 1)]));
+        assert!(far.starts_with("mutations[1].table: far is written in region \"eu\""), "{far}");
+        let add = Mutation { write: Write::Add(columns("n", 1)), ..put("free", 1) };
+        assert!(refused(batch(vec![add])).contains("a sum needs a table with a home region"));
+        let check = |table: &str| RowCondition {
+            table: table.into(),
+            key: columns("id", 1),
+            check: Check::Exists,
+        };
+        for (table, said) in
+            [("free", "a condition needs a table"), ("far", "is written in region")]
+        {
+            let conditions = vec![check(table)];
+            let refused = refused(Batch { conditions, ..batch(vec![put("near", 1)]) });
+            assert!(refused.contains(said), "{refused}");
+        }
+        let arrived = Mutation {
+            table: "arrived".into(),
+            key: vec![("region".into(), Some("eu".into()))],
+            write: Write::DeleteRow,
+        };
+        assert!(refused(batch(vec![arrived])).contains("it is not written"));
+    }
+
+    #[test]
+    fn every_part_says_where_its_transaction_goes() {
+        let to = |regions: &[&str]| {
+            let regions = regions.iter().map(|name| (*name).to_owned()).collect();
+            Batch { regions, ..batch((0..40).map(|id| put("near", id)).collect()) }
+        };
+        let everywhere = build(&namespace(), TxnId(7), &to(&[])).expect("good");
+        let some = build(&namespace(), TxnId(7), &to(&["us", "asia"])).expect("good");
+        assert!(some.parts.len() > 3);
+        for (everywhere, some) in everywhere.parts.iter().zip(&some.parts) {
+            let goes = |part: &[RowOp]| [0, 1, 2].map(|number| RegionSet::of(part).has(number));
+            assert_eq!(goes(&everywhere.1), [true; 3]);
+            assert_eq!(goes(&some.1), [false, true, true]);
+            assert!(some.1.is_sorted_by(|a, b| a.key < b.key));
+        }
+        assert_ne!(everywhere.fingerprint, some.fingerprint);
+        let shown = unbuild(&namespace(), some.parts.iter().map(|(_, part)| &**part));
+        assert_eq!(shown.expect("of this version").mutations.len(), 40);
+        assert!(refused(to(&["asia", "africa"])).contains("regions[1]: unknown region \"africa\""));
+    }
+
+    #[test]
+    fn what_arrives_keeps_its_times_and_is_one_row_each() {
+        let namespace = namespace();
+        let near = namespace.find_table("near").expect("a table").id();
+        let row = |id: i64, column: u16, at| RowMutation {
+            key: RowKey {
+                table: near,
+                partition: bytes::Bytes::copy_from_slice(&id.to_be_bytes()),
+                clustering: bytes::Bytes::new(),
+            },
+            delta: Row {
+                cells: vec![Cell {
+                    column: ColumnId(column),
+                    timestamp: Timestamp(at),
+                    value: None,
+                }],
+                ..Row::default()
+            },
+        };
+        let state = Batch {
+            mutations: vec![Mutation {
+                table: "arrived".into(),
+                key: vec![("region".into(), Some("eu".into()))],
+                write: Write::Put(columns("watermark", 9)),
+            }],
+            ..Batch::default()
+        };
+        let rows = vec![row(2, 1, 3), row(1, 1, 5), row(2, 1, 8)];
+        let txn = arrival(&namespace, TxnId(7), &state, rows).expect("it is good");
+        let merged: Vec<&RowOp> = (txn.parts.iter().flat_map(|(_, part)| part.iter()))
+            .filter(|op| matches!(op.write, WriteOp::Merge(_)))
+            .collect();
+        let times = merged.iter().map(|op| match &op.write {
+            WriteOp::Merge(row) => row.newest(),
+            other => panic!("{other:?}"),
+        });
+        let mut times: Vec<_> = times.collect();
+        times.sort_unstable();
+        assert_eq!(times, [Some(Timestamp(5)), Some(Timestamp(8))]);
+        let all: usize = txn.parts.iter().map(|(_, part)| part.len()).sum();
+        assert_eq!(all, 3, "two rows, and what has arrived");
+    }
+
+    #[test]
+    fn a_pulse_writes_nothing() {
+        let shards = [ShardId(1), ShardId(4)];
+        let txn = pulse(&namespace(), TxnId(7), &shards, true);
+        assert_eq!(txn.participants().collect::<Vec<_>>(), shards);
+        for (_, part) in &txn.parts {
+            assert!(part.iter().all(|op| op.is_read_only() && op.key.table == REGIONS));
+            assert!(crate::region::announces(part));
+        }
+        assert_eq!(REGIONS, TableId(u32::MAX - 1), "it is in logs");
+    }
+}

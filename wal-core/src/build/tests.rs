@@ -328,7 +328,7 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
         proptest::collection::vec(any_message(), 0..3),
     )
         .prop_filter_map("empty or contradictory", |(mutations, conditions, messages)| {
-            let batch = Batch { mutations, conditions, messages };
+            let batch = Batch { mutations, conditions, messages, ..Batch::default() };
             build(&bank(), TxnId(1), &batch).is_ok().then_some(batch)
         })
 }

@@ -147,6 +147,7 @@ fn at_once() -> impl Strategy<Value = v1::Transaction> {
         conditions,
         messages,
         delayed: Vec::new(),
+        regions: Vec::new(),
     })
 }
 

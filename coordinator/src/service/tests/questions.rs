@@ -39,7 +39,7 @@ async fn rows_are_read_in_the_order_asked_with_typed_columns_and_versions() {
         row("accounts", ["alice".into()]).expect("a row"),
         row("transfers", ["alice".into(), 7i64.into()]).expect("a row"),
     ];
-    let request = v1::ReadRequest { namespace: "bank".into(), rows, wait_ms: 0 };
+    let request = v1::ReadRequest { namespace: "bank".into(), rows, ..Default::default() };
     let rows = server.data().read(request).await.expect("rows").into_inner().rows;
     assert_eq!(rows[0].columns, [column("balance", 7i64)]);
     assert_eq!((rows[0].exists, &rows[0].version), (true, &version));
@@ -52,6 +52,7 @@ async fn a_read_that_cannot_be_answered_says_when_to_read_again() {
         namespace: "bank".into(),
         rows: vec![row("accounts", [key.into()]).expect("a row")],
         wait_ms: 20,
+        ..Default::default()
     };
     let cases = [
         (ReadAnswer::Unavailable { shard: ShardId(2) }, Code::Unavailable, "SHARD_UNAVAILABLE"),

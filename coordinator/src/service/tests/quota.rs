@@ -45,7 +45,7 @@ async fn beyond_the_rate_calls_are_refused_with_the_time_until_there_is_room() {
     let server = served("transactions_per_second = 1\nburst_ms = 2000", commits).await;
     submit(&server, deposit(1)).await.expect("the first of two");
     let rows = vec![row("accounts", ["alice".into()]).expect("a row")];
-    let read = v1::ReadRequest { namespace: "bank".to_owned(), rows, wait_ms: 0 };
+    let read = v1::ReadRequest { namespace: "bank".to_owned(), rows, ..Default::default() };
     server.data().read(read.clone()).await.expect("the second");
     let status = submit(&server, deposit(2)).await.expect_err("no third");
     let (name, retry) = full(&status);
