@@ -171,7 +171,7 @@ impl Handfast for Fake {
             columns: vec![v1::Column { name: "balance".into(), value: Some(7i64.into()) }],
         };
         let rows = request.into_inner().rows.into_iter().map(row).collect();
-        Ok(Response::new(v1::ReadResponse { rows }))
+        Ok(Response::new(v1::ReadResponse { rows, ..Default::default() }))
     }
 
     async fn get_outcome(
