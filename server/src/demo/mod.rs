@@ -4,6 +4,7 @@
 
 mod bank;
 mod crash;
+mod far;
 mod ground;
 mod process;
 mod say;
@@ -73,6 +74,7 @@ async fn play(args: &DemoArgs, global: &Global, folder: &std::path::Path) -> any
     match ground {
         Ground::Own(server) => {
             shop::play(&client).await?;
+            far::play(&client, &server.endpoint(), folder).await?;
             end(args, server).await
         }
         Ground::Running(_) => {

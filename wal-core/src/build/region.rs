@@ -234,7 +234,11 @@ mod tests {
         }
         assert_ne!(everywhere.fingerprint, some.fingerprint);
         let shown = unbuild(&namespace(), some.parts.iter().map(|(_, part)| &**part));
-        assert_eq!(shown.expect("of this version").mutations.len(), 40);
+        let shown = shown.expect("of this version");
+        assert_eq!(
+            (shown.mutations.len(), &shown.regions[..]),
+            (40, &["us", "asia"].map(String::from)[..])
+        );
         assert!(refused(to(&["asia", "africa"])).contains("regions[1]: unknown region \"africa\""));
     }
 

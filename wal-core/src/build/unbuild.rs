@@ -4,10 +4,10 @@ use super::{Batch, Check, Columns, Mutation, RowCondition, Write};
 use crate::id::ColumnId;
 use crate::message::{MESSAGES, Message, messages_of};
 use crate::namespace::Namespace;
-use crate::region::REGIONS;
+use crate::region::{REGIONS, RegionSet};
 use crate::row::{Row, RowKey};
 use crate::schema::{Column, Table};
-use crate::txn::{CellOp, ConditionKind, Part, WriteOp};
+use crate::txn::{CellOp, ConditionKind, Part, RowOp, WriteOp};
 use crate::value::Value;
 
 /// Parts that are not of this version of the namespace.
@@ -31,6 +31,7 @@ pub fn unbuild<'a>(
     let mut messages: Vec<(u16, Message)> = Vec::new();
     for row in parts.into_iter().flatten() {
         if row.key.table == REGIONS {
+            batch.regions = regions(namespace, row);
             continue;
         }
         if row.key.table == MESSAGES {
@@ -155,4 +156,12 @@ fn merged(table: &Table, row: &Row) -> Result<Vec<Write>, OtherVersion> {
         writes.push(Write::DeleteColumns(deletes));
     }
     Ok(writes)
+}
+
+/// The regions that such a row names; none if it names none.
+fn regions(namespace: &Namespace, row: &RowOp) -> Vec<String> {
+    let (goes, all) = (RegionSet::of(std::slice::from_ref(row)), RegionSet::ALL);
+    let members = namespace.region().into_iter().flat_map(|region| (0..).zip(&region.members));
+    let named = members.filter(|(number, _)| goes != all && goes.has(*number));
+    named.map(|(_, member)| member.name.clone()).collect()
 }
