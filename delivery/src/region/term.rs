@@ -136,7 +136,10 @@ impl Sender {
                 match marked {
                     Ok(true) => {}
                     Ok(false) => return Err(Ended::Deposed),
-                    Err(error) => tracing::warn!(%error, "it is not stored how far a region is"),
+                    Err(error) => {
+                        tracing::warn!(%error, "it is not stored how far a region is");
+                        term.stored.fill(None); // it is, next time
+                    }
                 }
             }
         }

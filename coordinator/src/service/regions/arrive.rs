@@ -1,12 +1,13 @@
 //! What another region has sent.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use delivery::region::Arrived;
 use handfast_proto::region as wire;
 use handfast_proto::region::region_server::Region;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 use wal_core::build::{Batch, Check, Mutation, RowCondition, Write, arrival};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 use wal_core::namespace::{Namespace, RegionSettings};
@@ -68,18 +69,9 @@ impl RegionService {
         let _room = self.shared.enter()?;
         let (namespace, from) = self.between(request.between.clone())?;
         let region = region_of(&namespace)?;
-        let now_us = now_us();
-        let ahead_us = request.until_us.saturating_sub(now_us.saturating_add(MAX_AHEAD_US));
-        if ahead_us > 0 {
-            let ms = u64::try_from(ahead_us / 1_000 + 1).unwrap_or(u64::MAX);
-            return Err(ServiceError::Overloaded {
-                what: "the time until now",
-                retry_after_ms: ms,
-            });
-        }
         let rows = rows::from_wire(&namespace, &request.tables, &request.rows)
             .map_err(|why| ServiceError::invalid("rows", why))?;
-        refuse_ancient(&namespace, region, &rows, now_us)?;
+        refuse_ancient(&namespace, region, &rows, now_us())?;
         let state = state(region, &from, &request);
         let txn = arrival(&namespace, draw_id(), &state, rows)
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
@@ -142,7 +134,9 @@ impl Region for RegionService {
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
-        let applied = Self::apply(self, request.into_inner()).await;
+        let request = request.into_inner();
+        wait_for_clock(request.until_us)?;
+        let applied = Self::apply(self, request).await;
         Ok(Response::new(applied.map_err(|error| self.fail(error))?))
     }
 }
@@ -150,6 +144,20 @@ impl Region for RegionService {
 fn now_us() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What committed later than this clock says waits until it does not.
+fn wait_for_clock(until_us: i64) -> Result<(), Status> {
+    let ahead_us = until_us.saturating_sub(now_us().saturating_add(MAX_AHEAD_US));
+    let Ok(ahead_us @ 1..) = u64::try_from(ahead_us) else { return Ok(()) };
+    let ahead = Duration::from_micros(ahead_us);
+    let why = format!(
+        "the clock of the sending region is ahead of this one's, by {ahead:?} more than is taken: nothing was \
+         applied; synchronize the clocks"
+    );
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(ahead));
+    Err(Status::with_error_details(Code::ResourceExhausted, why, details))
 }
 
 fn to_wire(arrived: Arrived) -> wire::ArrivedResponse {

@@ -346,7 +346,7 @@ impl World {
         }
         let sender = self.senders[from].get_mut(&sender).expect("it is waiting");
         sender.is_applying = false;
-        if fails && self.draw.next() % 6 == 0 {
+        if fails && self.draw.next().is_multiple_of(6) {
             self.happened.unanswered += 1;
         } else if applied {
             sender.gather.applied(batch.until);
