@@ -236,7 +236,7 @@ async fn work(
     let mut process = i64::from(lane);
     let mut server = usize::from(lane);
     while !shared.stop.load(Ordering::Relaxed) {
-        let task = shared.workload.next(&mut rng);
+        let task = shared.workload.next_of(lane, &mut rng);
         let of_region = &servers[shared.workload.region(&task)];
         let client = &of_region[server % of_region.len()];
         match one(client, &shared, (lane.into(), process), task).await? {

@@ -179,8 +179,7 @@ impl Embedded {
                 Err(error) => absent("a disk that can be filled", error)?,
             }
         }
-        let mut server = Server::start_in(folder, &[definition], around).await?;
-        server.drain_within(DRAIN_SECONDS);
+        let server = Server::start_within(folder, &[definition], around, DRAIN_SECONDS).await?;
         Ok(Self { server, clock, disk, ahead_ms: 0, most_ahead_ms, missing })
     }
 

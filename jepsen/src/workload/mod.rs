@@ -263,6 +263,10 @@ pub(crate) trait Workload: Send + Sync {
     fn begins(&self, _wall_us: i64) {}
     /// What a client asks next.
     fn next(&self, rng: &mut StdRng) -> Task;
+    /// The same of the client in this lane, if it does not do everything.
+    fn next_of(&self, _lane: u16, rng: &mut StdRng) -> Task {
+        self.next(rng)
+    }
     /// A task is over, and it is certain how.
     fn over(&self, _done: &Done) {}
     /// Rows that go by themselves, some time after the faults: everything is read when they are gone, or have

@@ -105,7 +105,7 @@ impl Regions {
         (first..first + rng.random_range(1..=3)).map(|note| Spot::Note(note % NOTES)).collect()
     }
 
-    fn write(&self, region: usize, spots: Vec<(Spot, Option<i64>)>) -> Task {
+    fn write_in(&self, region: usize, spots: Vec<(Spot, Option<i64>)>) -> Task {
         let mut transaction = Transaction::new(&self.namespace);
         for (spot, value) in &spots {
             let (table, key) = spot.row();
@@ -116,6 +116,33 @@ impl Regions {
         }
         let detail = Detail::InRegion(InRegion { region, what: What::Write(spots) });
         Task { f: "write", detail, rows: Vec::new(), transaction: Some(transaction) }
+    }
+
+    fn next_in(&self, region: usize, rng: &mut StdRng) -> Task {
+        match rng.random_range(0..6) {
+            0 | 1 if region == HOME => {
+                let value = self.value();
+                let pairs = Self::pairs(rng).into_iter();
+                self.write_in(HOME, pairs.map(|spot| (spot, Some(value))).collect())
+            }
+            0..=3 => {
+                let value = self.value();
+                let notes = Self::notes(rng).into_iter();
+                let notes = notes.map(|spot| (spot, (rng.random_range(0..3) > 0).then_some(value)));
+                let notes = notes.collect();
+                self.write_in(region, notes)
+            }
+            _ => {
+                let spots = [Self::pairs(rng), Self::notes(rng)].concat();
+                let newest = self.newest[other(region)].load(Ordering::Relaxed);
+                let wants = rng.random_range(0..4) == 0 && newest > 0;
+                let waits = wants && self.waiting.load(Ordering::Relaxed) < WAITING_AT_ONCE;
+                if waits {
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
+                }
+                read(region, spots, waits.then_some(newest))
+            }
+        }
     }
 }
 
@@ -213,30 +240,15 @@ impl Workload for Regions {
     }
 
     fn next(&self, rng: &mut StdRng) -> Task {
-        let region = rng.random_range(0..NAMES.len());
-        match rng.random_range(0..6) {
-            0 | 1 => {
-                let value = self.value();
-                let pairs = Self::pairs(rng).into_iter();
-                self.write(HOME, pairs.map(|spot| (spot, Some(value))).collect())
-            }
-            2 | 3 => {
-                let value = self.value();
-                let notes = Self::notes(rng).into_iter();
-                let notes = notes.map(|spot| (spot, (rng.random_range(0..3) > 0).then_some(value)));
-                let notes = notes.collect();
-                self.write(region, notes)
-            }
-            _ => {
-                let spots = [Self::pairs(rng), Self::notes(rng)].concat();
-                let newest = self.newest[other(region)].load(Ordering::Relaxed);
-                let wants = rng.random_range(0..4) == 0 && newest > 0;
-                let waits = wants && self.waiting.load(Ordering::Relaxed) < WAITING_AT_ONCE;
-                if waits {
-                    self.waiting.fetch_add(1, Ordering::Relaxed);
-                }
-                read(region, spots, waits.then_some(newest))
-            }
+        self.next_in(rng.random_range(0..NAMES.len()), rng)
+    }
+
+    /// Of three clients one works in both regions and one in each: so somebody works in one of them while the
+    /// other answers nobody.
+    fn next_of(&self, lane: u16, rng: &mut StdRng) -> Task {
+        match lane % 3 {
+            0 => self.next(rng),
+            region => self.next_in(usize::from(region) - 1, rng),
         }
     }
 
@@ -354,10 +366,10 @@ mod tests {
     fn wrong(in_eu: [Option<i64>; 3], in_us: [Option<i64>; 3], watermark_us: i64) -> String {
         let workload = Regions::new("jepsen".to_owned());
         let spots = vec![(Spot::Left(0), Some(1)), (Spot::Right(0), Some(1))];
-        let pair = done(workload.write(HOME, spots), (0, 10), End::Committed(8));
-        let note = workload.write(HOME, vec![(Spot::Note(0), Some(2))]);
+        let pair = done(workload.write_in(HOME, spots), (0, 10), End::Committed(8));
+        let note = workload.write_in(HOME, vec![(Spot::Note(0), Some(2))]);
         let note = done(note, (11, 20), End::Committed(16));
-        let failed = workload.write(1, vec![(Spot::Note(0), Some(3))]);
+        let failed = workload.write_in(1, vec![(Spot::Note(0), Some(3))]);
         let failed = done(failed, (11, 20), End::Failed);
         let ran = [pair, note, failed];
         let mut last = workload.last(&ran).into_iter();
