@@ -2,14 +2,22 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use handfast_client::{Client, Due, Outcome, OutcomeError, Row, SubmitError, Transaction, Unknown};
+use handfast_client::{
+    ArrivedFrom, Client, Due, Outcome, OutcomeError, Row, SubmitError, Transaction, Unknown,
+};
 
 use crate::workload::{Detail, Task, Workload};
 
 /// What a client can conclude of its task.
 pub(crate) enum Told {
-    /// It happened: the rows that were read, and when it committed if it wrote.
-    Done { rows: Vec<Row>, transaction: Option<Transaction>, timestamp_us: Option<i64> },
+    /// It happened: the rows that were read, what had arrived from other regions if that was asked, and when it
+    /// committed if it wrote.
+    Done {
+        rows: Vec<Row>,
+        arrived: Vec<ArrivedFrom>,
+        transaction: Option<Transaction>,
+        timestamp_us: Option<i64>,
+    },
     /// It provably did not happen.
     Failed { transaction: Option<Transaction>, why: String },
     /// Nobody knows yet.
@@ -18,21 +26,29 @@ pub(crate) enum Told {
 
 /// Reads what the task reads, then submits what it writes.
 pub(crate) async fn perform(client: &Client, workload: &dyn Workload, task: &Task) -> Told {
-    let mut rows = Vec::new();
+    let (mut rows, mut arrived) = (Vec::new(), Vec::new());
     if !task.rows.is_empty() {
-        match client.read(workload.namespace(), task.rows.iter().cloned()).await {
-            Ok(found) => rows = found,
+        let (namespace, asked) = (workload.namespace(), task.rows.iter().cloned());
+        let found = match workload.not_before(task) {
+            None => client.read(namespace, asked).await.map(|rows| (rows, Vec::new())),
+            Some(not_before) => client.read_arrived(namespace, asked, &not_before).await,
+        };
+        match found {
+            Ok(found) => (rows, arrived) = found,
             // Whatever the reason, nothing was written.
             Err(error) => return Told::Failed { transaction: None, why: error.to_string() },
         }
     }
     let Some(transaction) = task.transaction.clone().or_else(|| workload.then(task, &rows)) else {
-        return Told::Done { rows, transaction: None, timestamp_us: None };
+        return Told::Done { rows, arrived, transaction: None, timestamp_us: None };
     };
     match send(client, task, &transaction).await {
-        Ok(Outcome::Committed(it)) => {
-            Told::Done { rows, transaction: Some(transaction), timestamp_us: Some(it.timestamp_us) }
-        }
+        Ok(Outcome::Committed(it)) => Told::Done {
+            rows,
+            arrived,
+            transaction: Some(transaction),
+            timestamp_us: Some(it.timestamp_us),
+        },
         Ok(Outcome::Aborted(aborted)) => {
             Told::Failed { transaction: Some(transaction), why: aborted.reason.to_string() }
         }

@@ -25,8 +25,8 @@ struct Arguments {
     #[arg(long, value_enum, default_value = "embedded")]
     on: On,
     /// What the clients do: one workload, several with commas, or all
-    #[arg(long, value_parser = workloads)]
-    workload: Chosen<Kind>,
+    #[arg(long)]
+    workload: String,
     /// What happens to the servers meanwhile: one fault, several with commas, or all, one run each
     #[arg(long)]
     fault: String,
@@ -75,12 +75,9 @@ impl On {
     }
 }
 
-/// What was chosen, in the order in which it stands.
-#[derive(Clone, Debug)]
-struct Chosen<T>(Vec<T>);
-
-fn workloads(text: &str) -> Result<Chosen<Kind>, String> {
-    choose(text, "workload", &Kind::ALL, Kind::name).map(Chosen)
+fn workloads(place: Place, text: &str) -> Result<Vec<Kind>, String> {
+    let all: Vec<Kind> = Kind::ALL.into_iter().filter(|it| it.is_on(place)).collect();
+    choose(text, "workload", &all, Kind::name)
 }
 
 fn faults(place: Place, text: &str) -> Result<Vec<Fault>, String> {
@@ -130,7 +127,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn after_help() -> String {
     let mut text = "Workloads:\n".to_owned();
     for it in Kind::ALL {
-        text += &format!("  {:<14} {}\n", it.name(), it.help());
+        let only = if it.is_on(Place::Cluster) { "" } else { " (not --on cluster)" };
+        text += &format!("  {:<14} {}{only}\n", it.name(), it.help());
     }
     for place in [Place::Embedded, Place::Cluster] {
         text += &format!("\nFaults, --on {}:\n", place.name());
@@ -145,17 +143,21 @@ fn after_help() -> String {
             handfast-jepsen --on cluster --workload all --fault all --time 30s --resume"
 }
 
+fn refuse<T>(wrong: String) -> T {
+    Arguments::command().error(ErrorKind::InvalidValue, wrong).exit()
+}
+
 fn main() -> ExitCode {
     let it = Arguments::parse();
     let place = it.on.place();
-    let faults = faults(place, &it.fault)
-        .unwrap_or_else(|wrong| Arguments::command().error(ErrorKind::InvalidValue, wrong).exit());
+    let workloads = workloads(place, &it.workload).unwrap_or_else(refuse);
+    let faults = faults(place, &it.fault).unwrap_or_else(refuse);
     let ran = (|| {
         if place == Place::Cluster {
             // Servers can be cut off only from what is in another network namespace.
             apart::become_apart()?;
         }
-        Runtime::new()?.block_on(all(&it, place, faults))
+        Runtime::new()?.block_on(all(&it, place, Matrix::new(workloads, faults)))
     })();
     ran.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -164,8 +166,7 @@ fn main() -> ExitCode {
 }
 
 /// Every pair, until somebody ends it.
-async fn all(it: &Arguments, place: Place, faults: Vec<Fault>) -> anyhow::Result<ExitCode> {
-    let mut matrix = Matrix::new(it.workload.0.clone(), faults);
+async fn all(it: &Arguments, place: Place, mut matrix: Matrix) -> anyhow::Result<ExitCode> {
     let mut arena = Arena::default();
     let mut asked_to_stop = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     let [interrupt, terminate] = &mut asked_to_stop;
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_unknown_workload_or_fault_is_told_with_those_that_there_are() {
-        let error = workloads("bank,lists").expect_err("there is none");
+        let error = workloads(Place::Embedded, "bank,lists").expect_err("there is none");
         assert!(
             error.contains("\"lists\"") && error.contains("list-append, register, bank"),
             "{error}"
@@ -289,6 +290,10 @@ mod tests {
         for place in [Place::Embedded, Place::Cluster] {
             assert_eq!(faults(place, "all").expect("all").len(), place.faults().len());
         }
-        assert_eq!(workloads("bank,set,bank").expect("two").0, [Kind::Bank, Kind::Set]);
+        let two = workloads(Place::Cluster, "bank,set,bank").expect("two");
+        assert_eq!(two, [Kind::Bank, Kind::Set]);
+        assert!(workloads(Place::Cluster, "regions").is_err(), "it has one region");
+        let all = |place| workloads(place, "all").expect("all").len();
+        assert_eq!((all(Place::Embedded), all(Place::Cluster)), (Kind::ALL.len(), 7));
     }
 }

@@ -38,6 +38,8 @@ pub struct Report {
     pub clock_off_ms: i64,
     /// For how long the clients worked, seconds.
     pub seconds: f64,
+    /// What else happened, and how often: a run in which one of these did not is not decided.
+    pub figures: Vec<(&'static str, usize)>,
 }
 
 impl Report {
@@ -55,8 +57,8 @@ impl Report {
             ..Verdict::default()
         };
         let Options { time, concurrency, .. } = *options;
-        let missing = Vec::new();
-        Self { verdict, place, time, concurrency, struck, missing, clock_off_ms: 0, seconds: 0.0 }
+        let (missing, figures, clock_off_ms, seconds) = (Vec::new(), Vec::new(), 0, 0.0);
+        Self { verdict, place, time, concurrency, struck, missing, clock_off_ms, seconds, figures }
     }
 
     /// Whether it is as it must be.
@@ -81,6 +83,9 @@ impl Report {
         json["missing_faults"] = json!(self.missing);
         json["clock_off_ms"] = json!(self.clock_off_ms);
         json["seconds"] = json!(self.seconds);
+        for (what, count) in &self.figures {
+            json["figures"][what] = json!(count);
+        }
         json
     }
 }
@@ -92,6 +97,11 @@ impl fmt::Display for Report {
         let struck: Vec<String> = struck.collect();
         if !struck.is_empty() {
             writeln!(f, "  struck: {}", struck.join(", "))?;
+        }
+        let figures = self.figures.iter().map(|(what, count)| format!("{count} {what}"));
+        let figures: Vec<String> = figures.collect();
+        if !figures.is_empty() {
+            writeln!(f, "  among them: {}", figures.join(", "))?;
         }
         for missing in &self.missing {
             writeln!(f, "  not run: {missing}")?;
@@ -136,6 +146,7 @@ pub(crate) fn judge(
         verdict.anomalies.extend(first_few(told.collect()));
         verdict.undecided.extend(checked.undecided);
     }
+    report.figures = workload.figures(ran);
     let too_little = too_little(options, report);
     report.verdict.undecided.extend(too_little);
     Ok(())
@@ -161,6 +172,9 @@ fn too_little(options: &Options, report: &Report) -> Vec<String> {
     if options.fault != Fault::None && *faults < options.at_least_faults {
         undecided.push(format!("{faults} faults struck, and not {}", options.at_least_faults));
     }
+    let never = report.figures.iter().filter(|(_, count)| *count == 0);
+    undecided
+        .extend(never.map(|(what, _)| format!("there were no {what}: that is too few to tell")));
     if report.struck.contains_key("clock") && report.clock_off_ms < LEAST_CLOCK_OFF_MS {
         let off = report.clock_off_ms;
         undecided.push(format!("the server's clock was off by {off} ms at most: it did not jump"));

@@ -32,7 +32,7 @@ const REST_WITHIN: Duration = Duration::from_secs(60);
 
 /// Finds out what became of everything whose answer was lost.
 pub(crate) async fn resolve(
-    client: &Client,
+    clients: &[Client],
     shared: &Shared,
     resolved: &History,
     ran: Ran,
@@ -43,6 +43,7 @@ pub(crate) async fn resolve(
     verdict.unknown = lost.len();
     for (number, it) in lost.into_iter().enumerate() {
         let Lost { task, process, invoked, rows, transaction } = it;
+        let client = &clients[shared.workload.region(&task)];
         let outcome = end_of(client, &task, &transaction, number).await?;
         let completed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let (kind, ts, end) = match outcome {
@@ -60,7 +61,8 @@ pub(crate) async fn resolve(
         let value = shared.workload.shown(&task, Some(&rows));
         let more = vec![("id".to_owned(), Value::Text(transaction.id().to_string()))];
         resolved.write(Event { ts, more, ..Event::new(kind, process, task.f, value) })?;
-        done.push(Done { task, invoked, completed, rows, transaction: Some(transaction), end });
+        let (arrived, transaction) = (Vec::new(), Some(transaction));
+        done.push(Done { task, invoked, completed, rows, arrived, transaction, end });
     }
     Ok(done)
 }
@@ -94,7 +96,13 @@ async fn end_of(
 }
 
 /// Waits until what the workload's servers do by themselves is done, or could have been.
-pub(crate) async fn settle(client: &Client, shared: &Shared, ran: &[Done]) -> anyhow::Result<()> {
+pub(crate) async fn settle(
+    clients: &[Client],
+    shared: &Shared,
+    ran: &[Done],
+) -> anyhow::Result<()> {
+    shared.workload.settle(clients, ran).await?;
+    let client = &clients[0];
     let mut left = shared.workload.passing(ran);
     let end = Instant::now() + REST_WITHIN;
     while !left.is_empty() && Instant::now() < end {
@@ -113,7 +121,7 @@ pub(crate) async fn settle(client: &Client, shared: &Shared, ran: &[Done]) -> an
 /// Reads every key, as operations of the history, and once more in a history of their own: reads that
 /// began when everything else was over, also what had no answer and was resolved.
 pub(crate) async fn read_everything(
-    client: &Client,
+    clients: &[Client],
     shared: &Shared,
     history: &History,
     ran: &[Done],
@@ -122,6 +130,7 @@ pub(crate) async fn read_everything(
     let tasks = shared.workload.last(ran);
     let process = shared.process.fetch_add(1, Ordering::Relaxed);
     for task in tasks {
+        let client = &clients[shared.workload.region(&task)];
         one(client, shared, (lane, process), task).await?;
     }
     let mut ran = shared.ran.lock().expect("no holder of this lock panics");
@@ -138,12 +147,16 @@ pub(crate) async fn read_everything(
 
 /// Every answer that was given must be given again: durability, whoever reads or not.
 pub(crate) async fn ask_again(
-    client: &Client,
+    clients: &[Client],
+    shared: &Shared,
     ran: &[Done],
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {
-    let submitted: Vec<(&Transaction, End)> =
-        ran.iter().filter_map(|done| Some((done.transaction.as_ref()?, done.end))).collect();
+    let submitted = ran.iter().filter_map(|done| {
+        let client = &clients[shared.workload.region(&done.task)];
+        Some((client, done.transaction.as_ref()?, done.end))
+    });
+    let submitted: Vec<(&Client, &Transaction, End)> = submitted.collect();
     // All of them, or an even sample of a long run.
     let step = submitted.len().div_ceil(ASKED_AGAIN).max(1);
     let mut asked = JoinSet::new();
@@ -151,7 +164,7 @@ pub(crate) async fn ask_again(
     let mut rest = submitted.into_iter().step_by(step);
     loop {
         if asked.len() < ASKED_AT_ONCE
-            && let Some((transaction, end)) = rest.next()
+            && let Some((client, transaction, end)) = rest.next()
         {
             let (client, locator) = (client.clone(), transaction.locator());
             asked.spawn(async move { (client.outcome(&locator).await, locator.id, end) });

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::client::{Told, perform};
 use crate::fault::Fault;
-use crate::ground::{Embedded, Ground, Place};
+use crate::ground::{Embedded, Ground, Place, Regions};
 use crate::history::History;
 use crate::nemesis::{Struck, Until, strike};
 use crate::report::{Report, judge};
@@ -82,14 +82,20 @@ pub(crate) struct Shared {
     off_us: AtomicI64,
 }
 
-/// Runs a workload against an embedded server under a fault, checks it, and leaves everything in the folder. An
+/// Runs a workload against an embedded server, or one in each of its regions, under a fault, checks it, and leaves everything in the folder. An
 /// error is no verdict: the run broke off, or is [`NotRun`](crate::NotRun).
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     prepare(options, Place::Embedded)?;
     let ahead = Place::Embedded.clocks_ahead(options.fault);
-    let workload = options.workload.workload("jepsen".to_owned(), ahead);
-    let mut ground = Embedded::start(options.fault, &options.folder, &*workload).await?;
-    play(options, workload, &mut ground).await
+    let workload = options.workload.workload("jepsen".to_owned(), ahead).await?;
+    let Options { fault, folder, .. } = options;
+    if workload.regions().is_empty() {
+        let mut ground = Embedded::start(*fault, folder, &*workload).await?;
+        play(options, workload, &mut ground).await
+    } else {
+        let mut ground = Regions::start(*fault, folder, &*workload).await?;
+        play(options, workload, &mut ground).await
+    }
 }
 
 /// Plays a run on its ground, and judges it.
@@ -119,7 +125,7 @@ pub(crate) async fn play<G: Ground>(
     report.missing = ground.missing();
     report.clock_off_ms = shared.off_us.load(Ordering::Relaxed) / 1_000;
 
-    let patient = client(ground.endpoints(), RetryPolicy::default()).await?;
+    let patient = patient(ground).await?;
     let mut ran = std::mem::take(&mut *shared.ran.lock().expect("no holder of this lock panics"));
     let mut bars = std::mem::take(&mut ran.bars);
     let resolved = History::create(folder, "resolved", start)?;
@@ -135,7 +141,7 @@ pub(crate) async fn play<G: Ground>(
     let last = read_everything(&patient, &shared, &history_of_last, &ran).await?;
     history_of_last.flush()?;
     shared.history.flush()?;
-    ask_again(&patient, &ran, &mut report.verdict).await?;
+    ask_again(&patient, &shared, &ran, &mut report.verdict).await?;
     report.verdict.anomalies.extend(rest(ground, shared.workload.namespace()).await?);
     report.verdict.anomalies.extend(ground.end(folder).await?);
 
@@ -154,10 +160,12 @@ pub(crate) fn prepare(options: &Options, place: Place) -> anyhow::Result<()> {
     ensure!(options.concurrency > 0, "a run needs at least one client");
     let known = place.faults().iter().any(|(fault, _)| *fault == options.fault);
     ensure!(known, "{} cannot happen there", options.fault.name());
+    ensure!(options.workload.is_on(place), "{} cannot be run there", options.workload.name());
     let folder = &options.folder;
     let shown = folder.display();
     if folder.exists() && std::fs::read_dir(folder)?.next().is_some() {
-        let made = ["history.edn", "server.log"].iter().any(|name| folder.join(name).exists());
+        let made = ["history.edn", "server.log", "eu/server.log"];
+        let made = made.iter().any(|name| folder.join(name).exists());
         ensure!(made, "{shown} is not empty and no run made it; choose another folder");
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {shown}"))?;
     }
@@ -169,23 +177,36 @@ async fn client(endpoints: Vec<String>, retry: RetryPolicy) -> anyhow::Result<Cl
     Ok(Client::connect_with(endpoints, options).await?)
 }
 
+/// A client of each region that does not give up soon.
+async fn patient<G: Ground>(ground: &G) -> anyhow::Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for endpoints in ground.endpoints() {
+        clients.push(client(endpoints, RetryPolicy::default()).await?);
+    }
+    Ok(clients)
+}
+
 /// Lets the clients work while the fault strikes.
 async fn operate<G: Ground>(
     options: &Options,
     shared: &Arc<Shared>,
     ground: &mut G,
 ) -> anyhow::Result<Struck> {
-    let patient = client(ground.endpoints(), RetryPolicy::default()).await?;
+    let patient = patient(ground).await?;
     for transaction in shared.workload.open() {
-        let outcome = patient.submit(&transaction).await?;
+        let outcome = patient[0].submit(&transaction).await?;
         ensure!(outcome.is_committed(), "the workload could not begin: {outcome:?}");
     }
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut clients = JoinSet::new();
     for lane in 0..options.concurrency {
         let mut servers = Vec::new();
-        for endpoint in ground.endpoints() {
-            servers.push(client(vec![endpoint], RetryPolicy::NEVER).await?);
+        for endpoints in ground.endpoints() {
+            let mut of_region = Vec::new();
+            for endpoint in endpoints {
+                of_region.push(client(vec![endpoint], RetryPolicy::NEVER).await?);
+            }
+            servers.push(of_region);
         }
         let rng = StdRng::from_rng(&mut rng);
         clients.spawn(work(servers, Arc::clone(shared), lane, rng, G::THINK));
@@ -204,9 +225,9 @@ async fn operate<G: Ground>(
     struck
 }
 
-/// One client: a task after the other, at a server until that fails it, then at the next.
+/// One client: a task after the other, at a server of the task's region until one fails it, then at the next.
 async fn work(
-    servers: Vec<Client>,
+    servers: Vec<Vec<Client>>,
     shared: Arc<Shared>,
     lane: u16,
     mut rng: StdRng,
@@ -215,8 +236,9 @@ async fn work(
     let mut process = i64::from(lane);
     let mut server = usize::from(lane);
     while !shared.stop.load(Ordering::Relaxed) {
-        let task = shared.workload.next(&mut rng);
-        let client = &servers[server % servers.len()];
+        let task = shared.workload.next_of(lane, &mut rng);
+        let of_region = &servers[shared.workload.region(&task)];
+        let client = &of_region[server % of_region.len()];
         match one(client, &shared, (lane.into(), process), task).await? {
             Ending::Happened => {}
             Ending::Failed => server += 1,
@@ -246,7 +268,7 @@ pub(crate) async fn one(
     let error = |why: String| ("error".to_owned(), Value::Text(why));
     let bar = |to, ending| Bar { lane, from, to, ending };
     let ending = match told {
-        Told::Done { rows, transaction, timestamp_us } => {
+        Told::Done { rows, arrived, transaction, timestamp_us } => {
             let mut event = event(Type::Ok, workload.shown(&task, Some(&rows)));
             event.ts = timestamp_us;
             event.more.extend(transaction.as_ref().map(id));
@@ -255,7 +277,9 @@ pub(crate) async fn one(
                 shared.compare_clocks(at, to);
             }
             let end = timestamp_us.map_or(End::Read, End::Committed);
-            let done = Done { task, invoked: from, completed: to, rows, transaction, end };
+            let (invoked, completed) = (from, to);
+            let done = Done { task, invoked, completed, rows, arrived, transaction, end };
+            workload.over(&done);
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Happened));
             ran.done.push(done);
@@ -266,8 +290,10 @@ pub(crate) async fn one(
             event.more.extend(transaction.as_ref().map(id));
             event.more.push(error(why));
             let to = history.write(event)?;
-            let (rows, end) = (Vec::new(), End::Failed);
-            let done = Done { task, invoked: from, completed: to, rows, transaction, end };
+            let (rows, arrived, end) = (Vec::new(), Vec::new(), End::Failed);
+            let (invoked, completed) = (from, to);
+            let done = Done { task, invoked, completed, rows, arrived, transaction, end };
+            workload.over(&done);
             let mut ran = ran.lock().expect("no holder of this lock panics");
             ran.bars.push(bar(to, Ending::Failed));
             ran.done.push(done);

@@ -264,6 +264,7 @@ fn colour_of(name: &str) -> &'static str {
         "clock" => "#8a4fbf",
         "drain" => "#2a9d9d",
         "disk" => "#7a5230",
+        "cut" => "#c98a1b",
         _ => "#555555",
     }
 }

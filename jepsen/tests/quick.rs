@@ -91,6 +91,22 @@ async fn what_is_due_later_is_done_in_time_and_once_over_kills() -> anyhow::Resu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_taken_in_order_or_dead_letters_over_kills() -> anyhow::Result<()> {
+    holds(Kind::Deliveries, Fault::Kill, 6).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_region_shows_whole_transactions_and_both_end_equal_whatever_happens()
+-> anyhow::Result<()> {
+    holds(Kind::Regions, Fault::Everything, 2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_misses_nothing_of_another_over_kills() -> anyhow::Result<()> {
+    holds(Kind::Regions, Fault::Kill, 6).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_did_too_little_is_not_valid() -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let lazy = Options {

@@ -54,7 +54,7 @@ impl Arena {
         };
         live.runs += 1;
         let ahead = Place::Cluster.clocks_ahead(options.fault);
-        let workload = options.workload.workload(format!("jepsen_{}", live.runs), ahead);
+        let workload = options.workload.workload(format!("jepsen_{}", live.runs), ahead).await?;
         let parts = live.parts.clone();
         let played = async {
             let mut ground = OnCluster::new(parts, workload.namespace(), missing);

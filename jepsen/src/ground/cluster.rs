@@ -378,8 +378,8 @@ impl Ground for OnCluster {
     const PLACE: Place = Place::Cluster;
     const THINK: Duration = Duration::from_millis(5);
 
-    fn endpoints(&self) -> Vec<String> {
-        self.parts.cluster.endpoints()
+    fn endpoints(&self) -> Vec<Vec<String>> {
+        vec![self.parts.cluster.endpoints()]
     }
 
     fn leaders(&self) -> Vec<String> {

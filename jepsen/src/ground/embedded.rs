@@ -1,11 +1,12 @@
 //! One server with log and tables in files, and what it stands on: a clock that can be set, a disk that can
 //! be filled.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use handfast_e2e::{OffsetClock, Server, SmallDisk, Surroundings};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -31,6 +32,8 @@ const QUIET_MS: Range<u64> = 100..700;
 const QUIET_BETWEEN_KILLS_MS: Range<u64> = 20..350;
 /// Room on the small disk: the log that a run keeps, its next segments, the tables.
 const DISK_BYTES: u64 = 384 << 20;
+/// Each shard writes a checkpoint after so much log.
+const CHECKPOINT_EVERY_BYTES: u64 = 256 << 10;
 /// How long a paused process sleeps, milliseconds.
 const PAUSE_MS: Range<u64> = 50..2_500;
 /// How long the server is away between kill and restart, milliseconds.
@@ -49,6 +52,18 @@ pub(super) const MOST_JUMPED_MS: i64 = MOST_AHEAD_MS + JUMP_MS.end;
 /// Seconds that a server may take to stop in order: with a full disk it cannot finish everything.
 const DRAIN_SECONDS: u32 = 5;
 
+/// The namespace file of a workload. Small logs, so that they are trimmed while the run goes on; and quick
+/// recovery, because a process that is killed more often than attempts are recovered gets nothing done that could
+/// be wrong.
+pub(super) fn definition(workload: &dyn Workload, checkpoint_every_bytes: u64) -> String {
+    format!(
+        "name = '{}'\nshards = 8\npolicy.recover_after_ms = 100\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
+         log.retain_bytes = 67108864\nlog.checkpoint_every_bytes = {checkpoint_every_bytes}\n{}\n",
+        workload.namespace(),
+        workload.tables()
+    )
+}
+
 /// The server and what it stands on.
 pub(crate) struct Embedded {
     server: Server,
@@ -56,6 +71,8 @@ pub(crate) struct Embedded {
     disk: Option<SmallDisk>,
     /// How far the clock is ahead when it has not jumped.
     ahead_ms: i64,
+    /// How far it may come to be.
+    most_ahead_ms: i64,
     missing: Vec<String>,
 }
 
@@ -63,12 +80,12 @@ impl Ground for Embedded {
     const PLACE: Place = Place::Embedded;
     const THINK: Duration = Duration::ZERO;
 
-    fn endpoints(&self) -> Vec<String> {
-        vec![self.server.endpoint()]
+    fn endpoints(&self) -> Vec<Vec<String>> {
+        vec![self.leaders()]
     }
 
     fn leaders(&self) -> Vec<String> {
-        self.endpoints()
+        vec![self.server.endpoint()]
     }
 
     fn quiet_ms(&self, fault: Fault) -> Range<u64> {
@@ -76,6 +93,7 @@ impl Ground for Embedded {
     }
 
     async fn strike(&mut self, fault: Fault, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
+        self.expect_alive()?;
         if fault == Fault::Everything {
             self.several(rng).await
         } else {
@@ -122,14 +140,17 @@ impl Embedded {
         folder: &Path,
         workload: &dyn Workload,
     ) -> anyhow::Result<Self> {
-        // Small logs, so that they are trimmed while the run goes on; and quick recovery, because a process
-        // that is killed more often than attempts are recovered gets nothing done that could be wrong.
-        let definition = format!(
-            "name = '{}'\nshards = 8\npolicy.recover_after_ms = 100\nlog.segment_bytes = 16781312\nlog.retain_ms = 0\n\
-             log.retain_bytes = 67108864\nlog.checkpoint_every_bytes = 262144\n{}\n",
-            workload.namespace(),
-            workload.tables()
-        );
+        let definition = definition(workload, CHECKPOINT_EVERY_BYTES);
+        Self::start_with(fault, folder, &definition, MOST_AHEAD_MS).await
+    }
+
+    /// The same with this namespace file, and a clock that is never ahead by more but while it jumps.
+    pub(super) async fn start_with(
+        fault: Fault,
+        folder: &Path,
+        definition: &str,
+        most_ahead_ms: i64,
+    ) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
         let mut absent = |name: &str, error: anyhow::Error| -> anyhow::Result<()> {
             let why = format!("{name}: {error:#}");
@@ -158,9 +179,21 @@ impl Embedded {
                 Err(error) => absent("a disk that can be filled", error)?,
             }
         }
-        let mut server = Server::start_in(folder, &[&definition], around).await?;
-        server.drain_within(DRAIN_SECONDS);
-        Ok(Self { server, clock, disk, ahead_ms: 0, missing })
+        let server = Server::start_within(folder, &[definition], around, DRAIN_SECONDS).await?;
+        Ok(Self { server, clock, disk, ahead_ms: 0, most_ahead_ms, missing })
+    }
+
+    /// Nobody else ends it.
+    pub(super) fn expect_alive(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.server.has_ended()? {
+            bail!("the server ended by itself with {status}: see its server.log");
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.server.how().ports.0
     }
 
     async fn single(&mut self, fault: Fault, rng: &mut StdRng) -> anyhow::Result<Vec<Blow>> {
@@ -223,8 +256,8 @@ impl Embedded {
     /// A jump to and fro, and now and then one that stays.
     async fn jump(&mut self, rng: &mut StdRng) -> anyhow::Result<()> {
         let Some(clock) = &self.clock else { return Ok(()) };
-        if self.ahead_ms < MOST_AHEAD_MS && rng.random_range(0..3) == 0 {
-            self.ahead_ms = (self.ahead_ms + rng.random_range(STEP_MS)).min(MOST_AHEAD_MS);
+        if self.ahead_ms < self.most_ahead_ms && rng.random_range(0..3) == 0 {
+            self.ahead_ms = (self.ahead_ms + rng.random_range(STEP_MS)).min(self.most_ahead_ms);
         }
         for _ in 0..rng.random_range(1..6) {
             clock.set(self.ahead_ms + rng.random_range(JUMP_MS))?;

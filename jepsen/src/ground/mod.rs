@@ -3,6 +3,8 @@
 mod arena;
 mod cluster;
 mod embedded;
+mod regions;
+mod way;
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,11 +18,12 @@ use crate::fault::Fault;
 
 pub use arena::Arena;
 pub(crate) use embedded::Embedded;
+pub(crate) use regions::Regions;
 
 /// The grounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// One server with log and tables in files.
+    /// One server with log and tables in files; for workloads in regions, one in each of them.
     Embedded,
     /// Several servers on real Kafka, Cassandra and PostgreSQL.
     Cluster,
@@ -61,8 +64,8 @@ pub(crate) trait Ground {
     /// How long a client rests after each task, so that the machine has time for the faults.
     const THINK: Duration;
 
-    /// Where clients go.
-    fn endpoints(&self) -> Vec<String>;
+    /// Where clients go, in each region; there is one only unless the workload has several.
+    fn endpoints(&self) -> Vec<Vec<String>>;
 
     /// Every server that may lead shards.
     fn leaders(&self) -> Vec<String>;
@@ -79,7 +82,7 @@ pub(crate) trait Ground {
     /// Faults of [`Fault::Everything`] that this machine has no means for, and why.
     fn missing(&mut self) -> Vec<String>;
 
-    /// Ends the run's part of it, and leaves the logs in the run's folder: what the servers did that none
+    /// Ends the run's part of it, and leaves the logs in that folder: what the servers did that none
     /// may do.
     async fn end(&mut self, folder: &Path) -> anyhow::Result<Vec<String>>;
 

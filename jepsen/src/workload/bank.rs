@@ -176,7 +176,7 @@ mod tests {
 
     fn done(task: Task, rows: Vec<Row>, end: End) -> Done {
         let transaction = task.transaction.clone();
-        Done { task, invoked: 0, completed: 1, rows, transaction, end }
+        Done { task, invoked: 0, completed: 1, rows, arrived: vec![], transaction, end }
     }
 
     fn bank() -> Bank {

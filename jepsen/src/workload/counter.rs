@@ -123,7 +123,15 @@ mod tests {
             columns: vec![("n".to_owned(), Cell::from(n))],
         };
         let task = Task { f: "", detail, rows: Vec::new(), transaction: None };
-        Done { task, invoked: times.0, completed: times.1, rows: vec![row], transaction: None, end }
+        Done {
+            task,
+            invoked: times.0,
+            completed: times.1,
+            rows: vec![row],
+            arrived: vec![],
+            transaction: None,
+            end,
+        }
     }
 
     #[test]

@@ -300,7 +300,15 @@ mod tests {
 
     fn done(task: Task, (from, to): (u64, u64), end: End) -> Done {
         let transaction = task.transaction.clone();
-        Done { task, invoked: from * MS, completed: to * MS, rows: Vec::new(), transaction, end }
+        Done {
+            task,
+            invoked: from * MS,
+            completed: to * MS,
+            rows: Vec::new(),
+            arrived: vec![],
+            transaction,
+            end,
+        }
     }
 
     /// A history of one key, due 1,000 ms after the run began: scheduled at 1 ms, and changed.

@@ -4,15 +4,23 @@ mod append;
 mod bank;
 mod counter;
 mod delayed;
+mod deliveries;
 mod read_skew;
+mod regions;
 mod register;
 mod set;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use handfast_checker::{Model, Value};
-use handfast_client::{Key, Row, Transaction};
+use handfast_client::{ArrivedFrom, Client, Key, Row, Transaction};
 use rand::rngs::StdRng;
+
+use crate::ground::Place;
+
+/// What is there later.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +39,15 @@ pub enum Kind {
     HotCounter,
     /// What is done later.
     Delayed,
+    /// Messages to an endpoint that refuses some of them.
+    Deliveries,
+    /// Rows that are written in two regions.
+    Regions,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ListAppend,
         Self::Register,
         Self::Bank,
@@ -43,6 +55,8 @@ impl Kind {
         Self::ReadSkew,
         Self::HotCounter,
         Self::Delayed,
+        Self::Deliveries,
+        Self::Regions,
     ];
 
     /// Its name on the command line.
@@ -55,6 +69,8 @@ impl Kind {
             Self::ReadSkew => "read-skew",
             Self::HotCounter => "hot-counter",
             Self::Delayed => "delayed",
+            Self::Deliveries => "deliveries",
+            Self::Regions => "regions",
         }
     }
 
@@ -68,12 +84,26 @@ impl Kind {
             Self::ReadSkew => "pairs of rows written at once: never read unequal, never stale",
             Self::HotCounter => "increments of one row: its value is the number that committed",
             Self::Delayed => "what is due later: never early, never twice, never lost or half",
+            Self::Deliveries => {
+                "messages: taken or dead letters, in order of their key, none if aborted"
+            }
+            Self::Regions => "two regions: whole transactions up to a watermark, equal in the end",
         }
     }
 
+    /// Whether it can be run there. An endpoint and a second region are on this machine's own network, which the
+    /// servers of a cluster do not share.
+    pub const fn is_on(self, place: Place) -> bool {
+        !matches!((self, place), (Self::Deliveries | Self::Regions, Place::Cluster))
+    }
+
     /// The workload, in a namespace that nobody else writes to, on servers whose clocks may be so far ahead.
-    pub(crate) fn workload(self, namespace: String, ahead: Duration) -> Box<dyn Workload> {
-        match self {
+    pub(crate) async fn workload(
+        self,
+        namespace: String,
+        ahead: Duration,
+    ) -> anyhow::Result<Box<dyn Workload>> {
+        Ok(match self {
             Self::ListAppend => Box::new(append::Append::new(namespace)),
             Self::Register => Box::new(register::Register::new(namespace)),
             Self::Bank => Box::new(bank::Bank { namespace }),
@@ -81,9 +111,14 @@ impl Kind {
             Self::ReadSkew => Box::new(read_skew::ReadSkew::new(namespace)),
             Self::HotCounter => Box::new(counter::Counter { namespace }),
             Self::Delayed => Box::new(delayed::Delayed::new(namespace, ahead)),
-        }
+            Self::Deliveries => Box::new(deliveries::Deliveries::start(namespace).await?),
+            Self::Regions => Box::new(regions::Regions::new(namespace)),
+        })
     }
 }
+
+/// How often something happened.
+pub(crate) type Figure = (&'static str, usize);
 
 /// What one client asks for.
 #[derive(Clone, Debug)]
@@ -120,6 +155,10 @@ pub(crate) enum Detail {
     Schedule(Scheduled),
     /// What is due later is changed.
     Change(Change),
+    /// An order, and messages about it.
+    Order(i64, Vec<deliveries::Sent>),
+    /// Rows are written or read in a region.
+    InRegion(regions::InRegion),
 }
 
 /// What is to be done later, of a key that nothing else is done of.
@@ -177,6 +216,8 @@ pub(crate) struct Done {
     pub(crate) completed: u64,
     /// What it read.
     pub(crate) rows: Vec<Row>,
+    /// What had arrived from other regions when it read, if that was asked.
+    pub(crate) arrived: Vec<ArrivedFrom>,
     /// What it submitted.
     pub(crate) transaction: Option<Transaction>,
     pub(crate) end: End,
@@ -198,9 +239,22 @@ impl Done {
 /// A workload.
 pub(crate) trait Workload: Send + Sync {
     /// The namespace's tables, as a namespace file without its name.
-    fn tables(&self) -> &'static str;
+    fn tables(&self) -> &str;
     /// The namespace's name.
     fn namespace(&self) -> &str;
+    /// The regions that the namespace is in; none if its file has no `[region]`. If there are some, the file
+    /// ends with that section, and the ground adds to it which region is where.
+    fn regions(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// The number of the region in which a task is asked for.
+    fn region(&self, _task: &Task) -> usize {
+        0
+    }
+    /// If a read is to tell what has arrived from other regions: what must have arrived before.
+    fn not_before(&self, _task: &Task) -> Option<Vec<ArrivedFrom>> {
+        None
+    }
     /// What is written before the clients begin.
     fn open(&self) -> Vec<Transaction> {
         Vec::new()
@@ -209,10 +263,25 @@ pub(crate) trait Workload: Send + Sync {
     fn begins(&self, _wall_us: i64) {}
     /// What a client asks next.
     fn next(&self, rng: &mut StdRng) -> Task;
+    /// The same of the client in this lane, if it does not do everything.
+    fn next_of(&self, _lane: u16, rng: &mut StdRng) -> Task {
+        self.next(rng)
+    }
+    /// A task is over, and it is certain how.
+    fn over(&self, _done: &Done) {}
     /// Rows that go by themselves, some time after the faults: everything is read when they are gone, or have
     /// had the time to.
     fn passing(&self, _ran: &[Done]) -> Vec<(&'static str, Key)> {
         Vec::new()
+    }
+    /// Does what is done once, after the faults and before everything is read, with a client of each region; and
+    /// waits until what the servers then do by themselves is done, or could have been.
+    fn settle<'a>(
+        &'a self,
+        _clients: &'a [Client],
+        _ran: &'a [Done],
+    ) -> Later<'a, anyhow::Result<()>> {
+        Box::pin(async { Ok(()) })
     }
     /// Reads of everything, after the faults.
     fn last(&self, ran: &[Done]) -> Vec<Task>;
@@ -225,6 +294,10 @@ pub(crate) trait Workload: Send + Sync {
     /// What the common checker judges it as; `None` if it does not know such histories.
     fn model(&self) -> Option<Model> {
         None
+    }
+    /// What must have happened for the run to tell anything, beyond what every run counts, and how often it did.
+    fn figures(&self, _ran: &[Done]) -> Vec<Figure> {
+        Vec::new()
     }
     /// What does not hold of the tasks, beyond what the common checker finds. `last` are the ends of the
     /// tasks of [`Workload::last`].

@@ -212,7 +212,15 @@ mod tests {
 
     fn done(detail: Detail, times: (u64, u64), rows: Vec<Row>, end: End) -> Done {
         let task = Task { f: "", detail, rows: Vec::new(), transaction: None };
-        Done { task, invoked: times.0, completed: times.1, rows, transaction: None, end }
+        Done {
+            task,
+            invoked: times.0,
+            completed: times.1,
+            rows,
+            arrived: vec![],
+            transaction: None,
+            end,
+        }
     }
 
     fn write(value: i64, times: (u64, u64), end: End) -> Done {

@@ -141,11 +141,26 @@ mod tests {
             let set = Set::new("jepsen".to_owned());
             let task = set.next(&mut StdRng::seed_from_u64(1));
             assert_eq!(task.f, "add", "there is nothing to read yet");
-            let add = Done { task, invoked: 0, completed: 1, rows: vec![], transaction: None, end };
+            let add = Done {
+                task,
+                invoked: 0,
+                completed: 1,
+                rows: vec![],
+                arrived: vec![],
+                transaction: None,
+                end,
+            };
             let task = set.last(&[]).remove(0);
             let rows = found.map(row).to_vec();
-            let read =
-                Done { task, invoked: 2, completed: 3, rows, transaction: None, end: End::Read };
+            let read = Done {
+                task,
+                invoked: 2,
+                completed: 3,
+                rows,
+                arrived: vec![],
+                transaction: None,
+                end: End::Read,
+            };
             set.check(&[add], &[read]).is_empty()
         };
         assert!(check(End::Committed(1), [true, true]) && check(End::Failed, [false, false]));

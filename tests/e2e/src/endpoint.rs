@@ -37,6 +37,8 @@ type Answer = dyn Fn(&Arrived, usize) -> Option<u16> + Send + Sync;
 
 struct Inner {
     arrived: Vec<Arrived>,
+    /// How often each came, by name.
+    came: BTreeMap<String, usize>,
     answer: Arc<Answer>,
 }
 
@@ -52,7 +54,8 @@ impl Endpoint {
     pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let inner = Inner { arrived: Vec::new(), answer: Arc::new(|_, _| Some(200)) };
+        let (arrived, came) = (Vec::new(), BTreeMap::new());
+        let inner = Inner { arrived, came, answer: Arc::new(|_, _| Some(200)) };
         let endpoint = Self { address, inner: Arc::new(Mutex::new(inner)) };
         let router = Router::new().route("/", post(take)).with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -120,7 +123,8 @@ async fn take(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Bytes)
     let mut arrived = Arrived { headers: headers.collect(), body: text(&body), answered: 0 };
     let answer = {
         let mut inner = endpoint.inner();
-        let before = inner.arrived.iter().filter(|it| it.name() == arrived.name()).count();
+        let came = inner.came.entry(arrived.name().to_owned()).or_default();
+        let before = std::mem::replace(came, *came + 1);
         let answer = (inner.answer)(&arrived, before);
         arrived.answered = answer.unwrap_or(0);
         inner.arrived.push(arrived);

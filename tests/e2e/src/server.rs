@@ -95,6 +95,16 @@ impl Server {
         definitions: &[&str],
         surroundings: Surroundings,
     ) -> anyhow::Result<Self> {
+        Self::start_within(folder, definitions, surroundings, DRAIN_SECONDS).await
+    }
+
+    /// As [`Self::start_in`], with `--drain` in seconds, for its later starts, too.
+    pub async fn start_within(
+        folder: &Path,
+        definitions: &[&str],
+        surroundings: Surroundings,
+        drain_seconds: u32,
+    ) -> anyhow::Result<Self> {
         let folder = std::path::absolute(folder)?;
         let mut namespaces = Vec::new();
         for (number, definition) in definitions.iter().enumerate() {
@@ -107,6 +117,7 @@ impl Server {
             let start = Start {
                 namespaces: namespaces.clone(),
                 surroundings: surroundings.clone(),
+                drain_seconds,
                 ..Start::on(folder.join("data")).await?
             };
             match Self::start_as(start, folder.join("server.log")).await {
