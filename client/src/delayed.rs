@@ -7,9 +7,9 @@ use handfast_proto::v1::{self, change_delayed_request::Change, due};
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::errors::OutcomeError;
-use crate::outcome::Outcome;
-use crate::questions::read_outcome;
+use crate::errors::SubmitError;
+use crate::outcome::{Locator, Outcome};
+use crate::submit::{given_up, outcome};
 use crate::transaction::Transaction;
 
 /// When something is due. One that is past is now. The default: as the namespace says in `delay.after_ms`.
@@ -59,13 +59,13 @@ impl Transaction {
 impl Client {
     /// Cancels what is due later, by its name, `ID/PLACE`. Committed: it is never done. Aborted: it was not
     /// pending any more, as it was done or cancelled before. `id`, a UUID of version 7, names the change: the same
-    /// again gives the same answer.
+    /// again gives the same answer. What is in doubt is [`Outcome::Unknown`], as for [`Client::submit`].
     pub async fn cancel_delayed(
         &self,
         namespace: &str,
         id: Uuid,
         name: &str,
-    ) -> Result<Outcome, OutcomeError> {
+    ) -> Result<Outcome, SubmitError> {
         self.change_delayed(namespace, id, name, Change::Cancel(v1::CancelDelayed {})).await
     }
 
@@ -77,7 +77,7 @@ impl Client {
         id: Uuid,
         name: &str,
         due: Due,
-    ) -> Result<Outcome, OutcomeError> {
+    ) -> Result<Outcome, SubmitError> {
         self.change_delayed(namespace, id, name, Change::Due(due.wire)).await
     }
 
@@ -87,7 +87,7 @@ impl Client {
         id: Uuid,
         name: &str,
         change: Change,
-    ) -> Result<Outcome, OutcomeError> {
+    ) -> Result<Outcome, SubmitError> {
         let request = v1::ChangeDelayedRequest {
             namespace: namespace.to_owned(),
             id: Bytes::copy_from_slice(id.as_bytes()),
@@ -95,13 +95,16 @@ impl Client {
             change: Some(change),
             wait_ms: self.options.wait_ms(),
         };
-        let response = self
+        let locator = || Locator::new(namespace, id);
+        let answered = self
             .retry(|mut data| {
                 let request = Self::request(self.options.wait, request.clone());
                 async move { data.change_delayed(request).await }
             })
-            .await
-            .map_err(|given_up| given_up.failure)?;
-        read_outcome(response.outcome)
+            .await;
+        match answered {
+            Ok(response) => Ok(outcome(response.outcome, locator)),
+            Err(failed) => given_up(failed, locator),
+        }
     }
 }

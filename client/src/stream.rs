@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::Client;
+use crate::client::{Client, GivenUp};
 use crate::errors::SubmitError;
 use crate::failure::{Failure, Meaning};
 use crate::outcome::Outcome;
-use crate::submit::{given_up, outcome};
+use crate::submit::{self, outcome};
 use crate::transaction::Transaction;
 
 /// Request messages that may wait for the server to read them. Few: what waits here cannot be batched.
@@ -58,6 +58,14 @@ struct Job {
     since: Instant,
     tries: u32,
     in_doubt: bool,
+}
+
+impl Job {
+    fn give_up(self, failure: Failure) {
+        let given_up = GivenUp { failure, in_doubt: self.in_doubt };
+        let answer = submit::given_up(given_up, || self.transaction.locator());
+        let _ = self.answer.send(answer); // nobody may be waiting
+    }
 }
 
 /// A stream of submissions. Cheap to clone; it ends when the last clone is gone and every answer is in.
@@ -256,7 +264,7 @@ impl Driver {
         };
         let failure = match answer.result {
             Some(Streamed::Outcome(wire)) => {
-                let outcome = outcome(Some(wire), &job.transaction);
+                let outcome = outcome(Some(wire), || job.transaction.locator());
                 let _ = job.answer.send(Ok(outcome)); // nobody may be waiting
                 return;
             }
@@ -267,8 +275,7 @@ impl Driver {
         let retry = self.client.options.retry;
         let pause = retry.pause(job.tries, failure.retry_after);
         if failure.meaning == Meaning::Final || job.since.elapsed() + pause > retry.give_up_after {
-            let given_up = given_up(failure, job.in_doubt, &job.transaction);
-            let _ = job.answer.send(given_up);
+            job.give_up(failure);
             return;
         }
         self.elsewhere |= failure.is_of_this_server();
@@ -297,7 +304,7 @@ impl Driver {
             job.in_doubt |= failure.meaning != Meaning::NotDone;
             if over(job) {
                 let job = self.pending.remove(&tag).expect("its tag was just listed");
-                let _ = job.answer.send(given_up(failure.clone(), job.in_doubt, &job.transaction));
+                job.give_up(failure.clone());
             } else {
                 self.outgoing.push(tag);
             }

@@ -5,7 +5,7 @@ use handfast_proto::{reason, v1};
 use crate::client::{Client, GivenUp};
 use crate::errors::SubmitError;
 use crate::failure::Failure;
-use crate::outcome::Outcome;
+use crate::outcome::{Locator, Outcome};
 use crate::transaction::Transaction;
 
 impl Client {
@@ -27,33 +27,34 @@ impl Client {
             })
             .await;
         match answered {
-            Ok(response) => Ok(outcome(response.outcome, transaction)),
-            Err(GivenUp { failure, in_doubt }) => given_up(failure, in_doubt, transaction),
+            Ok(response) => Ok(outcome(response.outcome, || transaction.locator())),
+            Err(given_up) => self::given_up(given_up, || transaction.locator()),
         }
     }
 }
 
 /// The outcome of an answer. One that cannot be read says nothing about the transaction.
-pub(crate) fn outcome(wire: Option<v1::Outcome>, transaction: &Transaction) -> Outcome {
+pub(crate) fn outcome(wire: Option<v1::Outcome>, locator: impl FnOnce() -> Locator) -> Outcome {
     let outcome = wire.ok_or("it has no outcome").and_then(Outcome::try_from);
     outcome.unwrap_or_else(|what| {
-        tracing::warn!(id = %transaction.id(), "{}", Failure::malformed(what).message);
-        Outcome::unknown(transaction.locator())
+        let locator = locator();
+        tracing::warn!(id = %locator.id, "{}", Failure::malformed(what).message);
+        Outcome::unknown(locator)
     })
 }
 
 /// What a submission that was given up comes to. Doubt of an earlier try remains, whatever the last one
 /// said, unless that spoke of this very id: a namespace that is gone now may have been there before.
 pub(crate) fn given_up(
-    failure: Failure,
-    in_doubt: bool,
-    transaction: &Transaction,
+    GivenUp { failure, in_doubt }: GivenUp,
+    locator: impl FnOnce() -> Locator,
 ) -> Result<Outcome, SubmitError> {
     let speaks_of_the_id =
         [reason::ID_REUSED, reason::ID_TOO_OLD].contains(&failure.reason.as_str());
     if in_doubt && !speaks_of_the_id {
-        tracing::debug!(id = %transaction.id(), reason = failure.message, "outcome unknown");
-        return Ok(Outcome::unknown(transaction.locator()));
+        let locator = locator();
+        tracing::debug!(id = %locator.id, reason = failure.message, "outcome unknown");
+        return Ok(Outcome::unknown(locator));
     }
-    Err(SubmitError::from_failure(failure, || transaction.locator()))
+    Err(SubmitError::from_failure(failure, locator))
 }

@@ -197,9 +197,16 @@ impl Handfast for Fake {
 
     async fn change_delayed(
         &self,
-        _request: Request<v1::ChangeDelayedRequest>,
+        request: Request<v1::ChangeDelayedRequest>,
     ) -> Result<Response<v1::ChangeDelayedResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
+        let v1::ChangeDelayedRequest { namespace, id, .. } = request.into_inner();
+        let transaction = v1::Transaction { namespace, id, ..Default::default() };
+        match self.next(&transaction) {
+            Step::Fail(status) => Err(status),
+            _ => Ok(Response::new(v1::ChangeDelayedResponse {
+                outcome: Some(committed(&transaction)),
+            })),
+        }
     }
 
     async fn write_to_log(
@@ -297,6 +304,22 @@ async fn an_earlier_doubt_outlives_a_later_refusal() {
     let client = fake.serve_with(Options { retry, ..Options::default() }).await;
     let error = client.submit(&deposit()).await.expect_err("too old");
     assert!(matches!(error, SubmitError::TooOld { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_due_later_is_in_doubt_as_a_submission_is() {
+    let options = Options { retry: RetryPolicy::NEVER, ..Options::default() };
+    let (id, name) = (deposit().id(), "0198a2b4-0000-7000-8000-000000000001/0");
+    let change = async |status: Option<Status>| {
+        let client = Fake::with(status.map(Step::Fail)).serve_with(options).await;
+        client.cancel_delayed("bank", id, name).await
+    };
+    assert!(change(None).await.expect("an outcome").is_committed());
+    let lost = change(Some(Status::unavailable("the connection broke"))).await.expect("no error");
+    let Outcome::Unknown(unknown) = lost else { panic!("{lost:?}") };
+    assert_eq!(unknown.locator, Locator::new("bank", id));
+    let refused = change(Some(overloaded())).await;
+    assert!(matches!(refused, Err(SubmitError::Unavailable { .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub enum Rule {
     EvictedIsLoadedAgain,
     /// A wall clock that jumps ahead is not believed at once.
     JumpsAreDoubted,
+    /// The mark stops before what is held and neither done nor in the index.
+    HeldHoldsMark,
     /// Nothing goes to another region before every shard is closed at it.
     AllShardsAreClosed,
     /// What another region has is not sent again when the log is read again.
@@ -46,7 +48,8 @@ impl Rule {
     pub const OF_REGION: [Self; 3] =
         [Self::AllShardsAreClosed, Self::AppliedIsSkipped, Self::ResumesBehindApplied];
     /// Every rule of the schedule.
-    pub const OF_SCHEDULE: [Self; 2] = [Self::EvictedIsLoadedAgain, Self::JumpsAreDoubted];
+    pub const OF_SCHEDULE: [Self; 3] =
+        [Self::EvictedIsLoadedAgain, Self::JumpsAreDoubted, Self::HeldHoldsMark];
 }
 
 /// Which rules an engine keeps.

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use handfast_client::{
-    ArrivedFrom, Client, Due, Outcome, OutcomeError, Row, SubmitError, Transaction, Unknown,
-};
+use handfast_client::{ArrivedFrom, Client, Due, Outcome, Row, SubmitError, Transaction};
 
 use crate::workload::{Detail, Task, Workload};
 
@@ -78,27 +76,12 @@ pub(crate) async fn send(
     transaction: &Transaction,
 ) -> Result<Outcome, SubmitError> {
     let Detail::Change(change) = &task.detail else { return client.submit(transaction).await };
-    let (namespace, id, locator) =
-        (transaction.namespace(), transaction.id(), transaction.locator());
-    let answer = match change.due_ms {
+    let (namespace, id) = (transaction.namespace(), transaction.id());
+    match change.due_ms {
         None => client.cancel_delayed(namespace, id, &change.name).await,
         Some(ms) => {
             let due = Due::at(UNIX_EPOCH + Duration::from_millis(ms));
             client.reschedule_delayed(namespace, id, &change.name, due).await
         }
-    };
-    answer.or_else(|error| match error {
-        // It does not say whether a try of it was done.
-        OutcomeError::Unavailable { .. } => {
-            Ok(Outcome::Unknown(Unknown { locator, receipt: None, logged: false }))
-        }
-        OutcomeError::TooOld { message } => Err(SubmitError::TooOld { locator, message }),
-        OutcomeError::NamespaceNotFound { message } => {
-            Err(SubmitError::NamespaceNotFound { message })
-        }
-        OutcomeError::Invalid { message } => {
-            Err(SubmitError::Invalid { message, violations: Vec::new() })
-        }
-        OutcomeError::Refused { code, message } => Err(SubmitError::Refused { code, message }),
-    })
+    }
 }

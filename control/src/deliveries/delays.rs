@@ -6,7 +6,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, Transaction};
 use wal_core::{Millis, ShardId};
 
 use super::filter::{Filter, Values};
-use super::{Problem, text};
+use super::{Problem, Turn, take_turn, text};
 use crate::plane::ControlPlane;
 
 /// Changes that one statement writes. The databases take more values; there is nothing to win any more.
@@ -71,26 +71,13 @@ pub(super) async fn note(
     }
     let _turn = plane.turn().await;
     let mut txn = plane.pool.begin().await?;
-    take_turn(&mut txn, &namespace).await?;
+    take_turn(&mut txn, Turn::Delays, &namespace).await?;
     for (statement, rows) in [(DUE, due), (REFUSED, refused), (GONE, gone)] {
         for rows in rows.chunks(ROWS) {
             write(&mut txn, &namespace, &statement, rows).await?;
         }
     }
     txn.commit().await?;
-    Ok(())
-}
-
-/// The first statement of whatever changes the entries of a namespace. What a statement over many rows locks
-/// first is the database's choice: without this, two of them might each have what the other waits for.
-async fn take_turn(txn: &mut Transaction<'_, Any>, namespace: &str) -> Result<(), Problem> {
-    sqlx::query(
-        "INSERT INTO delay_changes (namespace, changes) VALUES ($1, 1) \
-         ON CONFLICT (namespace) DO UPDATE SET changes = delay_changes.changes + 1",
-    )
-    .bind(namespace)
-    .execute(&mut **txn)
-    .await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use wal_core::{Millis, ShardId, Timestamp};
 
 use super::courses::read_ticket;
 use super::filter::Filter;
-use super::{Problem, fence, take_turn, text};
+use super::{Problem, Turn, fence, take_turn, text};
 use crate::plane::ControlPlane;
 
 /// A dead letter as it is stored.
@@ -58,7 +58,7 @@ pub(super) async fn bury(
 ) -> Result<Burial, Problem> {
     let _turn = plane.letters_turn().await;
     let mut txn = plane.pool.begin().await?;
-    take_turn(&mut txn, &letter.course.namespace).await?;
+    take_turn(&mut txn, Turn::DeadLetters, &letter.course.namespace).await?;
     let burial = if !fence(&mut txn, &letter.course, generation).await? {
         Burial::Deposed
     } else if is_buried(&mut txn, &letter).await? {

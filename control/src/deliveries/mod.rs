@@ -184,14 +184,31 @@ async fn fence(
     Ok(held.rows_affected() == 1)
 }
 
-/// The first statement of whatever changes the dead letters of a namespace.
-async fn take_turn(txn: &mut Transaction<'_, Any>, namespace: &str) -> Result<(), Problem> {
-    sqlx::query(
-        "INSERT INTO dead_letter_changes (namespace, changes) VALUES ($1, 1) \
-         ON CONFLICT (namespace) DO UPDATE SET changes = dead_letter_changes.changes + 1",
-    )
-    .bind(namespace)
-    .execute(&mut **txn)
-    .await?;
+/// What changes one transaction after another: the table that counts the changes of each namespace.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    DeadLetters,
+    Delays,
+}
+
+/// The first statement of whatever changes the dead letters of a namespace, or what is due in it. What a statement
+/// over many rows locks first is the database's choice: without this, two of them might each have what the other
+/// waits for.
+async fn take_turn(
+    txn: &mut Transaction<'_, Any>,
+    turn: Turn,
+    namespace: &str,
+) -> Result<(), Problem> {
+    let statement = match turn {
+        Turn::DeadLetters => {
+            "INSERT INTO dead_letter_changes (namespace, changes) VALUES ($1, 1) \
+             ON CONFLICT (namespace) DO UPDATE SET changes = dead_letter_changes.changes + 1"
+        }
+        Turn::Delays => {
+            "INSERT INTO delay_changes (namespace, changes) VALUES ($1, 1) \
+             ON CONFLICT (namespace) DO UPDATE SET changes = delay_changes.changes + 1"
+        }
+    };
+    sqlx::query(statement).bind(namespace).execute(&mut **txn).await?;
     Ok(())
 }

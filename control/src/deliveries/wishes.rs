@@ -6,7 +6,7 @@ use delivery::{Course, LetterState, Name, Redriven, Selection, Try, Wish};
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use super::filter::Filter;
-use super::{Problem, fence, take_turn, text};
+use super::{Problem, Turn, fence, take_turn, text};
 use crate::plane::ControlPlane;
 
 pub(super) async fn wish(
@@ -18,7 +18,7 @@ pub(super) async fn wish(
     let filter = Filter::new(&namespace, &selection)?;
     let _turn = plane.letters_turn().await;
     let mut txn = plane.pool.begin().await?;
-    take_turn(&mut txn, &namespace).await?;
+    take_turn(&mut txn, Turn::DeadLetters, &namespace).await?;
     let changed = match wish {
         Wish::Redrive => set_state(&mut txn, filter, LetterState::Redriving).await?,
         Wish::Cancel => set_state(&mut txn, filter, LetterState::Dead).await?,
@@ -110,7 +110,7 @@ pub(super) async fn redriven(
 ) -> Result<(), Problem> {
     let _turn = plane.letters_turn().await;
     let mut txn = plane.pool.begin().await?;
-    take_turn(&mut txn, &course.namespace).await?;
+    take_turn(&mut txn, Turn::DeadLetters, &course.namespace).await?;
     if !fence(&mut txn, &course, generation).await? {
         txn.rollback().await?;
         return Ok(());

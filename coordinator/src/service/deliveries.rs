@@ -14,11 +14,9 @@ use wal_core::namespace::{Namespace, Target};
 
 use super::admin::AdminService;
 use super::errors::ServiceError;
+use super::listing;
 use super::values::message_to_wire;
 
-/// Letters listed if the request names no limit, and at most.
-const DEFAULT_LETTERS: u32 = 100;
-const MAX_LETTERS: u32 = 1_000;
 /// Letters that are taken from the store at a time.
 const PAGE_LETTERS: u32 = 16;
 /// An answer grows no further once its letters have so many bytes.
@@ -80,21 +78,9 @@ impl AdminService {
     ) -> Result<v1::ListDeadLettersResponse, ServiceError> {
         let namespace = self.shared.namespace(&request.namespace, "namespace")?;
         let selection = selection(&namespace, request.selection.unwrap_or_default())?;
-        let after = match &*request.after {
-            "" => None,
-            text => Some(place(text).ok_or_else(|| {
-                ServiceError::invalid(
-                    "after",
-                    format!("{text:?} is not what an answer said as `next`"),
-                )
-            })?),
-        };
-        let limit = match request.limit {
-            0 => DEFAULT_LETTERS,
-            limit => limit.min(MAX_LETTERS),
-        };
+        let mut after = listing::after(&request.after, place)?;
+        let limit = listing::limit(request.limit);
         let store = self.store()?;
-        let mut after = after;
         let mut letters = Vec::new();
         let mut bytes = 0;
         // Letters may be large: few are taken at a time, and an answer grows only so far.

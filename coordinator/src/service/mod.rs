@@ -23,6 +23,7 @@ mod deliveries;
 mod draw;
 pub mod errors;
 mod explain;
+mod listing;
 mod metrics;
 mod names;
 mod outcome;

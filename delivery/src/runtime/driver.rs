@@ -250,6 +250,7 @@ impl Driver {
             return; // of an earlier claim, or to be read again by the next
         }
         let failed = batch.failed.clone();
+        batch.items.iter().for_each(|(_, outgoing)| self.parts.target.announce(outgoing));
         let mut commands = Vec::new();
         course.take(now, batch, &mut commands);
         self.obey(shard, commands);

@@ -33,8 +33,8 @@ const LONGEST_PAUSE_US: u64 = 10_000_000;
 pub struct ScheduleConfig {
     /// Parts of each shard that are here at most.
     pub held: usize,
-    /// Parts of a page of the index. A page is loaded when fewer are here; the rest of `held` is room for what is
-    /// told and due soon, which a backlog must not push out.
+    /// Parts of a page of the index: a quarter of `held` at most. A page is loaded when fewer are here; half of `held`
+    /// is room for what is told and due soon, which a backlog must not push out.
     pub page: u32,
     /// What may be under way at once.
     pub in_flight: usize,
@@ -90,8 +90,8 @@ enum Through {
 enum State {
     /// It waits for its time.
     Waiting(Millis),
-    /// It is being done.
-    Firing { due: Millis, tries: u32 },
+    /// It is being done. `told`: for when it was scheduled meanwhile, which whoever does it may not have seen.
+    Firing { due: Millis, tries: u32, told: Option<Millis> },
     /// It could not be done, and is tried again at this time of the monotonic clock.
     Resting { due: Millis, until_us: u64, tries: u32 },
 }
@@ -100,6 +100,8 @@ enum State {
 struct Shard {
     through: Through,
     is_loading: bool,
+    /// The first that went since a page is being loaded, which may lack it and end beyond it.
+    evicted: Option<(Millis, Name)>,
     /// Nothing is loaded before this time.
     load_after_us: u64,
     parts: BTreeMap<Name, State>,
@@ -112,6 +114,7 @@ impl Default for Shard {
         Self {
             through: Through::Nothing,
             is_loading: false,
+            evicted: None,
             load_after_us: 0,
             parts: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -120,11 +123,14 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Lets a part wait, or wait for another time. One that is being done is left alone: whoever does it looks
-    /// at the row, and says what it found.
+    /// Lets a part wait, or wait for another time. One that is being done is left alone until whoever does it has
+    /// looked at the row, and says what it found.
     fn wait(&mut self, name: Name, due: Millis) {
-        match self.parts.get(&name) {
-            Some(State::Firing { .. }) => return,
+        match self.parts.get_mut(&name) {
+            Some(State::Firing { told, .. }) => {
+                *told = Some(due);
+                return;
+            }
             Some(State::Waiting(old)) => {
                 self.waiting.remove(&(*old, name));
             }
@@ -229,8 +235,7 @@ impl<R: Rules> Schedule<R> {
     /// What was written to the row of a part. To be told before the index knows it, so that it is done in time
     /// even if the index is away, **and again after**: a page that was loaded meanwhile may not have had it.
     pub fn told(&mut self, now: Now, shard: ShardId, name: Name, change: Change) {
-        let soon = Millis(self.clock.read(now).0.saturating_add(SOON_MS));
-        let held = self.config.held;
+        let soon = self.soon(now);
         let of_it = self.shards.entry(shard).or_default();
         let Change::Due(due) = change else { return of_it.forget(name) };
         let is_covered = Through::Entry(due, name) <= of_it.through;
@@ -239,22 +244,26 @@ impl<R: Rules> Schedule<R> {
             return of_it.forget(name);
         }
         of_it.wait(name, due);
-        self.evict(shard, held);
+        self.evict(shard, soon);
     }
 
     /// A page of the index, in its order. `None` if it could not be loaded.
     pub fn loaded(&mut self, now: Now, shard: ShardId, page: Option<Vec<Entry>>) {
         let limit = self.config.page as usize;
-        let held = self.config.held;
+        let soon = self.soon(now);
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
         of_it.is_loading = false;
-        let Some(page) = page else {
+        let evicted = of_it.evicted.take();
+        let Some(mut page) = page else {
             of_it.load_after_us = now.mono_us.saturating_add(LOAD_AGAIN_US);
             return;
         };
+        let is_all = page.len() < limit && evicted.is_none();
+        page.retain(|it| evicted.is_none_or(|evicted| (it.due, it.name) < evicted));
         let through = match page.last() {
-            Some(last) if page.len() >= limit => Through::Entry(last.due, last.name),
-            Some(_) | None => Through::All,
+            _ if is_all => Through::All,
+            Some(last) => Through::Entry(last.due, last.name),
+            None => Through::Nothing,
         };
         of_it.through = of_it.through.max(through);
         for entry in page {
@@ -263,16 +272,30 @@ impl<R: Rules> Schedule<R> {
                 of_it.wait(entry.name, entry.due);
             }
         }
-        self.evict(shard, held);
+        self.evict(shard, soon);
     }
 
-    /// Keeps a shard within its bound: what is due last goes, and has to be loaded again.
-    fn evict(&mut self, shard: ShardId, held: usize) {
+    /// What is due by then is due soon.
+    fn soon(&mut self, now: Now) -> Millis {
+        Millis(self.clock.read(now).0.saturating_add(SOON_MS))
+    }
+
+    /// Keeps a shard within its bound: what is due last goes, and has to be loaded again. What is not due soon takes
+    /// up half of the room at most, however much of it was told.
+    fn evict(&mut self, shard: ShardId, soon: Millis) {
+        let held = self.config.held;
         let keeps_through = self.rules.holds(Rule::EvictedIsLoadedAgain);
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
-        while of_it.parts.len() > held {
-            let Some((due, name)) = of_it.waiting.pop_last() else { return };
+        while of_it.parts.len() > held / 2 {
+            let is_full = of_it.parts.len() > held;
+            let may_go = |(due, _): &(Millis, Name)| is_full || *due > soon;
+            let Some((due, name)) = of_it.waiting.last().copied().filter(may_go) else { return };
+            of_it.waiting.remove(&(due, name));
             of_it.parts.remove(&name);
+            if keeps_through && of_it.is_loading {
+                let first = of_it.evicted.map_or((due, name), |first| first.min((due, name)));
+                of_it.evicted = Some(first);
+            }
             if keeps_through && Through::Entry(due, name) <= of_it.through {
                 of_it.through = of_it
                     .waiting
@@ -285,12 +308,22 @@ impl<R: Rules> Schedule<R> {
     /// How firing ended.
     pub fn fired(&mut self, now: Now, shard: ShardId, name: Name, ended: Ended) {
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
-        let Some(State::Firing { due, tries }) = of_it.parts.get(&name).copied() else { return };
+        let Some(State::Firing { due, tries, told }) = of_it.parts.get(&name).copied() else {
+            return;
+        };
         self.firing -= 1;
         of_it.parts.remove(&name);
-        match ended {
-            Ended::Changed(change) => self.told(now, shard, name, change),
-            Ended::Again => {
+        match (ended, told) {
+            (Ended::Changed(Change::Gone), _) => {} // for ever
+            // Which of the two is newer is not known: looking too early does no harm.
+            (Ended::Changed(Change::Due(due)), Some(told)) => {
+                self.told(now, shard, name, Change::Due(due.min(told)));
+            }
+            (Ended::Changed(Change::Refused), Some(told)) => {
+                self.told(now, shard, name, Change::Due(told));
+            }
+            (Ended::Changed(change), None) => self.told(now, shard, name, change),
+            (Ended::Again, _) => {
                 let pause = (FIRST_PAUSE_US << tries.min(16)).min(LONGEST_PAUSE_US);
                 let until_us = now.mono_us.saturating_add(pause);
                 of_it.parts.insert(name, State::Resting { due, until_us, tries: tries + 1 });
@@ -343,7 +376,7 @@ impl<R: Rules> Schedule<R> {
                 of_it.parts.get(&name).copied()
                 && until == until_us
             {
-                of_it.parts.insert(name, State::Firing { due, tries });
+                of_it.parts.insert(name, State::Firing { due, tries, told: None });
                 return Some(Wanted::Fire { name, shard, due, time });
             }
         }
@@ -366,7 +399,7 @@ impl<R: Rules> Schedule<R> {
         self.oldest_was_last = oldest;
         let of_it = self.shards.get_mut(&shard)?;
         of_it.waiting.remove(&(due, name));
-        of_it.parts.insert(name, State::Firing { due, tries: 0 });
+        of_it.parts.insert(name, State::Firing { due, tries: 0, told: None });
         Some(Wanted::Fire { name, shard, due, time })
     }
 

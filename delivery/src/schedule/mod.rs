@@ -6,16 +6,17 @@
 //! cancelling and scheduling anew, which write the same row, have one answer each.
 //!
 //! ```text
-//!  log ──▶ delivery engine ──▶ index (by time, durable) ──pages──▶ schedule (in memory)
-//!          (the table's rows)     └────────── told ─────────────▶     │ due
-//!  row ◀── read, then: if unchanged, delete it and do what it says ◀──┘
+//!  log ──▶ delivery engine ──▶ write-behind ──▶ index (by time, durable) ──pages──▶ schedule (in memory)
+//!          (the table's rows)        └──────────────── told ────────────────────▶     │ due
+//!  row ◀── read, then: if unchanged, delete it and do what it says ◀──────────────────┘
 //! ```
 //!
 //! The [`Index`] is a copy, ordered by time, that a delivery makes from the committed stream, like any other:
 //! its mark holds back trimming, claims spread the shards over processes. It may lag, and may have what is gone:
-//! whoever acts on an entry reads the row first. So nothing is lost (the log is kept until the index has it),
-//! nothing early (the row says when, a [`clock`] that jumps is doubted) and nothing doubled.
+//! whoever acts on an entry reads the row first. What is due soon need not pass it ([`behind`]): the mark waits
+//! until it is done. So nothing is lost (the log is kept until the index has it, or it is done), nothing early (the row says when, a [`clock`] that jumps is doubted) and nothing doubled.
 
+mod behind;
 mod clock;
 mod engine;
 mod index;

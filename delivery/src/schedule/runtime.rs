@@ -1,6 +1,5 @@
 //! Where the schedule meets the world.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +7,15 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wal_core::log::IntentLog;
-use wal_core::{Millis, ShardId, Timestamp};
+use wal_core::{Millis, ShardId};
 
+use super::behind::WriteBehind;
 use super::engine::{Ended, Schedule, ScheduleConfig, Wanted};
 use super::index::{Change, Entry, EntryState, Filter, Index, Noted};
-use super::stream::{ChangesOf, DelayedTable, decode};
+use super::stream::{ChangesOf, DelayedTable, ToldChange, decode};
 use super::{Fired, Fires};
 use crate::config::{DeliveryConfig, Pauses};
+use crate::engine::Paused;
 use crate::message::{Answer, ErrorClass, Failure};
 use crate::outgoing::{Name, Outgoing};
 use crate::runtime::{Clock, Delivery, Members, Parts, Settings, ShardDelivery};
@@ -26,14 +27,16 @@ pub const DELAYS: &str = "@delays";
 /// Parts in memory, all shards together; and of one shard at least, and at most.
 const HELD: usize = 1 << 17;
 const HELD_BY_SHARD: (usize, usize) = (256, 1 << 14);
-/// Changes that are noted together.
-const NOTED_TOGETHER: usize = 1_000;
-/// Changes that may wait to be noted.
-const QUEUE: usize = 8_192;
-/// Pauses after the index has failed.
+/// Parts of one shard whose change is held at most. Each takes a slot of the window: the rest is for what is noted.
+const HELD_CHANGES: usize = 2_048;
+/// Changes of one shard that are under way at once.
+const WINDOW: u32 = 2 * HELD_CHANGES as u32;
+/// Pauses before what was not answered in time is asked for again.
 const PAUSES: Pauses = Pauses { first_us: 100_000, longest_us: 5_000_000 };
 /// A change may take so long to be noted.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Of what is heard so much is taken in before something else is looked at.
+const HEARD_TOGETHER: usize = 1_000;
 /// How often the gauges are set.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -67,6 +70,7 @@ pub struct DelaysParts {
 /// [`Delays::stop`] in order.
 pub struct Delays {
     delivery: Delivery,
+    heard: mpsc::UnboundedSender<Heard>,
     task: JoinHandle<()>,
 }
 
@@ -76,7 +80,8 @@ impl Delays {
         let DelaysParts { namespace, shards, log, table, store, index, fires, in_flight, .. } =
             parts;
         let fires_here = parts.fires_here;
-        let (to_noted, changes) = mpsc::channel(QUEUE);
+        // Bounded by what the engines of the delivery hold.
+        let (heard, changes) = mpsc::unbounded_channel();
         let picks = ChangesOf { namespace: Arc::clone(&namespace), table };
         let delivery = Delivery::start(Parts {
             namespace: Arc::clone(&namespace),
@@ -85,7 +90,7 @@ impl Delays {
             name: DELAYS.into(),
             picks: Arc::new(picks),
             settings: settings(),
-            target: Arc::new(Notes(to_noted)),
+            target: Arc::new(Notes(heard.clone())),
             store,
             members: parts.members,
             seed: parts.seed,
@@ -95,6 +100,7 @@ impl Delays {
         let page = u32::try_from(held / 4).unwrap_or(u32::MAX);
         let task = Task {
             schedule: Schedule::new(ScheduleConfig { held, page, in_flight }),
+            behind: WriteBehind::new((held / 4).min(HELD_CHANGES)),
             clock: Clock::start(),
             metrics: DelayMetrics::new(&namespace),
             namespace,
@@ -103,11 +109,10 @@ impl Delays {
             fires,
             claimed: delivery.watch_shards(),
             has: Vec::new(),
-            waiting: Vec::new(),
-            is_noting: false,
+            answered: Vec::new(),
             done: mpsc::unbounded_channel(),
         };
-        Self { delivery, task: tokio::spawn(task.run(changes)) }
+        Self { delivery, heard, task: tokio::spawn(task.run(changes)) }
     }
 
     /// How the shards stand that this process has.
@@ -117,7 +122,8 @@ impl Delays {
 
     /// Does nothing more that is due, and lets the shards go; at most for `patience`.
     pub async fn stop(self, patience: Duration) {
-        // First the delivery: what is under way of it waits for the task.
+        // What is held would hold up the delivery, which is first: what is under way of it waits for the task.
+        let _ = self.heard.send(Heard::Stop); // a task that has ended holds nothing
         self.delivery.stop(patience).await;
         self.task.abort();
     }
@@ -126,8 +132,8 @@ impl Delays {
 /// Many at once, from the beginning: they are noted together.
 fn settings() -> Settings {
     let mut engine = DeliveryConfig::new(0);
-    engine.window.initial = 1_024;
-    engine.window.ceiling = 4_096;
+    engine.window.initial = WINDOW;
+    engine.window.ceiling = WINDOW;
     engine.window.pauses = PAUSES;
     engine.window.latency = None;
     engine.retry.max_tries = u32::MAX;
@@ -136,25 +142,27 @@ fn settings() -> Settings {
     Settings { engine, timeout: TIMEOUT, dead_letters: 0, paused: false }
 }
 
-/// A change on its way into the index.
-struct Waiting {
-    noted: Noted,
-    answer: oneshot::Sender<Answer>,
+/// What the task hears of the stream.
+enum Heard {
+    /// A change was read.
+    Read { noted: Noted, is_insert: bool },
+    /// It is to be dealt with.
+    Asked { noted: Noted, answer: oneshot::Sender<Answer> },
+    /// It ends soon.
+    Stop,
 }
 
 /// The index as a target.
-struct Notes(mpsc::Sender<Waiting>);
+struct Notes(mpsc::UnboundedSender<Heard>);
 
 impl Target for Notes {
     fn send(&self, outgoing: Outgoing) -> Later<'_, Answer> {
         Box::pin(async move {
-            let Some(change) = decode(&outgoing.message.payload) else {
+            let Some((noted, _)) = change(&outgoing) else {
                 return failed(ErrorClass::Ours, "a change that cannot be read");
             };
-            let Outgoing { shard, name, timestamp, .. } = outgoing;
-            let noted = Noted { name, shard, written: timestamp, change };
             let (answer, answered) = oneshot::channel();
-            if self.0.send(Waiting { noted, answer }).await.is_err() {
+            if self.0.send(Heard::Asked { noted, answer }).is_err() {
                 return failed(ErrorClass::Transient, "it is being stopped");
             }
             answered
@@ -162,6 +170,19 @@ impl Target for Notes {
                 .unwrap_or_else(|_| failed(ErrorClass::Transient, "it was stopped meanwhile"))
         })
     }
+
+    fn announce(&self, outgoing: &Outgoing) {
+        if let Some((noted, is_insert)) = change(outgoing) {
+            let _ = self.0.send(Heard::Read { noted, is_insert }); // nothing is asked of one that has ended
+        }
+    }
+}
+
+/// The change that a message is, and whether it is the first of its name.
+fn change(outgoing: &Outgoing) -> Option<(Noted, bool)> {
+    let ToldChange { change, is_insert } = decode(&outgoing.message.payload)?;
+    let Outgoing { shard, name, timestamp, .. } = *outgoing;
+    Some((Noted { name, shard, written: timestamp, change }, is_insert))
 }
 
 fn failed(class: ErrorClass, text: &str) -> Answer {
@@ -170,13 +191,14 @@ fn failed(class: ErrorClass, text: &str) -> Answer {
 
 /// What has come of something that was begun.
 enum Done {
-    Noted { waiting: Vec<Waiting>, how: Result<(), StoreError> },
+    Noted(Result<(), StoreError>),
     Loaded { shard: ShardId, how: Result<Vec<Entry>, StoreError> },
     Fired { shard: ShardId, name: Name, due: Millis, fired: Fired },
 }
 
 struct Task {
     schedule: Schedule,
+    behind: WriteBehind<oneshot::Sender<Answer>>,
     clock: Clock,
     metrics: DelayMetrics,
     namespace: Arc<str>,
@@ -186,31 +208,32 @@ struct Task {
     claimed: watch::Receiver<Vec<ShardDelivery>>,
     /// The shards that were claimed when it was looked last.
     has: Vec<ShardId>,
-    /// Changes that are noted next.
-    waiting: Vec<Waiting>,
-    is_noting: bool,
+    /// Who asked for a change that is dealt with.
+    answered: Vec<oneshot::Sender<Answer>>,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
 }
 
 impl Task {
-    async fn run(mut self, mut changes: mpsc::Receiver<Waiting>) {
+    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Heard>) {
         let mut every = tokio::time::interval(SHOW_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut wanted = Vec::new();
         loop {
-            let wake = self.schedule.next_wake(self.clock.now());
+            let now = self.clock.now();
+            let wakes = [self.schedule.next_wake(now), self.behind.next_wake(now)];
+            let wake = wakes.into_iter().flatten().min();
             let sleep = tokio::time::sleep(Duration::from_micros(wake.unwrap_or(0)));
             tokio::select! {
                 changed = self.claimed.changed() => match changed {
                     Ok(()) => self.on_claims(),
                     Err(_) => return, // the delivery is no more
                 },
-                Some(waiting) = changes.recv(), if self.waiting.len() < NOTED_TOGETHER => {
-                    self.on_change(waiting);
-                    while self.waiting.len() < NOTED_TOGETHER
-                        && let Ok(waiting) = changes.try_recv()
-                    {
-                        self.on_change(waiting);
+                Some(heard) = changes.recv() => {
+                    self.on_heard(heard);
+                    let mut more = HEARD_TOGETHER;
+                    while more > 0 && let Ok(heard) = changes.try_recv() {
+                        self.on_heard(heard);
+                        more -= 1;
                     }
                 }
                 Some(done) = self.done.1.recv() => {
@@ -222,7 +245,10 @@ impl Task {
                 () = sleep, if wake.is_some() => {}
                 _ = every.tick() => self.metrics.show(&self.schedule, self.clock.now().millis()),
             }
-            self.note_waiting();
+            for answer in self.answered.drain(..) {
+                let _ = answer.send(Answer::Delivered); // the try was given up meanwhile
+            }
+            self.note();
             self.schedule.poll(self.clock.now(), &mut wanted);
             for wanted in wanted.drain(..) {
                 self.begin(wanted);
@@ -233,20 +259,37 @@ impl Task {
     /// Only what was there and is not any more has ended: a shard of which something was told may have been
     /// claimed since it was shown last.
     fn on_claims(&mut self) {
-        let now: Vec<ShardId> =
-            self.claimed.borrow_and_update().iter().map(|it| it.shard).collect();
-        for ended in self.has.iter().filter(|shard| !now.contains(shard)) {
+        let now = self.clock.now();
+        let shown = self.claimed.borrow_and_update().clone();
+        let claimed: Vec<ShardId> = shown.iter().map(|it| it.shard).collect();
+        for ended in self.has.iter().filter(|shard| !claimed.contains(shard)) {
             self.schedule.end(*ended);
+            self.behind.end(*ended);
         }
-        for shard in now.iter().filter(|_| self.fires_here) {
-            self.schedule.begin(*shard);
+        for shown in shown.iter().filter(|_| self.fires_here) {
+            self.schedule.begin(shown.shard);
+            if !self.has.contains(&shown.shard) {
+                self.behind.begin(now, shown.shard);
+            }
+            // What is held would hold up whoever is to have it next.
+            if shown.status.paused == Some(Paused::Draining) {
+                self.behind.end(shown.shard);
+            }
         }
-        self.has = now;
+        self.has = claimed;
     }
 
-    fn on_change(&mut self, waiting: Waiting) {
-        self.tell(waiting.noted);
-        self.waiting.push(waiting);
+    fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Read { noted, is_insert } => {
+                let now = self.clock.now();
+                if self.behind.read(now, noted, is_insert, &mut self.answered) {
+                    self.tell(noted);
+                }
+            }
+            Heard::Asked { noted, answer } => self.behind.ask(&noted, answer, &mut self.answered),
+            Heard::Stop => self.behind.end_all(),
+        }
     }
 
     /// Tells the schedule of a change, if what is due is done here.
@@ -256,30 +299,18 @@ impl Task {
         }
     }
 
-    fn note_waiting(&mut self) {
-        if self.is_noting || self.waiting.is_empty() {
-            return;
-        }
-        self.is_noting = true;
-        let waiting = std::mem::take(&mut self.waiting);
-        // Of one name the newest: a correction may have met what it corrects.
-        let mut newest: BTreeMap<Name, Noted> = BTreeMap::new();
-        for Waiting { noted, .. } in &waiting {
-            let known = newest.entry(noted.name).or_insert(*noted);
-            if known.written <= noted.written {
-                *known = *noted;
-            }
-        }
-        let changes = newest.into_values().collect();
+    /// Gives the index what it is to have now.
+    fn note(&mut self) {
+        let Some(changes) = self.behind.batch(self.clock.now()) else { return };
         let (index, namespace, done) =
             (Arc::clone(&self.index), Arc::clone(&self.namespace), self.done.0.clone());
         tokio::spawn(async move {
             let how = index.note(&namespace, changes).await;
-            let _ = done.send(Done::Noted { waiting, how }); // whoever has stopped hears nothing
+            let _ = done.send(Done::Noted(how)); // whoever has stopped hears nothing
         });
     }
 
-    fn begin(&self, wanted: Wanted) {
+    fn begin(&mut self, wanted: Wanted) {
         let done = self.done.0.clone();
         match wanted {
             Wanted::Load { shard, after, limit } => {
@@ -295,6 +326,7 @@ impl Task {
                 });
             }
             Wanted::Fire { name, shard, due, time } => {
+                self.behind.fires(self.clock.now(), shard, name);
                 let fires = Arc::clone(&self.fires);
                 tokio::spawn(async move {
                     let fired = fires.fire(shard, name, time).await;
@@ -307,23 +339,12 @@ impl Task {
     fn on_done(&mut self, done: Done) {
         let now = self.clock.now();
         match done {
-            Done::Noted { waiting, how } => {
-                self.is_noting = false;
+            Done::Noted(how) => {
                 if let Err(error) = &how {
                     tracing::warn!(namespace = %self.namespace, %error, "what is due later is not noted");
                 }
-                for Waiting { noted, answer } in waiting {
-                    let answered = match &how {
-                        Ok(()) => {
-                            self.tell(noted);
-                            Answer::Delivered
-                        }
-                        Err(error) => {
-                            let class = ErrorClass::Overloaded { retry_after_us: None };
-                            failed(class, &error.0)
-                        }
-                    };
-                    let _ = answer.send(answered); // the try was given up meanwhile
+                for noted in self.behind.noted(now, how.is_ok(), &mut self.answered) {
+                    self.tell(noted);
                 }
             }
             Done::Loaded { shard, how } => {
@@ -339,36 +360,32 @@ impl Task {
     fn on_fired(&mut self, shard: ShardId, name: Name, due: Millis, fired: Fired) {
         let now = self.clock.now();
         let late_ms = now.millis().0.saturating_sub(due.0);
-        // What became of it, and when the index is to take that as written, if it will not be told otherwise.
         let (change, written) = match fired {
             Fired::Done => {
                 self.metrics.fired.increment(1);
                 self.metrics.lateness.record(late_ms as f64 / 1_000.0);
-                (Change::Gone, None)
+                self.behind.done(shard, name, &mut self.answered);
+                return self.schedule.fired(now, shard, name, Ended::Changed(Change::Gone));
             }
-            // It may have come back into the index late: then nobody else takes it out.
-            Fired::Gone => (Change::Gone, Some(Timestamp(i64::MAX))),
-            Fired::Later { due, written } => (Change::Due(due), Some(written)),
-            Fired::Refused { written } => {
-                self.metrics.refused.increment(1);
-                (Change::Refused, Some(written))
+            Fired::Gone => {
+                self.behind.missing(shard, name, &mut self.answered);
+                return self.schedule.fired(now, shard, name, Ended::Changed(Change::Gone));
             }
             Fired::Again { why } => {
                 self.metrics.again.increment(1);
                 tracing::debug!(namespace = %self.namespace, part = %name, why, "trying again");
+                self.behind.not_done(shard, name);
                 return self.schedule.fired(now, shard, name, Ended::Again);
             }
+            Fired::Later { due, written } => (Change::Due(due), written),
+            Fired::Refused { written } => {
+                self.metrics.refused.increment(1);
+                (Change::Refused, written)
+            }
         };
-        if let Some(written) = written {
-            self.correct(Noted { name, shard, written, change });
-        }
+        let noted = Noted { name, shard, written, change };
+        self.behind.correct(now, noted, &mut self.answered);
         self.schedule.fired(now, shard, name, Ended::Changed(change));
-    }
-
-    /// Tells the index what the row said. If it is not noted, it is found again.
-    fn correct(&mut self, noted: Noted) {
-        let (answer, _) = oneshot::channel();
-        self.waiting.push(Waiting { noted, answer });
     }
 }
 

@@ -78,6 +78,11 @@ impl DelayedTable {
     }
 
     /// What a write to a row of the table says; `None` if it says nothing of what is due when.
+    fn told(&self, op: &RowOp) -> Option<ToldChange> {
+        let is_insert = matches!(op.write, WriteOp::Cells { insert: true, .. });
+        self.change(op).map(|change| ToldChange { change, is_insert })
+    }
+
     fn change(&self, op: &RowOp) -> Option<Change> {
         let cells = match &op.write {
             WriteOp::DeleteRow => return Some(Change::Gone),
@@ -130,14 +135,15 @@ impl Picks for ChangesOf {
         let rows = told.parts.iter().flat_map(|(_, part)| part.iter()).filter(of_table);
         let mut found = Vec::new();
         for op in rows {
-            let (Some(name), Some(change)) = (self.table.name_of(&op.key), self.table.change(op))
+            let (Some(name), Some(told_change)) =
+                (self.table.name_of(&op.key), self.table.told(op))
             else {
                 continue;
             };
             let index = u32::try_from(found.len()).unwrap_or(u32::MAX);
             let ticket = Ticket { position: told.position, index };
             let key = Some(op.key.partition.clone());
-            let message = Message { key, payload: encode(change), ..Message::default() };
+            let message = Message { key, payload: encode(told_change), ..Message::default() };
             let outgoing = Outgoing {
                 namespace: Arc::clone(&self.namespace),
                 shard: told.shard,
@@ -151,20 +157,33 @@ impl Picks for ChangesOf {
     }
 }
 
-/// Nothing for one that is gone, one byte for one that was refused, eight for when it is due.
-fn encode(change: Change) -> Bytes {
+/// A change as the stream tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ToldChange {
+    pub(super) change: Change,
+    /// It is what scheduled it: nothing was ever written to the row before.
+    pub(super) is_insert: bool,
+}
+
+/// Nothing for one that is gone, one byte for one that was refused, eight for when it is due, and one more if that
+/// is what scheduled it.
+fn encode(ToldChange { change, is_insert }: ToldChange) -> Bytes {
     match change {
         Change::Gone => Bytes::new(),
         Change::Refused => Bytes::from_static(&[1]),
-        Change::Due(due) => Bytes::copy_from_slice(&due.0.to_be_bytes()),
+        Change::Due(due) => {
+            let due = due.0.to_be_bytes();
+            due.into_iter().chain(is_insert.then_some(1)).collect()
+        }
     }
 }
 
 /// What [`encode`] made.
-pub(super) fn decode(payload: &[u8]) -> Option<Change> {
-    match payload.len() {
-        0 => Some(Change::Gone),
-        1 => Some(Change::Refused),
-        _ => Some(Change::Due(Millis(u64::from_be_bytes(payload.try_into().ok()?)))),
-    }
+pub(super) fn decode(payload: &[u8]) -> Option<ToldChange> {
+    let change = match payload {
+        [] => Change::Gone,
+        [_] => Change::Refused,
+        _ => Change::Due(Millis(u64::from_be_bytes(*payload.first_chunk()?))),
+    };
+    Some(ToldChange { change, is_insert: payload.len() > 8 })
 }

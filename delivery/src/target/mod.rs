@@ -43,6 +43,12 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Target: Send + Sync + 'static {
     /// Tries to deliver a message. Tries of different messages run at the same time.
     fn send(&self, outgoing: Outgoing) -> Later<'_, Answer>;
+
+    /// A message was read, and will be sent, unless the shard is let go before. Told of each message of a shard in the
+    /// order of the log, as soon as it is read: what is sent waits for its turn. Most targets need not know.
+    fn announce(&self, outgoing: &Outgoing) {
+        let _ = outgoing; // whoever needs it overrides this
+    }
 }
 
 /// Why a target cannot be built. None of them shows a value that could be a secret.

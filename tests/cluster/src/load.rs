@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use handfast_client::{
-    Client, Due, Level, Message, Options, Outcome, OutcomeError, RetryPolicy, SubmitError,
-    SubscribeError, Subscription, Transaction, Uuid, Value, column,
+    Client, Due, Level, Message, Options, Outcome, RetryPolicy, SubmitError, SubscribeError,
+    Subscription, Transaction, Uuid, Value, column,
 };
 use handfast_e2e::Endpoint;
 use tokio::task::{JoinHandle, JoinSet};
@@ -344,16 +344,14 @@ async fn ask(
     transaction: &Transaction,
     work: &Work,
 ) -> anyhow::Result<Result<Outcome, String>> {
-    let Work::CancelReminder { name, .. } = work else {
-        return match client.submit(transaction).await {
-            Err(SubmitError::Unavailable { message } | SubmitError::Refused { message, .. }) => {
-                Ok(Err(message))
-            }
-            other => Ok(Ok(other.context("no fault explains this")?)),
-        };
+    let answer = match work {
+        Work::CancelReminder { name, .. } => {
+            client.cancel_delayed(NAMESPACE, transaction.id(), name).await
+        }
+        _ => client.submit(transaction).await,
     };
-    match client.cancel_delayed(NAMESPACE, transaction.id(), name).await {
-        Err(OutcomeError::Unavailable { message } | OutcomeError::Refused { message, .. }) => {
+    match answer {
+        Err(SubmitError::Unavailable { message } | SubmitError::Refused { message, .. }) => {
             Ok(Err(message))
         }
         other => Ok(Ok(other.context("no fault explains this")?)),

@@ -1,6 +1,7 @@
 //! Reading a namespace file: all problems at once, each with its path.
 
 mod delay;
+mod own_table;
 mod region;
 mod table;
 mod target;

@@ -8,10 +8,7 @@ use wal_core::Millis;
 use super::write::no_delays;
 use crate::service::admin::AdminService;
 use crate::service::errors::ServiceError;
-
-/// Parts listed if the request names no limit, and at most.
-const DEFAULT_PARTS: u32 = 100;
-const MAX_PARTS: u32 = 1_000;
+use crate::service::listing;
 
 impl AdminService {
     pub(in crate::service) async fn delayed_parts(
@@ -22,17 +19,8 @@ impl AdminService {
         let Some(table) = namespace.delayed_table() else {
             return Err(ServiceError::invalid("namespace", no_delays(&namespace)));
         };
-        let after = match &*request.after {
-            "" => None,
-            text => Some(place(text).ok_or_else(|| {
-                let what = format!("{text:?} is not what an answer said as `next`");
-                ServiceError::invalid("after", what)
-            })?),
-        };
-        let limit = match request.limit {
-            0 => DEFAULT_PARTS,
-            limit => limit.min(MAX_PARTS),
-        };
+        let after = listing::after(&request.after, place)?;
+        let limit = listing::limit(request.limit);
         let said = |at: u64| (at > 0).then_some(Millis(at));
         let state = if request.refused { EntryState::Refused } else { EntryState::Pending };
         let filter = Filter {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::own_table::{read_own_table, table_named};
 use super::{Section, is_name};
-use crate::cql::CreateTable;
 use crate::namespace::region::{ANY, RegionMember};
 use crate::namespace::settings::{DelaySettings, Numbers as _, RegionSettings};
 use crate::problem::Problem;
 use crate::region::MAX_REGIONS;
-use crate::schema::{Ownership, Table};
+use crate::schema::Table;
 
 /// The table that says what has arrived from other regions, as it must be declared, but for its name: a row for
 /// each of them.
@@ -54,7 +54,8 @@ pub(super) fn read_region(
         }
     }
     read_homes(&mut section, &mut region, tables, problems);
-    region.table = read_table(&mut section, tables, problems);
+    let (what, example) = ("says what has arrived", "arrived");
+    region.table = read_own_table(&mut section, tables, what, example, ARRIVED_CQL, problems);
     if let Some(delay) = delay
         && region.home_of(&delay.table).is_none()
     {
@@ -129,8 +130,7 @@ fn read_homes(
     let Some(mut homes) = section.section("tables", problems) else { return };
     let mut found = BTreeMap::new();
     for (name, home) in homes.plain_values(problems) {
-        let named = |table: &&Arc<Table>| table.full_name() == name || table.name() == name;
-        match tables.iter().find(named) {
+        match table_named(tables, &name) {
             Some(table) => {
                 let home = read_home(&homes, &name, home, region, problems);
                 found.insert(table.full_name().to_owned(), home);
@@ -139,30 +139,4 @@ fn read_homes(
         }
     }
     region.homes.tables = found;
-}
-
-fn read_table(section: &mut Section, tables: &[Arc<Table>], problems: &mut Vec<Problem>) -> String {
-    let Some(name) = section.text("table", problems) else {
-        let message = format!(
-            "name the table that says what has arrived, table = \"arrived\", and declare it: {ARRIVED_CQL}"
-        );
-        section.missing("table", &message, problems);
-        return String::new();
-    };
-    let named = |table: &&Arc<Table>| table.full_name() == name || table.name() == name;
-    let Some(table) = tables.iter().find(named) else {
-        section.problem("table", format!("{name:?} is not declared: add {ARRIVED_CQL}"), problems);
-        return name;
-    };
-    let expected = ARRIVED_CQL.parse::<CreateTable>().expect("a good statement");
-    let expected = Table::new(table.id(), expected, Ownership::Owned);
-    let full_name = table.full_name();
-    if table.columns() != expected.columns() {
-        let message = format!("{full_name} does not have the columns that it needs: {ARRIVED_CQL}");
-        section.problem("table", message, problems);
-    } else if table.ownership() != Ownership::Owned {
-        let message = format!("{full_name} must be owned: nobody else may write to it");
-        section.problem("table", message, problems);
-    }
-    full_name.to_owned()
 }

@@ -1,4 +1,4 @@
-//! The schedule in a world that fails at random: rows that are written, rescheduled and deleted, a stream that is
+//! The schedule, and what stands before the index, in a world that fails at random: rows that are written, rescheduled and deleted, a stream that is
 //! told late and again, an index that fails and is behind, firing that takes long and whose answer is lost,
 //! processes that take over from each other and die, clocks that jump. The world knows what is so; it judges by
 //! that alone: nothing early, nothing doubled, nothing lost.
@@ -7,29 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wal_core::{Millis, Now, ShardId, Timestamp, TxnId};
 
-use super::engine::{Ended, Schedule, ScheduleConfig, Wanted};
-use super::index::{Change, Entry, EntryState, Noted};
+use super::super::behind::WriteBehind;
+use super::super::engine::{Ended, Schedule, ScheduleConfig, Wanted};
+use super::super::index::{Change, Entry, EntryState, Noted};
 use crate::backoff::Draw;
 use crate::outgoing::Name;
 use crate::rules::{Rule, Without};
-use crate::tests::property::{every_seed, happened_often};
 
 const MS: u64 = 1_000;
-const S: u64 = 1_000_000;
-const SHARD: ShardId = ShardId(3);
+pub(super) const S: u64 = 1_000_000;
+pub(super) const SHARD: ShardId = ShardId(3);
+/// Parts that are held before the index.
+const HELD: usize = 3;
 /// How much earlier by the true time is not early: a step of the clock that is no jump.
 const STEP_US: u64 = S;
 /// Clients write for so long.
 const BUSY_US: u64 = 240 * S;
 /// Then everything is well, and everything must be over.
 const OVER_US: u64 = 1_500 * S;
-const SEEDS: u64 = 3_000;
 /// The wall clock at the beginning.
 const BEGAN_S: u64 = 1_000_000;
 
 /// What is wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Planted {
+pub(super) enum Planted {
     Nothing,
     /// The engine lacks a rule.
     Without(Rule),
@@ -49,10 +50,14 @@ struct Row {
 #[derive(Clone, Debug)]
 enum Coming {
     Client,
+    /// Whoever has the mark asks for a change.
+    Asked {
+        process: u64,
+        at: usize,
+    },
     /// The index has changes now, and who noted them hears of it.
     Noted {
         process: u64,
-        until: usize,
         changes: Vec<Noted>,
         is_stored: bool,
         ok: bool,
@@ -72,49 +77,65 @@ enum Coming {
     Answer {
         process: u64,
         name: Name,
-        ended: Ended,
-        correct: Option<Noted>,
+        how: How,
     },
     TakeOver,
+    /// The shard is to be let go, and then is not.
+    LetGo,
     Jump,
     JumpBack,
+}
+
+/// How firing ended.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Done,
+    Missing,
+    Later(Row),
+    Again,
 }
 
 /// One process, while it has the shard.
 struct Process {
     number: u64,
     schedule: Schedule<Without>,
-    /// How far of the stream it was told, and how far of that is in the index.
+    behind: WriteBehind<usize, Without>,
+    /// How far of the stream it was told.
     told: usize,
-    noted: usize,
-    is_noting: bool,
+    /// How far of that is dealt with, and what is beyond.
+    mark: usize,
+    dealt_with: BTreeSet<usize>,
 }
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Happened {
-    done: u32,
-    cancelled: u32,
-    rescheduled: u32,
-    too_late: u32,
-    taken_over: u32,
-    jumps: u32,
-    unanswered: u32,
-    notes_failed: u32,
-    changed_meanwhile: u32,
+pub(super) struct Happened {
+    pub(super) done: u32,
+    pub(super) cancelled: u32,
+    pub(super) rescheduled: u32,
+    pub(super) too_late: u32,
+    pub(super) taken_over: u32,
+    pub(super) jumps: u32,
+    pub(super) unanswered: u32,
+    pub(super) notes_failed: u32,
+    pub(super) changed_meanwhile: u32,
+    pub(super) never_noted: u32,
+    pub(super) deleted_lazily: u32,
 }
 
-struct World {
+pub(super) struct World {
     draw: Draw,
     planted: Planted,
     now_us: u64,
     /// By how much the wall clock is off, microseconds.
     offset_us: i64,
     rows: BTreeMap<Name, Row>,
-    stream: Vec<Noted>,
+    /// What was written, and whether it was the first of its name.
+    stream: Vec<(Noted, bool)>,
+    last_written: Timestamp,
     index: BTreeMap<Name, (Noted, Millis)>,
-    /// How far of the stream the index surely is: what was stored of the mark.
-    mark: usize,
+    /// What was ever in the index.
+    ever_noted: BTreeSet<Name>,
     process: Process,
     agenda: BTreeMap<(u64, u64), Coming>,
     events: u64,
@@ -128,7 +149,7 @@ fn config() -> ScheduleConfig {
 }
 
 impl World {
-    fn new(seed: u64, planted: Planted) -> Self {
+    pub(super) fn new(seed: u64, planted: Planted) -> Self {
         let mut world = Self {
             draw: Draw::new(seed),
             planted,
@@ -136,8 +157,9 @@ impl World {
             offset_us: 0,
             rows: BTreeMap::new(),
             stream: Vec::new(),
+            last_written: Timestamp(0),
             index: BTreeMap::new(),
-            mark: 0,
+            ever_noted: BTreeSet::new(),
             process: Self::process(1, 0, planted),
             agenda: BTreeMap::new(),
             events: 0,
@@ -145,8 +167,10 @@ impl World {
             done: BTreeSet::new(),
             happened: Happened::default(),
         };
-        world.process.schedule.begin(SHARD);
+        world.begin();
         world.come(10 * MS, Coming::Client);
+        let let_go = 5 * S + world.below(120 * S);
+        world.come(let_go, Coming::LetGo);
         let jump = 20 * S + world.below(200 * S);
         world.come(jump, Coming::Jump);
         let take_over = 5 * S + world.below(60 * S);
@@ -160,7 +184,14 @@ impl World {
             Planted::Nothing | Planted::ToldOnce | Planted::Blind => Without(None),
         };
         let schedule = Schedule::with_rules(config(), rules);
-        Process { number, schedule, told: mark, noted: mark, is_noting: false }
+        let behind = WriteBehind::with_rules(HELD, rules);
+        Process { number, schedule, behind, told: mark, mark, dealt_with: BTreeSet::new() }
+    }
+
+    fn begin(&mut self) {
+        let now = self.now();
+        self.process.schedule.begin(SHARD);
+        self.process.behind.begin(now, SHARD);
     }
 
     fn below(&mut self, n: u64) -> u64 {
@@ -190,11 +221,14 @@ impl World {
         Millis((BEGAN_S * S + self.now_us) / MS)
     }
 
-    fn run(mut self) -> Result<Happened, String> {
+    pub(super) fn run(mut self) -> Result<Happened, String> {
         loop {
             self.tell();
+            self.note();
             self.poll();
-            let wake = self.process.schedule.next_wake(self.now());
+            let now = self.now();
+            let wakes = [self.process.schedule.next_wake(now), self.process.behind.next_wake(now)];
+            let wake = wakes.into_iter().flatten().min();
             let wake = wake.map(|after| self.now_us + after.max(1));
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let Some(at) = wake.into_iter().chain(next).min() else { break };
@@ -219,28 +253,43 @@ impl World {
         }
     }
 
-    /// The stream tells what was written, some at a time; and what was told is noted, some at a time.
+    /// The stream tells what was written; for each of it is asked later.
     fn tell(&mut self) {
-        while self.process.told < self.stream.len() {
-            let noted = self.stream[self.process.told];
+        while let Some((noted, is_insert)) = self.stream.get(self.process.told).copied() {
+            let (at, now) = (self.process.told, self.now());
             self.process.told += 1;
-            self.process.schedule.told(self.now(), SHARD, noted.name, noted.change);
+            let mut answered = Vec::new();
+            if self.process.behind.read(now, noted, is_insert, &mut answered) {
+                self.process.schedule.told(now, SHARD, noted.name, noted.change);
+            }
+            self.deal_with(answered);
+            let after = if self.is_busy() { self.below(S) } else { MS };
+            self.come(after, Coming::Asked { process: self.process.number, at });
         }
-        if self.process.is_noting || self.process.noted == self.process.told {
-            return;
+    }
+
+    /// Whoever has the mark hears what is dealt with.
+    fn deal_with(&mut self, answered: Vec<usize>) {
+        for at in answered {
+            let (noted, _) = self.stream[at];
+            let is_lazy = noted.change == Change::Gone && self.index.contains_key(&noted.name);
+            self.happened.deleted_lazily += u32::from(is_lazy);
+            self.process.dealt_with.insert(at);
         }
-        self.process.is_noting = true;
-        let until = (self.process.noted + 4).min(self.process.told);
-        let mut newest = BTreeMap::new();
-        for noted in &self.stream[self.process.noted..until] {
-            newest.insert(noted.name, *noted);
+        while self.process.dealt_with.remove(&self.process.mark) {
+            self.process.mark += 1;
         }
+    }
+
+    /// What is to be noted is, some of it, some time later.
+    fn note(&mut self) {
+        let Some(changes) = self.process.behind.batch(self.now()) else { return };
         let is_busy = self.is_busy();
         let ok = !is_busy || !self.one_in(6);
         let is_stored = ok || self.one_in(2);
         let after = if is_busy { self.below(3 * S) } else { MS };
-        let (process, changes) = (self.process.number, newest.into_values().collect());
-        self.come(after, Coming::Noted { process, until, changes, is_stored, ok });
+        let process = self.process.number;
+        self.come(after, Coming::Noted { process, changes, is_stored, ok });
     }
 
     fn poll(&mut self) {
@@ -259,6 +308,7 @@ impl World {
                     self.come(after, Coming::Loaded { process, page });
                 }
                 Wanted::Fire { name, time, .. } => {
+                    self.process.behind.fires(self.now(), SHARD, name);
                     let read = self.rows.get(&name).copied();
                     self.come(after, Coming::Commit { process, name, time, read });
                 }
@@ -269,25 +319,27 @@ impl World {
     fn happen(&mut self, coming: Coming) -> Result<(), String> {
         match coming {
             Coming::Client => self.client(),
-            Coming::Noted { process, until, changes, is_stored, ok } => {
+            Coming::Asked { process, at } => {
+                if process == self.process.number {
+                    let (mut answered, (noted, _)) = (Vec::new(), self.stream[at]);
+                    self.process.behind.ask(&noted, at, &mut answered);
+                    self.deal_with(answered);
+                }
+            }
+            Coming::Noted { process, changes, is_stored, ok } => {
                 if is_stored {
-                    changes.iter().for_each(|noted| self.note(*noted));
+                    changes.iter().for_each(|noted| self.index_notes(*noted));
                 }
                 if process != self.process.number {
                     return Ok(()); // of one that is no more
                 }
-                self.process.is_noting = false;
-                if !ok {
-                    self.happened.notes_failed += 1;
-                    return Ok(());
+                self.happened.notes_failed += u32::from(!ok);
+                let (now, mut answered) = (self.now(), Vec::new());
+                let again = self.process.behind.noted(now, ok, &mut answered);
+                for noted in again.into_iter().filter(|_| self.planted != Planted::ToldOnce) {
+                    self.process.schedule.told(now, SHARD, noted.name, noted.change);
                 }
-                self.process.noted = until;
-                self.mark = self.mark.max(until);
-                if self.planted != Planted::ToldOnce {
-                    for noted in changes {
-                        self.process.schedule.told(self.now(), SHARD, noted.name, noted.change);
-                    }
-                }
+                self.deal_with(answered);
             }
             Coming::Loaded { process, page } => {
                 if process == self.process.number {
@@ -297,12 +349,19 @@ impl World {
             Coming::Commit { process, name, time, read } => {
                 return self.commit(process, name, time, read);
             }
-            Coming::Answer { process, name, ended, correct } => {
-                if let Some(noted) = correct {
-                    self.note(noted);
-                }
+            Coming::Answer { process, name, how } => {
                 if process == self.process.number {
-                    self.process.schedule.fired(self.now(), SHARD, name, ended);
+                    self.fired(name, how);
+                }
+            }
+            Coming::LetGo => {
+                self.process.behind.end(SHARD);
+                if self.one_in(2) {
+                    self.begin();
+                }
+                let after = 5 * S + self.below(120 * S);
+                if self.is_busy() {
+                    self.come(after, Coming::LetGo);
                 }
             }
             Coming::TakeOver => self.take_over(),
@@ -327,36 +386,47 @@ impl World {
 
     /// Somebody schedules, cancels or schedules anew.
     fn client(&mut self) {
-        let written = Timestamp(self.events as i64);
-        // Often due at the same time.
-        let due = Millis(self.true_time().0.saturating_sub(5_000) + self.below(24) * 5_000);
+        let written = self.commit_time();
+        // Often due at the same time, and often soon.
+        let in_ms = if self.one_in(2) { self.below(24) * 5_000 } else { self.below(12) * 1_000 };
+        let due = Millis(self.true_time().0.saturating_sub(5_000) + in_ms);
         let pick = self.below(self.rows.len().max(1) as u64) as usize;
         let known = self.rows.keys().nth(pick).copied();
-        match (self.below(8), known) {
+        let change = match (self.below(8), known) {
             (0, Some(name)) => {
                 self.happened.cancelled += 1;
                 self.rows.remove(&name);
-                self.stream.push(Noted { name, shard: SHARD, written, change: Change::Gone });
+                (name, Change::Gone, false)
             }
             (1 | 2, Some(name)) => {
                 self.happened.rescheduled += 1;
                 self.rows.insert(name, Row { due, written });
-                self.stream.push(Noted { name, shard: SHARD, written, change: Change::Due(due) });
+                (name, Change::Due(due), false)
             }
             _ => {
                 self.names += 1;
                 let name = Name { id: TxnId(u128::from(self.names)), index: 0 };
                 self.rows.insert(name, Row { due, written });
-                self.stream.push(Noted { name, shard: SHARD, written, change: Change::Due(due) });
+                (name, Change::Due(due), true)
             }
-        }
+        };
+        let (name, change, is_insert) = change;
+        self.stream.push((Noted { name, shard: SHARD, written, change }, is_insert));
         if self.is_busy() {
             let after = self.below(2 * S);
             self.come(after, Coming::Client);
         }
     }
 
-    fn note(&mut self, noted: Noted) {
+    /// When what commits now is written: the true time, and no two the same.
+    fn commit_time(&mut self) -> Timestamp {
+        let now = (BEGAN_S * S + self.now_us) as i64;
+        self.last_written = Timestamp(now.max(self.last_written.0 + 1));
+        self.last_written
+    }
+
+    fn index_notes(&mut self, noted: Noted) {
+        self.ever_noted.insert(noted.name);
         let known = self.index.get(&noted.name).copied();
         if known.is_some_and(|(known, _)| known.written > noted.written) {
             return;
@@ -382,18 +452,13 @@ impl World {
         time: Millis,
         read: Option<Row>,
     ) -> Result<(), String> {
-        let corrected = |written, change| Some(Noted { name, shard: SHARD, written, change });
         let is_same = self.rows.get(&name).map(|row| row.written) == read.map(|row| row.written);
-        let (ended, correct) = match read {
+        let how = match read {
             None => {
                 self.happened.too_late += 1;
-                let change = Change::Gone;
-                (Ended::Changed(change), corrected(Timestamp(i64::MAX), change))
+                How::Missing
             }
-            Some(row) if row.due > time => {
-                let change = Change::Due(row.due);
-                (Ended::Changed(change), corrected(row.written, change))
-            }
+            Some(row) if row.due > time => How::Later(row),
             Some(row) if is_same || self.planted == Planted::Blind => {
                 if !self.done.insert(name) {
                     return Err(format!("{name} was done twice"));
@@ -403,28 +468,52 @@ impl World {
                     return Err(format!("{name} was done at {now:?}, and is due at {:?}", row.due));
                 }
                 self.happened.done += 1;
+                self.happened.never_noted += u32::from(!self.ever_noted.contains(&name));
                 if self.rows.remove(&name).is_none() {
                     return Err(format!("{name} was cancelled, and done"));
                 }
-                let (written, change) = (Timestamp(self.events as i64), Change::Gone);
-                self.stream.push(Noted { name, shard: SHARD, written, change });
-                (Ended::Changed(change), None)
+                let (written, change) = (self.commit_time(), Change::Gone);
+                self.stream.push((Noted { name, shard: SHARD, written, change }, false));
+                How::Done
             }
             Some(_) => {
                 self.happened.changed_meanwhile += 1;
-                (Ended::Again, None)
+                How::Again
             }
         };
         let is_lost = self.is_busy() && self.one_in(6);
-        let (ended, correct) = if is_lost {
-            self.happened.unanswered += 1;
-            (Ended::Again, None)
-        } else {
-            (ended, correct)
-        };
+        self.happened.unanswered += u32::from(is_lost);
+        let how = if is_lost { How::Again } else { how };
         let after = if self.is_busy() { self.below(S) } else { MS };
-        self.come(after, Coming::Answer { process, name, ended, correct });
+        self.come(after, Coming::Answer { process, name, how });
         Ok(())
+    }
+
+    fn fired(&mut self, name: Name, how: How) {
+        let (now, mut answered) = (self.now(), Vec::new());
+        let Process { behind, schedule, .. } = &mut self.process;
+        let ended = match how {
+            How::Done => {
+                behind.done(SHARD, name, &mut answered);
+                Ended::Changed(Change::Gone)
+            }
+            How::Missing => {
+                behind.missing(SHARD, name, &mut answered);
+                Ended::Changed(Change::Gone)
+            }
+            How::Later(Row { due, written }) => {
+                let change = Change::Due(due);
+                let noted = Noted { name, shard: SHARD, written, change };
+                behind.correct(now, noted, &mut answered);
+                Ended::Changed(change)
+            }
+            How::Again => {
+                behind.not_done(SHARD, name);
+                Ended::Again
+            }
+        };
+        schedule.fired(now, SHARD, name, ended);
+        self.deal_with(answered);
     }
 
     /// Another process goes on from the mark that was stored, which may be behind.
@@ -436,9 +525,9 @@ impl World {
         if self.offset_us == 0 {
             self.happened.taken_over += 1;
             let behind = self.below(4) as usize;
-            let mark = self.mark.saturating_sub(behind);
+            let mark = self.process.mark.saturating_sub(behind);
             self.process = Self::process(self.process.number + 1, mark, self.planted);
-            self.process.schedule.begin(SHARD);
+            self.begin();
         }
         let after = S + self.below(60 * S);
         self.come(after, Coming::TakeOver);
@@ -449,73 +538,4 @@ fn entry((name, (noted, due)): (&Name, &(Noted, Millis))) -> Option<Entry> {
     let state = EntryState::Pending;
     let is_pending = noted.change != Change::Refused;
     is_pending.then_some(Entry { due: *due, name: *name, shard: noted.shard, state })
-}
-
-fn run(seed: u64, planted: Planted) -> Result<Happened, String> {
-    World::new(seed, planted).run().map_err(|what| format!("seed {seed}: {what}"))
-}
-
-#[test]
-fn whatever_fails_nothing_is_early_doubled_or_lost() {
-    let all = every_seed(SEEDS, |seed| run(seed, Planted::Nothing));
-    let often = |name: &str, count: fn(&Happened) -> u32| happened_often(&all, name, count);
-    often("done", |happened| happened.done);
-    often("cancelled", |happened| happened.cancelled);
-    often("rescheduled", |happened| happened.rescheduled);
-    often("gone when it was due", |happened| happened.too_late);
-    often("taken over", |happened| happened.taken_over);
-    often("jumps", |happened| happened.jumps);
-    often("unanswered", |happened| happened.unanswered);
-    often("notes that failed", |happened| happened.notes_failed);
-    often("changed meanwhile", |happened| happened.changed_meanwhile);
-}
-
-#[test]
-fn every_planted_bug_is_found() {
-    let rules = Rule::OF_SCHEDULE.map(Planted::Without);
-    for planted in rules.into_iter().chain([Planted::ToldOnce, Planted::Blind]) {
-        let found = (0..2_000).find_map(|seed| run(seed, planted).err());
-        let found = found.unwrap_or_else(|| panic!("nobody misses anything with {planted:?}"));
-        println!("{planted:?}: {found}");
-    }
-}
-
-#[test]
-fn the_same_seed_tells_the_same_story() {
-    for seed in 0..20 {
-        assert_eq!(run(seed, Planted::Nothing), run(seed, Planted::Nothing));
-    }
-}
-
-/// Backlog and what is due now take turns.
-#[test]
-fn a_backlog_does_not_starve_what_is_due_now() {
-    let mut schedule = Schedule::new(ScheduleConfig { held: 100, page: 50, in_flight: 4 });
-    let at = |s: u64| Now { wall_us: (1_000 * S + s * S) as i64, mono_us: s * S };
-    let name = |n: u128| Name { id: TxnId(n), index: 0 };
-    schedule.begin(SHARD);
-    let mut wanted = Vec::new();
-    schedule.poll(at(0), &mut wanted);
-    assert!(matches!(wanted[..], [Wanted::Load { .. }]), "{wanted:?}");
-    let entry = |n: u64| Entry {
-        due: Millis(n),
-        name: name(n.into()),
-        shard: SHARD,
-        state: EntryState::Pending,
-    };
-    schedule.loaded(at(0), SHARD, Some((0..50).map(entry).collect()));
-    // Far behind what is loaded, and due now.
-    for n in 1_000..1_002 {
-        schedule.told(at(1), SHARD, name(n), Change::Due(Millis(1_001_000)));
-    }
-    wanted.clear();
-    schedule.poll(at(1), &mut wanted);
-    let fired: Vec<u128> = wanted
-        .iter()
-        .filter_map(|it| match it {
-            Wanted::Fire { name, .. } => Some(name.id.0),
-            Wanted::Load { .. } => None,
-        })
-        .collect();
-    assert_eq!(fired, [0, 1_001, 1, 1_000]);
 }
