@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 
 use super::client::{Complaints, failed, of_producer};
 use super::options::KafkaOptions;
+use super::reader::offset_from;
 use super::topic::Topic;
 use crate::id::ShardId;
 use crate::log::LogError;
@@ -103,6 +104,22 @@ impl PlainTopic {
                 pending.settle(Err(format!("the client did not take a record: {error}")));
             }
         }
+    }
+
+    /// How many records it has, if none was ever trimmed. Blocks.
+    ///
+    /// # Errors
+    /// If the brokers do not answer.
+    pub fn count(&self) -> Result<u64, LogError> {
+        let client = self.producer.client();
+        let mut count = 0;
+        for partition in 0..i32::from(self.topic.options.shards) {
+            let (_, end) = client
+                .fetch_watermarks(self.name(), partition, self.topic.options.read_timeout)
+                .map_err(|error| failed("count records", &error))?;
+            count += offset_from(end);
+        }
+        Ok(count)
     }
 
     /// Deletes the topic. Blocks.

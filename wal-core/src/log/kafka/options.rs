@@ -18,8 +18,10 @@ pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_QUEUE_BYTES: u64 = 64 << 20;
 /// Bytes that one shard hands over at once, unless a single batch is larger.
 pub const MAX_GROUP_BYTES: usize = 1 << 20;
-/// Groups of one shard that may be on their way; the next one fills meanwhile.
-pub const MAX_GROUPS_IN_FLIGHT: usize = 2;
+/// Groups of one shard that may be on their way; the next one fills meanwhile. The client library has at most five
+/// *records* of an idempotent producer on their way before it holds back what else it was given, and while it holds
+/// back something its thread spins (`rd_kafka_toppar_producer_serve`), so a second group costs a core and gains nothing.
+pub const MAX_GROUPS_IN_FLIGHT: usize = 1;
 /// How far the broker's clock may be from this server's for it to lead.
 pub const MAX_DRIFT_MS: i64 = MAX_CLOCK_DRIFT_US / 1000;
 
