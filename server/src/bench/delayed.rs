@@ -68,7 +68,10 @@ pub(crate) async fn command(global: &Global, args: DelayedBenchArgs) -> Result<(
             let file = "name = \"bench\"\n[delay]\ntable = \"later\"\n[[table]]\ncql = \"\"\"";
             let file = format!("{file}{}\"\"\"\n", wal_core::namespace::DELAYED_CQL);
             let mut server = wire::serve(folder.path(), &file).await?;
-            let measured = measure(&server.client, NAMESPACE, &args).await;
+            let mut measured = measure(&server.client, NAMESPACE, &args).await;
+            if let Ok(measured) = &mut measured {
+                measured["peak_memory_mib"] = json!(server.peak_memory_mib());
+            }
             server.stop().await?;
             measured?
         }

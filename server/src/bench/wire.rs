@@ -15,7 +15,7 @@ use wal_core::value::Value;
 
 use super::report::{Ended, Measured, Tally};
 use super::workload::{self, NAMESPACE, Request, Source};
-use super::{BenchArgs, Transport, Workload};
+use super::{BenchArgs, Transport, Workload, disk};
 
 /// A server in a process of its own, and a client of it.
 pub(super) struct OverWire {
@@ -40,6 +40,11 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// Of the server, so far.
+    pub(super) fn peak_memory_mib(&self) -> u64 {
+        self.process.id().map_or(0, disk::peak_memory_mib)
+    }
+
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.process.kill().await.context("cannot stop the server process")
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use handfast_client::Client;
+use handfast_client::{Client, Message, SubmitStream, Transaction};
 use participant::store::StoreError;
 use participant::store::cassandra::PlainTables;
 use rand::RngExt;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use wal_core::ShardId;
 use wal_core::log::kafka::PlainTopic;
 
-use super::place::Target;
+use super::place::{self, Target};
 use super::plan::What;
 use crate::bench::report::{Ended, Tally};
 use crate::bench::wire::{ended, transaction_of};
@@ -24,6 +24,8 @@ pub(super) struct Worker {
     pub(super) topic: Arc<PlainTopic>,
     pub(super) tables: Arc<PlainTables>,
     pub(super) client: Client,
+    /// Shared by all clients of an endpoint.
+    pub(super) stream: SubmitStream,
     pub(super) target: Arc<Target>,
     /// Draws requests and rows.
     pub(super) source: Source,
@@ -67,6 +69,8 @@ impl Worker {
     async fn once(&mut self) -> anyhow::Result<(Ended, Option<String>)> {
         let plain = match self.what {
             What::Handfast(_) => return self.handfast().await,
+            What::Streamed => return self.streamed(|message| message).await,
+            What::Delivered => return self.streamed(|message| message.to(place::TOPIC)).await,
             What::Append(count) => self.append(count).await,
             What::Write(count) => {
                 let rows = self.rows(count);
@@ -112,6 +116,18 @@ impl Worker {
         });
         self.topic.append(&to, &self.value, done);
         told.await.unwrap_or_else(|_| Err("the producer ended".to_owned()))
+    }
+
+    /// A message of one of as many keys as there are rows.
+    async fn streamed(
+        &mut self,
+        to: impl FnOnce(Message) -> Message,
+    ) -> anyhow::Result<(Ended, Option<String>)> {
+        let message = Message::new(self.value.clone()).key(self.source.id().to_be_bytes().to_vec());
+        let transaction = Transaction::new(&self.target.name).message(to(message));
+        let outcome = self.stream.submit(transaction).await;
+        let complaint = outcome.as_ref().err().map(ToString::to_string);
+        Ok((ended(outcome)?, complaint))
     }
 
     async fn handfast(&mut self) -> anyhow::Result<(Ended, Option<String>)> {

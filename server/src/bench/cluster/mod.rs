@@ -1,7 +1,8 @@
 //! `handfast bench cluster`: Handfast on a running cluster, and plain Kafka and plain Cassandra beside it.
 //!
 //! Everything that is compared is measured in turn, round after round, on the same brokers and nodes. Where
-//! Handfast writes, a rate counts the time until the last commit is in the tables.
+//! Handfast writes, a rate counts the time until the last commit is in the tables; where it delivers, until the
+//! target has the last message.
 
 mod load;
 mod place;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
+use handfast_client::{StreamOptions, SubmitStream};
 
 use crate::bench::Workload;
 use crate::bench::workload::Source;
@@ -29,7 +31,8 @@ use report::{Report, Round, Surroundings};
 #[command(after_help = "\
 The file says where Kafka and Cassandra are, and how many shards and copies there shall be; its name and its
 tables are not used. The benchmark makes a namespace of its own through the endpoints, which stays, and beside
-it a plain topic and plain tables, which it drops. It makes the keyspace if it is not there.
+it a plain topic and plain tables, which it drops, and a topic that messages are delivered to, which stays with the
+namespace. It makes the keyspace if it is not there.
 
 With one client a ratio is one of median latencies, and less is better; with several, of rates, and more is.
 
@@ -176,14 +179,19 @@ async fn one(
     let shards = place.target.namespace.shards();
     let workload = match what {
         What::Handfast(workload) => workload,
+        What::Streamed | What::Delivered => Workload::Log,
         _ => Workload::Write,
     };
     let run: u64 = rand::random();
+    let there = place.delivered().await?;
+    let streams: Vec<SubmitStream> =
+        place.clients.iter().map(|it| it.stream(StreamOptions::default())).collect();
     let workers = (0..clients).map(|number| Worker {
         what,
         topic: Arc::clone(&place.topic),
         tables: Arc::clone(&place.plain),
         client: place.clients[number % place.clients.len()].clone(),
+        stream: streams[number % streams.len()].clone(),
         target: Arc::clone(&place.target),
         source: Source::new(workload, args.rows, args.value_bytes, run.wrapping_add(number as u64))
             .apart(shards),
@@ -192,10 +200,15 @@ async fn one(
     });
     let begun = Instant::now();
     let looped = load::run(workers.collect(), lasts).await?;
-    let writes = matches!(what, What::Handfast(workload) if workload != Workload::Read2);
-    let applied_after =
-        if writes { Some(place.wait_until_applied(args.rows).await?) } else { None };
-    let figures = looped.tally.measured(&what.name(), "unary", clients, begun.elapsed());
+    let answered = Instant::now();
+    if what.commits() {
+        place.wait_until_applied(args.rows).await?;
+    }
+    if what == What::Delivered {
+        place.wait_until_delivered(there + looped.tally.committed).await?;
+    }
+    let applied_after = what.commits().then(|| answered.elapsed());
+    let figures = looped.tally.measured(&what.name(), what.transport(), clients, begun.elapsed());
     Ok((figures, applied_after, looped))
 }
 
@@ -206,7 +219,7 @@ fn progress(round: &Round) {
         figures.workload, figures.in_flight, figures.per_second, figures.p50_us, figures.p99_us
     );
     if let Some(ms) = applied_after_ms {
-        eprint!(", applied {ms} ms later");
+        eprint!(", all there {ms} ms later");
     }
     if figures.unknown + figures.refused > 0 {
         eprint!(", {} unknown, {} failed", figures.unknown, figures.refused);

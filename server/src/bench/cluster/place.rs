@@ -11,11 +11,14 @@ use participant::store::cassandra::{ClusterOptions, Credentials, PlainTables};
 use toml::{Table, Value};
 use wal_core::build::Batch;
 use wal_core::log::kafka::{Identity, KafkaOptions, MemoryHints, PlainTopic};
-use wal_core::namespace::Namespace;
+use wal_core::namespace::{KafkaSettings, Namespace};
 
 use super::ClusterBenchArgs;
 use crate::bench::wire::transaction_of;
 use crate::bench::workload::{self, TABLES};
+
+/// What the namespace calls the topic that messages are delivered to.
+pub(super) const TOPIC: &str = "topic";
 
 /// The namespace that is measured.
 pub(super) struct Target {
@@ -32,6 +35,8 @@ pub(super) struct Place {
     pub(super) clients: Vec<Client>,
     pub(super) topic: Arc<PlainTopic>,
     pub(super) plain: Arc<PlainTables>,
+    /// The topic that messages are delivered to.
+    delivered: Arc<PlainTopic>,
 }
 
 impl Target {
@@ -69,6 +74,7 @@ impl Target {
             Value::Table(Table::from_iter([("cql".to_owned(), Value::from(cql))]))
         });
         file.insert("table".to_owned(), Value::Array(made.collect()));
+        file.insert("target".to_owned(), Value::Array(vec![delivered_to(&given, &name)?]));
         let definition = toml::to_string(&file)?;
         let namespace = Namespace::from_toml(&definition)?;
         Ok(Self { name, tables, namespace })
@@ -85,6 +91,25 @@ impl Target {
     }
 }
 
+/// The target that is a topic of the same brokers.
+fn delivered_to(given: &Namespace, name: &str) -> anyhow::Result<Value> {
+    let kafka = given.log().kafka.as_ref().context("checked by the caller")?;
+    let mut target = Table::from_iter([
+        ("name".to_owned(), Value::from(TOPIC)),
+        ("kind".to_owned(), "kafka".into()),
+        ("brokers".to_owned(), kafka.brokers.clone().into()),
+        ("topic".to_owned(), delivered_name(name).into()),
+    ]);
+    if !kafka.client.is_empty() {
+        target.insert("client".to_owned(), Value::try_from(&kafka.client)?);
+    }
+    Ok(Value::Table(target))
+}
+
+fn delivered_name(namespace: &str) -> String {
+    format!("handfast-{namespace}-delivered")
+}
+
 fn read_file(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -97,18 +122,18 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
 
     eprintln!("plain topic and tables …");
     let making = Arc::clone(&target);
-    let (name, plain_tables) =
-        (format!("{}-plain-{run}", target.name), plain_names(&target.name, run));
-    let (topic, plain) = tokio::task::spawn_blocking(move || {
+    let plain_name = format!("handfast-{}-plain-{run}", target.name);
+    let plain_tables = plain_names(&target.name, run);
+    let (topic, delivered, plain) = tokio::task::spawn_blocking(move || {
         let settings = making.namespace.log().kafka.clone().context("checked above")?;
-        let settings =
-            wal_core::namespace::KafkaSettings { topic: format!("handfast-{name}"), ..settings };
-        let options = KafkaOptions::new(
-            settings,
-            making.namespace.shards(),
-            Identity::Unknown,
-            Arc::new(MemoryHints::default()),
-        );
+        let topic = |topic: String| {
+            PlainTopic::create(KafkaOptions::new(
+                KafkaSettings { topic, ..settings.clone() },
+                making.namespace.shards(),
+                Identity::Unknown,
+                Arc::new(MemoryHints::default()),
+            ))
+        };
         let store = making.namespace.store();
         let cluster = ClusterOptions {
             contact_points: store.contact_points.clone(),
@@ -119,10 +144,10 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
         };
         let [left, right] = &plain_tables;
         let plain = PlainTables::create(&cluster, making.keyspace(), [left, right])?;
-        anyhow::Ok((PlainTopic::create(options)?, plain))
+        anyhow::Ok((topic(plain_name)?, topic(delivered_name(&making.name))?, plain))
     })
     .await??;
-    let (topic, plain) = (Arc::new(topic), Arc::new(plain));
+    let (topic, delivered, plain) = (Arc::new(topic), Arc::new(delivered), Arc::new(plain));
 
     eprintln!("namespace {} …", target.name);
     let mut clients = Vec::new();
@@ -134,7 +159,7 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
     // New tables take their time, and so does a first epoch of each shard.
     let patient = Options { wait: Duration::from_secs(120), ..Options::default() };
     create_namespace(&clients[0].with_options(patient), &target).await?;
-    let place = Place { target, clients, topic, plain };
+    let place = Place { target, clients, topic, plain, delivered };
     place.fill(args.rows).await?;
     Ok(place)
 }
@@ -207,6 +232,28 @@ impl Place {
         match client.submit(&self.target.transaction(&batch)).await? {
             Outcome::Committed(committed) if committed.applied => Ok(begun.elapsed()),
             other => bail!("not everything was in the tables after {PATIENCE:?}: {other:?}"),
+        }
+    }
+
+    /// How many messages the topic has that they are delivered to.
+    pub(super) async fn delivered(&self) -> anyhow::Result<u64> {
+        let topic = Arc::clone(&self.delivered);
+        Ok(tokio::task::spawn_blocking(move || topic.count()).await??)
+    }
+
+    /// Waits until the topic has so many.
+    pub(super) async fn wait_until_delivered(&self, count: u64) -> anyhow::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(300);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let there = self.delivered().await?;
+            if there >= count {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("{} messages were not delivered within {PATIENCE:?}", count - there);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -19,6 +19,10 @@ pub(super) enum What {
     LwtHot,
     /// A transaction, or a read of several rows
     Handfast(Workload),
+    /// One message, over a stream that all clients share
+    Streamed,
+    /// The same, to a target that is a topic, until the topic has it
+    Delivered,
 }
 
 impl What {
@@ -34,6 +38,25 @@ impl What {
             Self::LwtSpread => "LWT, any row".to_owned(),
             Self::LwtHot => "LWT, one row".to_owned(),
             Self::Handfast(workload) => workload.name().to_owned(),
+            Self::Streamed => "log, streamed".to_owned(),
+            Self::Delivered => "log, streamed, delivered".to_owned(),
+        }
+    }
+
+    /// How requests travel.
+    pub(super) const fn transport(self) -> &'static str {
+        match self {
+            Self::Streamed | Self::Delivered => "stream",
+            _ => "unary",
+        }
+    }
+
+    /// Whether Handfast writes something.
+    pub(super) fn commits(self) -> bool {
+        match self {
+            Self::Handfast(workload) => workload != Workload::Read2,
+            Self::Streamed | Self::Delivered => true,
+            _ => false,
         }
     }
 
@@ -43,7 +66,7 @@ impl What {
             Self::Write(_) | Self::Read(_) | Self::Logged(_) | Self::LwtSpread | Self::LwtHot => {
                 "cassandra"
             }
-            Self::Handfast(_) => "handfast",
+            Self::Handfast(_) | Self::Streamed | Self::Delivered => "handfast",
         }
     }
 }
@@ -78,7 +101,7 @@ pub(super) struct Group {
 }
 
 use Figure::{P50, Rate};
-use What::{Append, Handfast, Logged, LwtHot, LwtSpread, Read, Write};
+use What::{Append, Delivered, Handfast, Logged, LwtHot, LwtSpread, Read, Streamed, Write};
 
 const BLIND2: What = Handfast(Workload::Blind2);
 const TRANSFER: What = Handfast(Workload::Transfer);
@@ -154,8 +177,12 @@ pub(super) const GROUPS: [Group; 7] = [
     },
     Group {
         name: "log",
-        lines: &[(Append(1), 256), (LOG, 256)],
-        ratios: &[ratio((LOG, 256), &[(Append(1), 256)], Rate, 0.8)],
+        lines: &[(Append(1), 256), (LOG, 256), (Streamed, 256), (Delivered, 256)],
+        ratios: &[
+            ratio((Streamed, 256), &[(Append(1), 256)], Rate, 0.8),
+            ratio((Delivered, 256), &[(Streamed, 256)], Rate, 0.9),
+            beside((LOG, 256), &[(Append(1), 256)], Rate),
+        ],
     },
 ];
 
