@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let tokio = Runtime::new()?;
     let client = tokio.block_on(cluster.client())?;
     tokio.block_on(client.admin().create_namespace(&cluster.definition(DEFINITION)))?;
-    let load = tokio.block_on(Load::start(&cluster.endpoints(), CLIENTS, None))?;
+    let load = tokio.block_on(Load::start(&cluster.endpoints(), CLIENTS, &[]))?;
     let (mut waits, mut pauses) = (Vec::new(), Vec::new());
     for number in 0..kills.max(1) {
         let participant = Part::Member(Member::Participant(number % 3));

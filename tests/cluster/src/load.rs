@@ -10,7 +10,6 @@ use handfast_client::{
     Client, Due, Level, Message, Options, Outcome, RetryPolicy, SubmitError, SubscribeError,
     Subscription, Transaction, Uuid, Value, column,
 };
-use handfast_e2e::Endpoint;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The tables that the clients write.
@@ -125,7 +124,7 @@ struct Shared {
     /// How often each transaction was told to a subscriber.
     told: Mutex<BTreeMap<Uuid, usize>>,
     /// Where orders send messages.
-    target: Option<String>,
+    targets: Vec<String>,
 }
 
 impl Shared {
@@ -150,11 +149,11 @@ impl Load {
     /// Opens the accounts and lets clients loose: a third transfers, a third counts on one row, a third
     /// writes orders over several tables and partitions, some of which add to another row later.
     ///
-    /// With `target`, each order sends a message there, by the key of its first product.
+    /// With `targets`, each order sends a message to all of them, by the key of its first product.
     pub async fn start(
         endpoints: &[String],
         clients: usize,
-        target: Option<&str>,
+        targets: &[&str],
     ) -> anyhow::Result<Self> {
         let client = patient(endpoints).await?;
         let mut opening = Transaction::new(NAMESPACE).put("counters", "hot", ("n", 0_i64));
@@ -163,8 +162,8 @@ impl Load {
         }
         let opened = client.submit(&opening).await?;
         ensure!(opened.is_committed(), "the accounts were not opened: {opened:?}");
-        let target = target.map(str::to_owned);
-        let shared = Arc::new(Shared { target, ..Shared::default() });
+        let targets = targets.iter().map(|it| (*it).to_owned()).collect();
+        let shared = Arc::new(Shared { targets, ..Shared::default() });
         let listener = tokio::spawn(listen(client, Arc::clone(&shared)));
         let mut set = JoinSet::new();
         for number in 0..clients {
@@ -310,7 +309,7 @@ async fn work(client: Client, shared: Arc<Shared>, number: usize) -> anyhow::Res
             }
             (None, _) => {
                 let id = shared.next_order.fetch_add(1, Ordering::Relaxed);
-                order(id, shared.target.as_deref())
+                order(id, &shared.targets)
             }
         };
         let begun = Instant::now();
@@ -370,7 +369,7 @@ fn transfer() -> (Transaction, Work) {
     (transaction, Work::Transfer { from, row })
 }
 
-fn order(id: i64, target: Option<&str>) -> (Transaction, Work) {
+fn order(id: i64, targets: &[String]) -> (Transaction, Work) {
     let first = rand::random_range(0..PRODUCTS);
     let products: Vec<String> =
         (0..LINES).map(|line| format!("product-{:02}", (first + line) % PRODUCTS)).collect();
@@ -380,9 +379,9 @@ fn order(id: i64, target: Option<&str>) -> (Transaction, Work) {
         let key = (product.as_str(), id);
         transaction = transaction.insert("lines", key, ("amount", Value::from(id)));
     }
-    if let Some(target) = target {
-        let message = Message::new(format!("order {id}")).key(products[0].clone()).to(target);
-        transaction = transaction.message(message);
+    if !targets.is_empty() {
+        let message = Message::new(format!("order {id}")).key(products[0].clone());
+        transaction = transaction.message(targets.iter().fold(message, Message::to));
     }
     if id % ORDERS_PER_REMINDER == 0 {
         let after = Duration::from_millis(rand::random_range(REMINDER_DUE_MS));
@@ -390,6 +389,17 @@ fn order(id: i64, target: Option<&str>) -> (Transaction, Work) {
         transaction = transaction.later(Due::after(after), reminder);
     }
     (transaction, Work::Order { id, products })
+}
+
+/// A message that a target took. A repeat is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What repeats of it are told by.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// When its transaction committed.
+    pub timestamp_us: i64,
 }
 
 /// Everything that the clients did, each with its one outcome.
@@ -450,28 +460,30 @@ impl Ended {
         (scheduled.len(), cancelled.len())
     }
 
-    /// Holds an endpoint to it: the message of every order that committed arrives there, in the order of its
-    /// key, and no other. How many there are, and how many requests it took.
-    ///
-    /// # Errors
-    /// Also if some have not arrived within a minute.
-    pub async fn check_delivered(&self, endpoint: &Endpoint) -> anyhow::Result<(usize, usize)> {
+    /// The names of the messages of all orders that committed.
+    pub fn messages(&self) -> BTreeSet<String> {
         let orders = self.sent.iter().filter(|it| matches!(it.work, Work::Order { .. }));
         let orders = orders.filter(|it| it.committed());
-        let expected: BTreeSet<String> =
-            orders.map(|it| format!("{}/0", it.transaction.id())).collect();
-        let taken = endpoint.until_taken(expected.len()).await?;
-        let found: BTreeSet<String> = taken.iter().map(|it| it.name().to_owned()).collect();
-        same("messages", &found, &expected)?;
+        orders.map(|it| format!("{}/0", it.transaction.id())).collect()
+    }
+
+    /// Holds a target to it: it took every message, and no other, those of a key in their order, but for those that
+    /// were dead letters meanwhile.
+    pub fn check_delivered(
+        &self,
+        taken: &[Taken],
+        redriven: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        let found: BTreeSet<String> = taken.iter().map(|it| it.name.clone()).collect();
+        same("messages", &found, &self.messages())?;
         let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for one in taken.iter().filter(|one| seen.insert(one.name())) {
-            let timestamp = one.headers["handfast-commit-timestamp-us"].parse()?;
-            let newest = newest.entry(&one.headers["handfast-key"]).or_default();
-            ensure!(*newest < timestamp, "{} came behind a later one of its key", one.name());
-            *newest = timestamp;
+        let mut seen = redriven.clone();
+        for one in taken.iter().filter(|one| seen.insert(one.name.clone())) {
+            let newest = newest.entry(&one.key).or_default();
+            ensure!(*newest < one.timestamp_us, "{one:?} came behind a later one of its key");
+            *newest = one.timestamp_us;
         }
-        Ok((expected.len(), endpoint.arrived().len()))
+        Ok(())
     }
 
     /// Holds the tables to every answer that was given, once what was due later is done.

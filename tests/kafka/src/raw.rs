@@ -1,12 +1,15 @@
-//! The client library itself: what operators and accidents do.
+//! The client library itself: what operators, accidents and readers of topics do.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,10 +27,20 @@ fn consumer(brokers: &str) -> BaseConsumer {
     config(brokers).create().expect("a client")
 }
 
-/// Creates a topic, and waits until it has leaders.
+/// Creates a topic with one copy, and waits until it has leaders.
 pub fn create_topic(brokers: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let copies = TopicReplication::Fixed(1);
-    let mut topic = NewTopic::new(name, partitions, copies);
+    create_copied_topic(brokers, name, partitions, 1, settings);
+}
+
+/// The same with so many copies.
+pub fn create_copied_topic(
+    brokers: &str,
+    name: &str,
+    partitions: i32,
+    copies: i32,
+    settings: &[(&str, &str)],
+) {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
     for (name, value) in settings {
         topic = topic.set(name, value);
     }
@@ -66,6 +79,51 @@ pub fn leader(brokers: &str, topic: &str, partition: i32) -> Option<i32> {
 /// Where a partition begins and ends.
 pub fn limits(brokers: &str, topic: &str, partition: i32) -> (i64, i64) {
     consumer(brokers).fetch_watermarks(topic, partition, PATIENCE).expect("an answer")
+}
+
+/// A record that a reader finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Its key as text, if it has one.
+    pub key: Option<String>,
+    /// Its headers as text.
+    pub headers: BTreeMap<String, String>,
+    /// Its payload as text.
+    pub payload: String,
+}
+
+/// Everything that a topic has, partition by partition, in order.
+///
+/// # Panics
+/// If the brokers do not answer.
+pub fn read_all(brokers: &str, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer =
+        config(brokers).set("group.id", "a-reader").create().expect("a client");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("an answer");
+    let partitions = metadata.topics().iter().find(|it| it.name() == topic);
+    let partitions = partitions.map_or(0, |topic| topic.partitions().len() as i32);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut records = Vec::new();
+    for partition in 0..partitions {
+        let (first, end) =
+            consumer.fetch_watermarks(topic, partition, PATIENCE).expect("an answer");
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic, partition, Offset::Offset(first)).expect("an offset");
+        consumer.assign(&from).expect("assigned");
+        let mut next = first;
+        while next < end {
+            let message = consumer.poll(PATIENCE).expect("a record in time").expect("a record");
+            next = message.offset() + 1;
+            let headers = message.headers().into_iter().flat_map(Headers::iter);
+            let headers = headers.map(|it| (it.key.to_owned(), text(it.value.unwrap_or_default())));
+            records.push(Record {
+                key: message.key().map(text),
+                headers: headers.collect(),
+                payload: message.payload().map(text).unwrap_or_default(),
+            });
+        }
+    }
+    records
 }
 
 /// Writes one message, as somebody else would.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test of this folder plays some of the scenes")]
 
+mod delivered;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,9 @@ use handfast_cassandra_tests::Cql;
 use handfast_client::Uuid;
 use handfast_cluster::load::{DEFINITION, Found, Load, NAMESPACE, touch_every_shard};
 use handfast_cluster::{Cluster, Member, Part};
-use handfast_e2e::Endpoint;
 use tokio::runtime::Runtime;
+
+use delivered::{TARGETS, Targets};
 
 const CLIENTS: usize = 9;
 /// In which every shard must serve again.
@@ -27,11 +30,8 @@ pub(crate) struct Scene {
     tokio: Runtime,
     load: Load,
     /// Where the load's messages are delivered, if they are.
-    endpoint: Option<Endpoint>,
+    targets: Option<Targets>,
 }
-
-/// What the load calls it.
-const TARGET: &str = "shop";
 
 pub(crate) fn participant(index: usize) -> Part {
     Part::Member(Member::Participant(index))
@@ -39,33 +39,27 @@ pub(crate) fn participant(index: usize) -> Part {
 
 impl Scene {
     pub(crate) fn on(cluster: Cluster) -> Self {
-        Self::with(cluster, None)
+        Self::with(cluster, Runtime::new().expect("a runtime"), None)
     }
 
-    /// With messages that are delivered to an endpoint of this process, which refuses every tenth once.
+    /// With messages that are delivered to an endpoint of this process, and to a topic.
     pub(crate) fn delivering(cluster: Cluster) -> Self {
         let tokio = Runtime::new().expect("a runtime");
-        let endpoint = tokio.block_on(Endpoint::start()).expect("an endpoint");
-        endpoint.answers(|arrived, before| {
-            Some(if arrived.body.ends_with('7') && before == 0 { 500 } else { 200 })
-        });
-        Self::with(cluster, Some((endpoint, tokio)))
+        let targets = tokio.block_on(Targets::start(&cluster)).expect("an endpoint and a topic");
+        Self::with(cluster, tokio, Some(targets))
     }
 
-    fn with(cluster: Cluster, endpoint: Option<(Endpoint, Runtime)>) -> Self {
-        let (endpoint, tokio) = match endpoint {
-            Some((endpoint, tokio)) => (Some(endpoint), tokio),
-            None => (None, Runtime::new().expect("a runtime")),
-        };
+    fn with(cluster: Cluster, tokio: Runtime, targets: Option<Targets>) -> Self {
         let load = tokio.block_on(async {
             let client = cluster.client().await?;
-            let target = endpoint.as_ref().map(|it| it.target(TARGET, ""));
-            let file = format!("{DEFINITION}{}", target.unwrap_or_default());
-            client.admin().create_namespace(&cluster.definition(&file)).await?;
-            Load::start(&cluster.endpoints(), CLIENTS, endpoint.as_ref().map(|_| TARGET)).await
+            let sections = targets.as_ref().map(|it| it.file(&cluster)).unwrap_or_default();
+            let file = cluster.definition(&format!("{DEFINITION}{sections}"));
+            client.admin().create_namespace(&file).await?;
+            let names: &[&str] = if targets.is_some() { &TARGETS } else { &[] };
+            Load::start(&cluster.endpoints(), CLIENTS, names).await
         });
         let load = load.expect("clients at work");
-        let scene = Self { cluster, tokio, load, endpoint };
+        let scene = Self { cluster, tokio, load, targets };
         scene.serves_again("at the start", Instant::now());
         scene
     }
@@ -147,7 +141,7 @@ impl Scene {
 
     /// Ends the load and holds the tables to what the clients were told. The cluster goes on.
     pub(crate) fn end(self) -> Cluster {
-        let Self { cluster, tokio, load, endpoint } = self;
+        let Self { cluster, tokio, load, targets } = self;
         let endpoints = cluster.endpoints();
         let ended = tokio.block_on(load.end(&endpoints)).expect("one outcome each, applied");
         println!(
@@ -165,10 +159,9 @@ impl Scene {
         let (scheduled, cancelled) = ended.scheduled();
         println!("{scheduled} reminders were scheduled, of which {cancelled} were cancelled");
         assert!(scheduled > 10, "too little was due later to mean anything");
-        if let Some(endpoint) = endpoint {
-            let delivered = tokio.block_on(ended.check_delivered(&endpoint));
-            let (messages, requests) = delivered.expect("every message of what committed");
-            println!("{messages} messages delivered, with {requests} requests");
+        if let Some(targets) = targets {
+            let delivered = tokio.block_on(targets.end(&cluster, &ended));
+            delivered.expect("every message of what committed, at both targets");
         }
         no_lock_is_left(&cluster, &tokio);
         cluster
