@@ -72,6 +72,7 @@ impl Worker {
             What::Streamed => return self.streamed(|message| message).await,
             What::Delivered => return self.streamed(|message| message.to(place::TOPIC)).await,
             What::Append(count) => self.append(count).await,
+            What::Gathered => self.append(1).await,
             What::Write(count) => {
                 let rows = self.rows(count);
                 told(self.tables.write_balances(&rows, 1).await)

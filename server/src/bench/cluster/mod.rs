@@ -188,7 +188,7 @@ async fn one(
         place.clients.iter().map(|it| it.stream(StreamOptions::default())).collect();
     let workers = (0..clients).map(|number| Worker {
         what,
-        topic: Arc::clone(&place.topic),
+        topic: Arc::clone(if what == What::Gathered { &place.gathering } else { &place.topic }),
         tables: Arc::clone(&place.plain),
         client: place.clients[number % place.clients.len()].clone(),
         stream: streams[number % streams.len()].clone(),

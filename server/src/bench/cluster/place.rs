@@ -20,6 +20,9 @@ use crate::bench::workload::{self, TABLES};
 /// What the namespace calls the topic that messages are delivered to.
 pub(super) const TOPIC: &str = "topic";
 
+/// How long a producer lingers that gathers records: what Kafka's clients do by themselves.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// The namespace that is measured.
 pub(super) struct Target {
     pub(super) name: String,
@@ -34,6 +37,8 @@ pub(super) struct Place {
     /// One for each endpoint, which it turns to first.
     pub(super) clients: Vec<Client>,
     pub(super) topic: Arc<PlainTopic>,
+    /// The same topic, by a producer that lingers.
+    pub(super) gathering: Arc<PlainTopic>,
     pub(super) plain: Arc<PlainTables>,
     /// The topic that messages are delivered to.
     delivered: Arc<PlainTopic>,
@@ -124,15 +129,16 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
     let making = Arc::clone(&target);
     let plain_name = format!("handfast-{}-plain-{run}", target.name);
     let plain_tables = plain_names(&target.name, run);
-    let (topic, delivered, plain) = tokio::task::spawn_blocking(move || {
+    let (topics, plain) = tokio::task::spawn_blocking(move || {
         let settings = making.namespace.log().kafka.clone().context("checked above")?;
-        let topic = |topic: String| {
-            PlainTopic::create(KafkaOptions::new(
-                KafkaSettings { topic, ..settings.clone() },
+        let topic = |topic: &str, linger| {
+            let options = KafkaOptions::new(
+                KafkaSettings { topic: topic.to_owned(), ..settings.clone() },
                 making.namespace.shards(),
                 Identity::Unknown,
                 Arc::new(MemoryHints::default()),
-            ))
+            );
+            PlainTopic::create(options, linger).map(Arc::new)
         };
         let store = making.namespace.store();
         let cluster = ClusterOptions {
@@ -144,10 +150,15 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
         };
         let [left, right] = &plain_tables;
         let plain = PlainTables::create(&cluster, making.keyspace(), [left, right])?;
-        anyhow::Ok((topic(plain_name)?, topic(delivered_name(&making.name))?, plain))
+        let topics = [
+            topic(&plain_name, Duration::ZERO)?,
+            topic(&plain_name, LINGER)?,
+            topic(&delivered_name(&making.name), LINGER)?,
+        ];
+        anyhow::Ok((topics, Arc::new(plain)))
     })
     .await??;
-    let (topic, delivered, plain) = (Arc::new(topic), Arc::new(delivered), Arc::new(plain));
+    let [topic, gathering, delivered] = topics;
 
     eprintln!("namespace {} …", target.name);
     let mut clients = Vec::new();
@@ -159,7 +170,7 @@ pub(super) async fn make(args: &ClusterBenchArgs, endpoints: &[String]) -> anyho
     // New tables take their time, and so does a first epoch of each shard.
     let patient = Options { wait: Duration::from_secs(120), ..Options::default() };
     create_namespace(&clients[0].with_options(patient), &target).await?;
-    let place = Place { target, clients, topic, plain, delivered };
+    let place = Place { target, clients, topic, gathering, plain, delivered };
     place.fill(args.rows).await?;
     Ok(place)
 }
@@ -280,7 +291,8 @@ impl Place {
 
     /// Takes away what can be: topic and tables of the plain requests.
     pub(super) async fn clean_up(self) {
-        let Self { topic, plain, target, .. } = self;
+        let Self { topic, plain, target, gathering, .. } = self;
+        drop(gathering);
         if let Some(plain) = Arc::into_inner(plain)
             && let Err(error) = plain.drop_tables().await
         {
