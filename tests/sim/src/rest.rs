@@ -27,7 +27,7 @@ impl World {
         Ok(())
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.space.truth.prepared().next().is_none()
             && self.undecided().next().is_none()
             && *self.space.store.rows() == expected_tables(&self.space)

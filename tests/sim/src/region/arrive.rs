@@ -12,10 +12,11 @@ use wal_core::limits::MAX_CLOCK_DRIFT_US;
 use wal_core::namespace::Namespace;
 use wal_core::region::RegionSet;
 use wal_core::value::Value;
-use wal_core::{AbortReason, ColumnId, CompareOp, Row, RowKey, ShardId, Timestamp, Transaction};
+use wal_core::{
+    AbortReason, ColumnId, CompareOp, Row, RowKey, RowOp, ShardId, Timestamp, Transaction, WriteOp,
+};
 
 use super::namespace::{NAMES, RegionPlan};
-use super::sender::own_op;
 use super::{Asked, Asker, Heard, SERVER};
 use crate::bug::AdapterBug;
 use crate::client::{About, Pending};
@@ -92,6 +93,18 @@ fn state(from: u8, batch: &Batch, transactions: u64) -> build::Batch {
     }
 }
 
+/// Planted: what another region wrote, as of the time at which it arrives.
+fn as_arriving(op: &RowOp, at: Timestamp) -> RowOp {
+    let WriteOp::Merge(row) = &op.write else { return op.clone() };
+    let mut row = row.clone();
+    row.deleted_at = row.deleted_at.map(|_| at.of_delete());
+    row.marker_at = row.marker_at.map(|_| at.of_put());
+    for cell in &mut row.cells {
+        cell.timestamp = if cell.value.is_some() { at.of_put() } else { at.of_delete() };
+    }
+    RowOp { write: WriteOp::Merge(row), ..op.clone() }
+}
+
 impl World {
     /// The namespace of this region, in the version that is in force.
     fn namespace(&self) -> &Namespace {
@@ -157,13 +170,15 @@ impl World {
         let state = state(self.other_region(), batch, before + batch.transactions);
         let built = arrival(self.namespace(), id, &state, batch.rows.clone());
         let mut txn = built.expect("the table is as it was declared");
+        let here = 1 - self.other_region();
+        let at = Timestamp::propose(here, self.clock(slot).wall_us, Timestamp(0));
         for (_, part) in &mut txn.parts {
             for op in Arc::make_mut(part) {
                 if self.space.plan.has_bug(AdapterBug::TakenWithoutCondition) {
                     op.conditions.clear();
                 }
                 if self.space.plan.has_bug(AdapterBug::MergedAtArrival) {
-                    *op = own_op(op);
+                    *op = as_arriving(op, at);
                 }
             }
         }

@@ -111,10 +111,12 @@ impl Sender {
         }
     }
 
-    /// Whether everything that it has read is there.
-    pub(super) fn is_done(&self) -> bool {
+    /// Whether everything that it has read is there, and nothing is under way.
+    pub(super) fn is_done(&self, now_us: u64) -> bool {
         let waits = |gathering: &Gathering| gathering.gather.waiting().0 > 0;
-        self.under_way.is_none() && !self.gathering.as_ref().is_none_or(waits)
+        self.under_way.is_none()
+            && self.no_pulse_before_us <= now_us
+            && !self.gathering.as_ref().is_none_or(waits)
     }
 }
 
@@ -170,7 +172,7 @@ fn own_again(told: &mut Told) {
 }
 
 /// What came from elsewhere, as if a client had written it here.
-pub(super) fn own_op(op: &RowOp) -> RowOp {
+fn own_op(op: &RowOp) -> RowOp {
     let WriteOp::Merge(row) = &op.write else { return op.clone() };
     let cell = |cell: &Cell| match &cell.value {
         Some(value) => CellOp::Put { column: cell.column, value: value.clone() },

@@ -309,8 +309,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether nothing more can come from or to this namespace: clients have ended in both regions, and what each
-    /// has committed is in the other.
+    /// Whether nothing more can come from or to this namespace: clients have ended in both regions, both are at
+    /// rest, what each has committed is in the other, and nobody who sends has anything to do.
     pub(crate) fn regions_are_at_rest(&mut self) -> bool {
         if self.space.plan.region.is_none() {
             return true;
@@ -320,8 +320,11 @@ impl World {
         for ns in [0, 1] {
             self.enter(ns);
             rests &= matches!(self.space.probing, Probe::Resting | Probe::Rested);
+            rests = rests && self.is_at_rest();
         }
         for way in 0..self.regions.ways.len() {
+            let mut senders = self.regions.ways[way].senders.values();
+            rests &= senders.all(|sender| sender.is_done(self.now_us));
             rests = rests && self.is_caught_up(way);
         }
         self.enter(back);
@@ -347,7 +350,7 @@ impl World {
                 let marks = gather.map_or((Timestamp(0), Timestamp(0)), |gather| {
                     (gather.watermark(), gather.closed())
                 });
-                let (slot, done) = (it.slot, it.is_done());
+                let (slot, done) = (it.slot, it.is_done(self.now_us));
                 story += &format!(
                     "\n  way {number}, sender {sender} on n{slot}: (waiting, bytes) {waiting:?}, (watermark, \
                      closed) {marks:?}, done {done}"
