@@ -309,9 +309,10 @@ impl Oracle<'_> {
         // Rows that look alike to a reader differ in their tombstones, which say when they were written,
         // where the store shows them. It shows none in a cluster, and any of those it may have been.
         // What another region wrote may change nothing: then the row was read before it, or behind it.
-        let exact = alike.iter().copied().filter(|at| state(*at).newest() == row.newest());
+        let exact = alike.iter().filter(|at| state(**at).newest() == row.newest());
+        let exact: Vec<usize> = exact.copied().collect();
         let embedded = self.space.plan.flavour == Flavour::Embedded;
-        let exact = exact.clone().next().zip(exact.last());
+        let exact = exact.first().copied().zip(exact.last().copied());
         let last = alike.last().map(|last| (*last, *last));
         let range = exact.or(last).filter(|_| embedded);
         let range = range.or_else(|| Some((*alike.first()?, *alike.last()?)));
