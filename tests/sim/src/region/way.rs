@@ -141,6 +141,7 @@ impl World {
         let to = 1 - region_of(&self.space.plan).number;
         let how = How { picks: PiecesTo { region: to, arrived: ARRIVED }, sends_received: planted };
         let buffer_bytes = region_of(&self.space.plan).buffer_bytes;
+        let newest = self.regions.ways[way].newest;
         let Some(sender) = self.regions.ways[way].senders.get_mut(&number) else { return Ok(()) };
         let Some(gathering) = &mut sender.gathering else { return Ok(()) };
         if self.cuts.contains(&Cut::Log { slot: sender.slot }) {
@@ -153,6 +154,12 @@ impl World {
             let log = self.space.broker.log(shard);
             let next = gathering.next[usize::from(shard.0)];
             let Ok(from) = log.start(Position(next)) else {
+                if number != newest {
+                    // Who has taken over keeps what he needs himself.
+                    self.regions.ways[way].senders.remove(&number);
+                    self.count("region: sender deposed");
+                    return Ok(());
+                }
                 let story =
                     format!("position {next} of shard {shard} was trimmed before it was sent");
                 return Err(Failure::new(Check::Regions, story));
