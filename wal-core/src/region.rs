@@ -42,7 +42,7 @@ impl RegionSet {
     }
 
     /// The row that says so in a part.
-    pub(crate) fn row(self) -> RowOp {
+    pub fn row(self) -> RowOp {
         row(RowKey {
             table: REGIONS,
             partition: Bytes::from_static(TO),

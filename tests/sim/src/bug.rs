@@ -34,6 +34,12 @@ pub enum AdapterBug {
     ContiguityWithoutSequence,
     /// The log's producer.
     UnknownIsDurable,
+    /// A server that applies what another region sends.
+    TakenWithoutCondition,
+    /// A server that applies what another region sends.
+    MergedAtArrival,
+    /// A sender to another region.
+    SendsWhatItReceived,
 }
 
 /// Where a bug is planted.
@@ -41,6 +47,8 @@ pub enum AdapterBug {
 pub enum Place {
     /// An engine does not keep a rule.
     Engine(Rule),
+    /// The delivery engine does not keep a rule.
+    Delivery(delivery::Rule),
     /// Something around the engines makes a mistake.
     Adapter(AdapterBug),
 }
@@ -63,6 +71,7 @@ impl Bug {
     pub fn name(&self) -> String {
         match self.place {
             Place::Engine(rule) => format!("{rule:?}"),
+            Place::Delivery(rule) => format!("{rule:?}"),
             Place::Adapter(bug) => format!("{bug:?}"),
         }
     }
@@ -75,6 +84,16 @@ impl Bug {
                 "commit engine"
             }
             Place::Engine(_) => "shard engine",
+            Place::Delivery(
+                delivery::Rule::AllShardsAreClosed
+                | delivery::Rule::AppliedIsSkipped
+                | delivery::Rule::ResumesBehindApplied,
+            ) => "gathering",
+            Place::Delivery(_) => "delivery engine",
+            Place::Adapter(AdapterBug::TakenWithoutCondition | AdapterBug::MergedAtArrival) => {
+                "region's server"
+            }
+            Place::Adapter(AdapterBug::SendsWhatItReceived) => "sender",
             Place::Adapter(AdapterBug::RetryTakesNewId) => "client",
             Place::Adapter(AdapterBug::ReadsTableDirectly) => "gateway",
             Place::Adapter(AdapterBug::TimeoutIsAborted | AdapterBug::CancelledTask) => "runtime",
@@ -108,8 +127,9 @@ const fn extra(what: &'static str, place: Place, focus: Option<Focus>) -> Bug {
 }
 
 use AdapterBug as A;
-use Place::{Adapter, Engine};
+use Place::{Adapter, Delivery, Engine};
 use Rule as R;
+use delivery::Rule as D;
 
 /// Every bug, by its number; those without one at the end.
 #[rustfmt::skip]
@@ -161,4 +181,10 @@ pub static BUGS: &[Bug] = &[
     extra("a row leaves the overlay before the tables have it", Engine(R::OverlayKeptUntilApplied), None),
     extra("a checkpoint forgets the rows that the tables refuse", Engine(R::CheckpointHoldsParked), None),
     extra("a timeout of the log is taken for success", Adapter(A::UnknownIsDurable), None),
+    extra("a batch is sent before every shard is closed", Delivery(D::AllShardsAreClosed), Some(Focus::Regions)),
+    extra("what another region has is sent again", Delivery(D::AppliedIsSkipped), Some(Focus::Regions)),
+    extra("a sender goes on behind what was not applied", Delivery(D::ResumesBehindApplied), Some(Focus::Regions)),
+    extra("a batch is applied whatever the watermark is", Adapter(A::TakenWithoutCondition), Some(Focus::Regions)),
+    extra("what another region wrote takes the time of its arrival", Adapter(A::MergedAtArrival), Some(Focus::Regions)),
+    extra("what came from another region is sent back", Adapter(A::SendsWhatItReceived), Some(Focus::Regions)),
 ];

@@ -114,7 +114,8 @@ impl World {
             return self.submit(client, txn, level, 0);
         }
         if self.rng.chance(self.space.plan.read_ppm) {
-            let keys = self.space.workload.draw_rows(&mut self.rng, 4, None);
+            let mut keys = self.space.workload.draw_rows(&mut self.rng, 4, None);
+            self.read_arrived_too(&mut keys);
             return self.read(client, keys, false);
         }
         self.space.submitted += 1;
@@ -128,10 +129,15 @@ impl World {
 
     fn begin_transaction(&mut self, client: usize, kind: Kind, seen: &[(RowKey, Row)]) {
         let ops = self.space.workload.draw_ops(&mut self.rng, kind, seen);
+        let ops = crate::region::written_here(&self.space.plan, ops);
+        if ops.is_empty() {
+            return self.think(client);
+        }
         let id = self.draw_id();
         let fingerprint = self.rng.next_u128();
         let version = self.space.plan.version(self.now_us);
-        let txn = self.space.workload.transaction(version, id, fingerprint, ops);
+        let mut txn = self.space.workload.transaction(version, id, fingerprint, ops);
+        self.name_regions(&mut txn);
         let index = self.space.history.add(txn, kind, None);
         if self.fires(Fault::IdReused) {
             self.submit_twin(client, index, kind);
@@ -152,7 +158,7 @@ impl World {
         self.space.clients[client].unresolved.push(twin);
     }
 
-    fn draw_id(&mut self) -> TxnId {
+    pub(crate) fn draw_id(&mut self) -> TxnId {
         let mut millis = self.true_millis();
         if self.healed_at.is_none() && self.space.plan.faults.has(Fault::ClockSkew) {
             millis = millis + self.rng.below(400) - 200;
@@ -408,7 +414,9 @@ impl World {
         let client = &mut self.space.clients[0];
         client.probe_reads =
             probes.iter().map(|ops| ops.iter().map(|op| op.key.clone()).collect()).collect();
-        client.probes = probes;
+        let plan = &self.space.plan;
+        let written = probes.into_iter().map(|ops| crate::region::written_here(plan, ops));
+        client.probes = written.filter(|ops| !ops.is_empty()).collect();
         self.think(0);
     }
 

@@ -31,6 +31,8 @@ pub enum Check {
     Sum,
     /// A follower of the logs tells something else than what committed.
     Follow,
+    /// A region does not have of another what committed there, or the two differ in the end.
+    Regions,
     /// Something that must end in time did not.
     Stuck,
     /// The simulator contradicts itself.

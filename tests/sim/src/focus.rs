@@ -26,11 +26,27 @@ pub enum Focus {
     Hints,
     /// Tables answer slowly, while their readers are paused and deposed.
     SlowReads,
+    /// Two namespaces are regions of one another, and requests between them are lost, late and repeated.
+    Regions,
 }
 
 impl Focus {
     /// Every focus.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Deposed,
+        Self::Elections,
+        Self::Noes,
+        Self::Attempts,
+        Self::Forgetting,
+        Self::ClockBack,
+        Self::LogLeaders,
+        Self::Hints,
+        Self::SlowReads,
+        Self::Regions,
+    ];
+    /// Those of which half of all worlds draw one. (What came later is drawn apart, so that the others stay what
+    /// they were.)
+    pub(crate) const DRAWN: [Self; 9] = [
         Self::Deposed,
         Self::Elections,
         Self::Noes,
@@ -45,6 +61,11 @@ impl Focus {
     /// The name by which the command line knows it.
     pub fn name(self) -> String {
         format!("{self:?}")
+    }
+
+    /// How many namespaces it needs.
+    pub(crate) fn namespaces(self) -> u16 {
+        if self == Self::Regions { 2 } else { 1 }
     }
 
     /// Makes a world of this kind out of any.
@@ -145,6 +166,16 @@ impl Focus {
                 plan.trim_delay_us = 0;
                 plan.faults.set(Fault::HintLate, 200_000);
                 plan.faults.set(Fault::Crash, 200);
+            }
+            Self::Regions => {
+                plan.partitions = rng.range(2..8);
+                plan.weights = [5, 2, 2, 1, 1, 4, 1, 0, 0, 3];
+                plan.read_ppm = 200_000;
+                plan.faults.set(Fault::MessageDelayed, 50_000);
+                plan.faults.set(Fault::MessageLost, 20_000);
+                plan.faults.set(Fault::MessageRepeated, 200_000);
+                plan.faults.set(Fault::Crash, 500);
+                plan.spread();
             }
         }
     }

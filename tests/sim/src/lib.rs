@@ -16,6 +16,9 @@
 //! * `oracle`: the whole history must have one serial order in real time, in which every condition, sum
 //!   and row comes out the same on a plain model, and the tables must hold the result cell for cell;
 //! * `rest`: once the faults end, everything must come to rest in time.
+//!
+//! In some worlds two namespaces are `region`s of one another: there what each has at any watermark, and both in
+//! the end, is checked too.
 
 mod answers;
 mod append;
@@ -42,6 +45,7 @@ mod plan;
 mod plant;
 mod process;
 mod producer;
+mod region;
 mod rest;
 mod rng;
 mod runner;

@@ -9,6 +9,7 @@ use wal_core::log::ShardBatch;
 use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
 
 use crate::fault::Fault;
+use crate::region::Happens;
 use crate::store::Refused;
 
 /// What travels.
@@ -47,6 +48,8 @@ pub(crate) enum Event {
     Deliver { slot: usize, message: Box<Message> },
     /// A command for the same process' commit engine arrives.
     ToCommit { slot: usize, process: u64, event: Box<coordinator::interface::CommitEvent> },
+    /// Something happens to regions.
+    Region(Box<Happens>),
     /// A client hears an answer.
     Answer { client: usize, call: u64, answer: Box<CallAnswer> },
     /// A client acts.
@@ -117,6 +120,7 @@ impl Event {
     /// The node on which this happens, if it waits while the node is paused.
     pub(crate) fn node(&self) -> Option<usize> {
         match self {
+            Self::Region(happens) => happens.node(),
             Self::Tick { slot, .. }
             | Self::Placement { slot, .. }
             | Self::Heartbeat { slot, .. }
@@ -156,6 +160,7 @@ impl Event {
     /// A number for the trace hash.
     pub(crate) fn kind(&self) -> u64 {
         match self {
+            Self::Region(_) => 40,
             Self::Tick { .. } => 1,
             Self::Placement { .. } => 2,
             Self::Heartbeat { .. } => 3,

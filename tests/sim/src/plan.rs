@@ -7,6 +7,7 @@ use wal_core::limits::MAX_CLOCK_DRIFT_US;
 use crate::bug::{AdapterBug, Bug, Place};
 use crate::fault::{Fault, Faults};
 use crate::focus::Focus;
+use crate::region::RegionPlan;
 use crate::rng::Rng;
 use crate::workload::NEWER;
 
@@ -96,13 +97,15 @@ pub(crate) struct Plan {
     pub(crate) free_read_tries: u32,
     pub(crate) faults: Faults,
     pub(crate) planted: Option<&'static Bug>,
+    /// Which region it is, if it is one.
+    pub(crate) region: Option<RegionPlan>,
 }
 
 impl Plan {
     /// Draws a world's namespaces.
     pub(crate) fn draw(rng: &mut Rng, options: &Options) -> Vec<Self> {
         let mut first = Self::draw_one(rng, options);
-        let drawn = rng.coin().then(|| *rng.pick(&Focus::ALL));
+        let drawn = rng.coin().then(|| *rng.pick(&Focus::DRAWN));
         first.focus =
             if options.planted.is_some() { options.focus } else { options.focus.or(drawn) };
         if let Some(focus) = first.focus {
@@ -115,10 +118,13 @@ impl Plan {
             first.chaos_us = first.chaos_us.min(until_us);
         }
         let namespaces = *rng.pick(&[1, 1, 1, 2, 2, 3]);
+        let namespaces = namespaces.max(first.focus.map_or(1, Focus::namespaces));
         let namespaces = namespaces.min(options.max_namespaces.unwrap_or(u16::MAX)).max(1);
         first.txns = options.txns.div_ceil(u32::from(namespaces));
         let others = (1..namespaces).map(|_| first.vary(rng)).collect::<Vec<_>>();
-        std::iter::once(first).chain(others).collect()
+        let mut plans: Vec<Self> = std::iter::once(first).chain(others).collect();
+        crate::region::draw(rng, &mut plans);
+        plans
     }
 
     fn draw_one(rng: &mut Rng, options: &Options) -> Self {
@@ -169,6 +175,7 @@ impl Plan {
             free_read_tries: *rng.pick(&[0, 0, 1, 3]),
             faults,
             planted: options.planted,
+            region: None,
         }
     }
 
@@ -259,7 +266,15 @@ impl Plan {
     pub(crate) fn rule(&self) -> Option<Rule> {
         match self.planted?.place {
             Place::Engine(rule) => Some(rule),
-            Place::Adapter(_) => None,
+            Place::Delivery(_) | Place::Adapter(_) => None,
+        }
+    }
+
+    /// The rule that the delivery engines do not keep.
+    pub(crate) fn delivery_rule(&self) -> Option<delivery::Rule> {
+        match self.planted?.place {
+            Place::Delivery(rule) => Some(rule),
+            Place::Engine(_) | Place::Adapter(_) => None,
         }
     }
 }

@@ -19,7 +19,7 @@ impl World {
                 self.begin_probe();
             }
         }
-        if self.space.probing == Probe::Resting && self.is_at_rest() {
+        if self.space.probing == Probe::Resting && self.is_at_rest() && self.regions_are_at_rest() {
             self.space.probing = Probe::Rested;
             return Ok(());
         }
@@ -27,7 +27,7 @@ impl World {
         Ok(())
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.space.truth.prepared().next().is_none()
             && self.undecided().next().is_none()
             && *self.space.store.rows() == expected_tables(&self.space)
@@ -75,6 +75,7 @@ impl World {
                 }
             }
         }
+        story += &self.story_of_regions();
         for (slot, node) in self.space.nodes.iter().enumerate() {
             for seat in node.process.iter().flat_map(|process| process.seats.iter().flatten()) {
                 let status = seat.engine.status();

@@ -116,6 +116,7 @@ pub fn expected_events() -> impl Iterator<Item = &'static str> {
     RECORDS
         .into_iter()
         .chain(names::ALL.iter().copied())
+        .chain(crate::region::HAPPENED)
         .filter(|name| !names::NEVER.contains(name))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use participant::engine::{EngineSchema, TableTypes};
 use wal_core::message::MESSAGES;
+use wal_core::token::Token;
 use wal_core::value::ColumnType;
 use wal_core::{
     CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Row, RowKey, RowOp,
@@ -54,6 +55,10 @@ pub(crate) enum Kind {
     Overflow,
     /// Opens accounts.
     Open,
+    /// What another region has sent; no client draws it, nor the next.
+    Arrival,
+    /// Raises last timestamps.
+    Pulse,
 }
 
 impl Kind {
@@ -79,6 +84,8 @@ pub(crate) struct Workload {
     weights: [u32; 10],
     hot_ppm: u32,
     written: i64,
+    /// Rows are where production has them, as transactions of production are made.
+    by_token: bool,
 }
 
 pub(crate) fn number(value: i64) -> Bytes {
@@ -94,6 +101,9 @@ pub(crate) const NEWER: u32 = 2;
 
 /// The types of both tables, for the shard engine; the same in both versions.
 pub(crate) fn schema(plan: &Plan, version: u32) -> Arc<EngineSchema> {
+    if let Some(region) = &plan.region {
+        return region.schema(plan, version);
+    }
     let table = |columns: usize, owned| TableTypes {
         columns: vec![ColumnType::BigInt; columns],
         owned,
@@ -123,11 +133,15 @@ impl Workload {
             weights: plan.weights,
             hot_ppm: *rng.pick(&[0, 300_000, 700_000]),
             written: 0,
+            by_token: plan.region.is_some(),
         }
     }
 
     /// The shard of a row. Neighbouring partitions are on different shards.
     pub(crate) fn shard_of(&self, key: &RowKey) -> ShardId {
+        if self.by_token {
+            return Token::of(&key.partition).shard(self.shards);
+        }
         ShardId((as_number(&key.partition) as u64 % u64::from(self.shards)) as u16)
     }
 
@@ -245,6 +259,7 @@ impl Workload {
                     draft.row(key, [closed], open);
                 }
             }
+            Kind::Arrival | Kind::Pulse => {}
         }
         if rng.chance(MESSAGES_PPM) {
             self.draw_message(rng, &mut draft);

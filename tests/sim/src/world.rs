@@ -15,6 +15,7 @@ use crate::fault::{Fault, FaultCounts};
 use crate::message::{Cut, Event};
 use crate::plan::{Options, Plan};
 use crate::process::Machine;
+use crate::region::{self, Regions};
 use crate::rng::Rng;
 pub(crate) use crate::space::Probe;
 use crate::space::Space;
@@ -61,6 +62,7 @@ pub(crate) struct World {
     /// The others, each in its place.
     others: Vec<Option<Box<Space>>>,
     pub(crate) machines: Vec<Machine>,
+    pub(crate) regions: Regions,
     pub(crate) rng: Rng,
     pub(crate) now_us: u64,
     order: u64,
@@ -96,6 +98,7 @@ impl World {
             ns: 0,
             others,
             machines,
+            regions: Regions::default(),
             rng,
             now_us: 0,
             order: 0,
@@ -164,6 +167,7 @@ impl World {
             self.schedule_strike(fault);
         }
         self.schedule(self.space.plan.chaos_us, Event::Heal);
+        self.begin_regions();
     }
 
     /// Runs the world to its end.
@@ -200,6 +204,9 @@ impl World {
         }
         if failure.is_none() {
             failure = self.in_each(|world| crate::oracle::check(&world.space)).err();
+        }
+        if failure.is_none() {
+            failure = region::check(&mut self).err();
         }
         self.ended(events, failure)
     }
@@ -320,6 +327,11 @@ impl World {
                     Ok(())
                 }
             }
+            Event::Region(happens) => self.on_region(*happens),
+            Event::Answer { client: region::SERVER, call, answer } => {
+                self.on_served(call, &answer);
+                Ok(())
+            }
             Event::Answer { client, call, answer } => self.on_answer(client, call, *answer),
             Event::Client { client, turn } => self.on_client_turn(client, turn),
             Event::Poll { seat } => self.on_poll(seat),
@@ -333,7 +345,9 @@ impl World {
                 Ok(())
             }
             Event::Trim { shard, trim } => {
-                self.space.broker.shard(shard).trim(trim);
+                if self.lets_go(shard, trim) {
+                    self.space.broker.shard(shard).trim(trim);
+                }
                 Ok(())
             }
             Event::Reroute { slot, message } => {
