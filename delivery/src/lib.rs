@@ -84,6 +84,7 @@
 //! is taken as the latest seen). Only the history of a message speaks of the wall clock.
 
 mod backoff;
+mod caught;
 mod config;
 mod engine;
 mod history;

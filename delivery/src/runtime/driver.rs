@@ -13,11 +13,12 @@ use super::assign::{courses, should_have};
 use super::course::{Course, Courses, Messages, Phase};
 use super::metrics::DeliveryMetrics;
 use super::reader::{self, PROGRESS_EVERY, Reader};
-use super::redrive::{redrive, send};
+use super::redrive::{redrive_all, send};
 use super::{Clock, Parts, ShardDelivery};
+use crate::caught::{caught, stored};
 use crate::config::DeliveryConfig;
 use crate::engine::{Command, Event, Which};
-use crate::message::{Answer, Cause, Ticket};
+use crate::message::{Answer, Cause, ErrorClass, Failure, Ticket};
 use crate::outgoing::Outgoing;
 use crate::store::{
     self, Burial, Claim, DeadLetter, LetterCount, LetterState, Mark, Owner, StoreError,
@@ -29,8 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CLAIMS_AT_ONCE: usize = 8;
 /// Batches that may wait for the driver.
 const BATCHES: usize = 16;
-/// Letters of a shard that are redriven before it is looked again.
-const REDRIVEN_AT_ONCE: u32 = 64;
 /// A shard that could not be read is claimed again so much later.
 const BROKEN_FOR: Duration = Duration::from_secs(30);
 
@@ -224,7 +223,7 @@ impl Driver {
             self.metrics.retried.increment(1);
         }
         tokio::spawn(async move {
-            let answer = send(&*parts.target, outgoing, timeout).await;
+            let answer = send(&*parts.target, &parts.name, outgoing, timeout).await;
             let done = Done::Answered { shard, generation, ticket, number, answer };
             let _ = to_done.send(done); // a driver that has ended hears nothing
         });
@@ -238,7 +237,7 @@ impl Driver {
         tracing::warn!(%namespace, target, message = %name, ?cause, last, "a message is given up");
         tokio::spawn(async move {
             let limit = parts.settings.dead_letters;
-            let how = parts.store.bury(letter, generation, limit).await;
+            let how = stored(|| parts.store.bury(letter, generation, limit)).await;
             let _ = to_done.send(Done::Buried { shard, generation, ticket, how }); // as above
         });
     }
@@ -250,7 +249,12 @@ impl Driver {
             return; // of an earlier claim, or to be read again by the next
         }
         let failed = batch.failed.clone();
-        batch.items.iter().for_each(|(_, outgoing)| self.parts.target.announce(outgoing));
+        for (_, outgoing) in &batch.items {
+            if let Err(panicked) = caught(|| self.parts.target.announce(outgoing)) {
+                let target = &*self.parts.name;
+                tracing::error!(target, message = %outgoing.name, %panicked, "a target panicked");
+            }
+        }
         let mut commands = Vec::new();
         course.take(now, batch, &mut commands);
         self.obey(shard, commands);
@@ -268,8 +272,9 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answered { shard, generation, ticket, number, answer } => {
-                if answer == Answer::Delivered {
-                    self.metrics.delivered.increment(1);
+                match &answer {
+                    Answer::Delivered => self.metrics.delivered.increment(1),
+                    Answer::Failed(failure) => self.tell_if_ours(shard, ticket, failure),
                 }
                 if self.is_current(shard, generation) {
                     self.step(shard, Event::Answered { ticket, number, answer });
@@ -298,6 +303,18 @@ impl Driver {
             Done::Redriven { shard } => {
                 self.redriving.remove(&shard);
             }
+        }
+    }
+
+    /// A message that is parked is told, whenever it was tried.
+    fn tell_if_ours(&self, shard: ShardId, ticket: Ticket, failure: &Failure) {
+        if failure.class == ErrorClass::Ours {
+            let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
+            tracing::error!(
+                %namespace, target, %shard, %ticket, why = &*failure.text,
+                "a message is parked, and its key with it, until it can be sent: report it; \
+                 `handfast target retry` tries it at once"
+            );
         }
     }
 
@@ -346,7 +363,7 @@ impl Driver {
         let named: Vec<_> = named.collect();
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
-            let how = parts.store.mark(named).await;
+            let how = stored(|| parts.store.mark(named)).await;
             if how.is_err() {
                 tokio::time::sleep(LOOK_EVERY).await; // before they are stored again
             }
@@ -385,7 +402,7 @@ impl Driver {
         let (parts, to_done, course) =
             (Arc::clone(&self.parts), self.to_done.clone(), self.course(shard));
         tokio::spawn(async move {
-            if let Err(error) = parts.store.release(course, generation).await {
+            if let Err(error) = stored(|| parts.store.release(course, generation)).await {
                 // Others claim it once this process is gone, or this one again.
                 tracing::warn!(%error, %shard, "a shard was not let go");
             }
@@ -411,8 +428,8 @@ impl Driver {
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
             let looked = async {
-                let owners = parts.store.owners(&parts.namespace).await?;
-                Ok((owners, parts.store.count(&parts.namespace).await?))
+                let owners = stored(|| parts.store.owners(&parts.namespace)).await?;
+                Ok((owners, stored(|| parts.store.count(&parts.namespace)).await?))
             };
             let _ = to_done.send(Done::Looked(looked.await)); // as above
         });
@@ -473,7 +490,7 @@ impl Driver {
         }
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
-            let how = parts.store.claim(course, parts.members.me, generation).await;
+            let how = stored(|| parts.store.claim(course, parts.members.me, generation)).await;
             let _ = to_done.send(Done::Claimed { shard, how }); // as above
         });
     }
@@ -521,23 +538,11 @@ impl Driver {
             return;
         }
         let generation = course.generation;
-        let (parts, to_done, clock, timeout) =
-            (Arc::clone(&self.parts), self.to_done.clone(), self.clock, self.timeout());
-        let course = self.course(shard);
-        let (delivered, failed) =
-            (self.metrics.redriven.clone(), self.metrics.redrive_failed.clone());
+        let (course, timeout) = (self.course(shard), self.timeout());
+        let (parts, to_done, clock) = (Arc::clone(&self.parts), self.to_done.clone(), self.clock);
+        let counters = (self.metrics.redriven.clone(), self.metrics.redrive_failed.clone());
         tokio::spawn(async move {
-            let letters = parts.store.redriving(course.clone(), REDRIVEN_AT_ONCE).await;
-            for letter in letters.unwrap_or_default() {
-                let now = || clock.now().millis();
-                let Some(how) = redrive(&*parts.target, &letter, timeout, now).await else { break };
-                let counter = if how == store::Redriven::Delivered { &delivered } else { &failed };
-                let said = parts.store.redriven(course.clone(), generation, letter.name, how).await;
-                if said.is_err() {
-                    break; // it is sent once more, under the same name
-                }
-                counter.increment(1);
-            }
+            redrive_all(&parts, (course, generation), timeout, clock, counters).await;
             let _ = to_done.send(Done::Redriven { shard }); // as above
         });
     }

@@ -18,6 +18,8 @@ mod metrics;
 mod picks;
 pub(crate) mod reader;
 mod redrive;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
