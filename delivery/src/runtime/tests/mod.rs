@@ -2,6 +2,7 @@
 
 mod ledger;
 mod panics;
+mod unread;
 mod world;
 
 use crate::message::{Answer, ErrorClass, Failure};

@@ -1,5 +1,6 @@
 //! A log of one shard that a test writes, a target that does as it is told, and what is delivered between them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use wal_core::log::memory::MemoryLog;
 use wal_core::log::{Appended, IntentLog, ShardBatch};
 use wal_core::message::{MESSAGES, Message};
-use wal_core::record::{Body, CommitSingle, Header, encode_into};
+use wal_core::record::{Body, CommitSingle, Header, decode, encode_into};
 use wal_core::{
-    CellOp, ColumnId, Epoch, Fingerprint, Millis, Nonce, RowKey, RowOp, Sequence, ShardId,
-    Timestamp, TxnId, WriteOp,
+    CellOp, ColumnId, Epoch, Fingerprint, Millis, Nonce, Position, RowKey, RowOp, Sequence,
+    ShardId, Timestamp, TxnId, WriteOp,
 };
 
 use super::ledger::Ledger;
@@ -118,12 +119,18 @@ impl World {
 
     fn write(&mut self, body: &Body) {
         let mut bytes = Vec::new();
+        let hash = encode_into(&mut bytes, &self.header, body);
+        self.garbage(bytes.into());
+        self.header.previous = hash;
+    }
+
+    /// Appends bytes that need be no record.
+    pub(super) fn garbage(&mut self, bytes: Bytes) {
         let first = self.header.seq;
-        self.header.previous = encode_into(&mut bytes, &self.header, body);
         self.header.seq = Sequence(first.0 + 1);
         let ends = vec![u32::try_from(bytes.len()).expect("a small record")];
         let (shard, epoch) = (ShardId(0), self.header.epoch);
-        let batch = ShardBatch { shard, epoch, first, bytes: bytes.into(), ends };
+        let batch = ShardBatch { shard, epoch, first, bytes, ends };
         let check = |done: Vec<Appended>| {
             assert!(matches!(done[..], [Appended::Durable { .. }]), "{done:?}");
         };
@@ -152,6 +159,21 @@ impl World {
         let commit = CommitSingle { id, fingerprint, timestamp, part, adds };
         self.write(&Body::CommitSingle(Box::new(commit)));
         id
+    }
+
+    /// Where the transaction stands in the log.
+    pub(super) fn position_of(&self, id: TxnId) -> Position {
+        let mut found = None;
+        let from = BTreeMap::from([(ShardId(0), Position(0))]);
+        let replayed = self.log.replay(&from, &mut |_, position, bytes| {
+            let (record, _) = decode(bytes).expect("a record");
+            if matches!(&record.body, Body::CommitSingle(commit) if commit.id == id) {
+                found = Some(position);
+            }
+            Ok(())
+        });
+        replayed.expect("a log in memory can be read");
+        found.expect("it was committed")
     }
 
     pub(super) fn picks() -> Arc<PicksMessages> {
