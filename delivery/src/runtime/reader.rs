@@ -12,6 +12,7 @@ use wal_core::log::{IntentLog, LogError, Tail};
 use wal_core::{Position, ShardId, Timestamp};
 
 use super::picks::Picks;
+use crate::caught::caught;
 
 /// How long a look at the log waits for something to come, and so the longest until an order is obeyed.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -245,7 +246,9 @@ impl<P: Picks + ?Sized> Reader<P> {
             Err(error) => return self.break_off(shard, source, position, error.to_string()),
         };
         let Some(told) = told else { return Ok(()) };
-        match self.picks.pick(&told) {
+        // A reader that panics would read no shard any more.
+        let picked = caught(|| self.picks.pick(&told));
+        match picked.unwrap_or_else(|panicked| Err(panicked.to_string())) {
             Ok(items) => {
                 source.bytes += items.iter().map(|item| self.picks.bytes(item)).sum::<usize>();
                 source.items.extend(items);

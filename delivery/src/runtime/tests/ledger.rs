@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::message::Ticket;
 use crate::outgoing::Name;
 use crate::store::{
-    Burial, Claim, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Mark, Owner,
+    Burial, Chosen, Claim, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Mark, Owner,
     Redriven, Selection, Store, Stored, Wish,
 };
 
@@ -147,6 +147,20 @@ impl Store for Ledger {
         _limit: u32,
     ) -> Stored<'_, Vec<DeadLetter>> {
         self.answer("letters", |state| state.letters.clone())
+    }
+
+    fn outlines(
+        &self,
+        namespace: &str,
+        selection: Selection,
+        after: Option<LetterPlace>,
+        limit: u32,
+    ) -> Stored<'_, Vec<DeadLetter>> {
+        self.letters(namespace, selection, after, limit)
+    }
+
+    fn count_chosen(&self, _namespace: &str, _selection: Selection) -> Stored<'_, Chosen> {
+        self.answer("count_chosen", |_| Chosen::default())
     }
 
     fn count(&self, _namespace: &str) -> Stored<'_, Vec<LetterCount>> {
