@@ -237,8 +237,37 @@ impl Admin {
     ) -> Result<v1::ListDeadLettersResponse, AdminError> {
         let (namespace, after) = (namespace.to_owned(), after.to_owned());
         let selection = Some(selection);
-        let message = v1::ListDeadLettersRequest { namespace, selection, limit, after };
+        let without_payloads = false;
+        let message =
+            v1::ListDeadLettersRequest { namespace, selection, limit, after, without_payloads };
         self.call(message, async |mut admin, it| admin.list_dead_letters(it).await).await
+    }
+
+    /// The same without their messages, but for the keys.
+    pub async fn outline_dead_letters(
+        &self,
+        namespace: &str,
+        selection: v1::DeadLetterSelection,
+        limit: u32,
+        after: &str,
+    ) -> Result<v1::ListDeadLettersResponse, AdminError> {
+        let (namespace, after) = (namespace.to_owned(), after.to_owned());
+        let selection = Some(selection);
+        let without_payloads = true;
+        let message =
+            v1::ListDeadLettersRequest { namespace, selection, limit, after, without_payloads };
+        self.call(message, async |mut admin, it| admin.list_dead_letters(it).await).await
+    }
+
+    /// How many dead letters there are of those that are chosen.
+    pub async fn count_dead_letters(
+        &self,
+        namespace: &str,
+        selection: v1::DeadLetterSelection,
+    ) -> Result<v1::CountDeadLettersResponse, AdminError> {
+        let (namespace, selection) = (namespace.to_owned(), Some(selection));
+        let message = v1::CountDeadLettersRequest { namespace, selection };
+        self.call(message, async |mut admin, it| admin.count_dead_letters(it).await).await
     }
 
     /// Has dead letters sent again, or not after all, or gives them up for good. Returns how many. Doing it

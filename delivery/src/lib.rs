@@ -84,6 +84,7 @@
 //! is taken as the latest seen). Only the history of a message speaks of the wall clock.
 
 mod backoff;
+mod caught;
 mod config;
 mod engine;
 mod history;
@@ -109,7 +110,7 @@ pub use message::{Answer, Cause, ErrorClass, Failure, Message, Ticket};
 pub use outgoing::{Name, NotAName, Outgoing};
 pub use rules::{Rule, Rules, Strict, Without};
 pub use store::{
-    Burial, Claim, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Mark, Owner,
+    Burial, Chosen, Claim, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Mark, Owner,
     Redriven, Selection, Store, StoreError, Stored, Wish,
 };
 

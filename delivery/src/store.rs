@@ -179,6 +179,17 @@ pub struct LetterCount {
     pub count: u64,
 }
 
+/// How many dead letters a selection chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Those that stay dead.
+    pub dead: u64,
+    /// Those that are to be sent again.
+    pub redriving: u64,
+    /// When the newest of all these was given up; `None` if there is none.
+    pub newest: Option<Millis>,
+}
+
 /// What became of a redriven letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redriven {
@@ -232,8 +243,20 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Stored<'_, Vec<DeadLetter>>;
 
+    /// The same as [`Store::letters`] without their messages, which may be large: each `message` is empty.
+    fn outlines(
+        &self,
+        namespace: &str,
+        selection: Selection,
+        after: Option<LetterPlace>,
+        limit: u32,
+    ) -> Stored<'_, Vec<DeadLetter>>;
+
     /// How many dead letters each target of a namespace has.
     fn count(&self, namespace: &str) -> Stored<'_, Vec<LetterCount>>;
+
+    /// How many dead letters are chosen. Takes time in proportion to their number.
+    fn count_chosen(&self, namespace: &str, selection: Selection) -> Stored<'_, Chosen>;
 
     /// Says what is to be done with dead letters; returns with how many. A letter that is discarded is gone,
     /// its ticket is remembered as settled.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use delivery::{Burial, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Selection};
+use delivery::{
+    Burial, Chosen, Course, DeadLetter, LetterCount, LetterPlace, LetterState, Selection,
+};
 use sqlx::{Any, AnyPool, AssertSqlSafe, FromRow, Transaction};
 use wal_core::{Millis, ShardId, Timestamp};
 
@@ -149,20 +151,74 @@ async fn insert(txn: &mut Transaction<'_, Any>, letter: &DeadLetter) -> Result<(
     Ok(())
 }
 
+/// What of letters is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// All of them.
+    Whole,
+    /// All but their messages.
+    Outline,
+}
+
+impl Read {
+    /// What is selected as the message.
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Whole => "message",
+            Self::Outline => "'' AS message",
+        }
+    }
+}
+
+/// Which letters, and from where on.
+pub(super) struct Page {
+    pub(super) selection: Selection,
+    pub(super) after: Option<LetterPlace>,
+    pub(super) limit: u32,
+}
+
 pub(super) async fn list(
     pool: &AnyPool,
     namespace: Arc<str>,
-    selection: Selection,
-    after: Option<LetterPlace>,
-    limit: u32,
+    page: Page,
+    read: Read,
 ) -> Result<Vec<DeadLetter>, Problem> {
+    let Page { selection, after, limit } = page;
     let mut filter = Filter::new(&namespace, &selection)?;
     if let Some(LetterPlace { buried_at, name, target }) = after {
         let buried_at = text::at_most(buried_at.0);
         let last = [buried_at.into(), text::of_name(name).into(), target.as_ref().into()];
         filter.and_all("(buried_at_ms, name, target) >", last);
     }
-    select(pool, &namespace, filter, "buried_at_ms, name, target", limit).await
+    select(pool, &namespace, filter, ("buried_at_ms, name, target", limit), read).await
+}
+
+pub(super) async fn count_chosen(
+    pool: &AnyPool,
+    namespace: Arc<str>,
+    selection: Selection,
+) -> Result<Chosen, Problem> {
+    let filter = Filter::new(&namespace, &selection)?;
+    let statement = format!(
+        "SELECT state, COUNT(*), MAX(buried_at_ms) FROM dead_letters WHERE {} GROUP BY state",
+        filter.sql()
+    );
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as_with(AssertSqlSafe(statement), filter.values())
+            .persistent(false)
+            .fetch_all(pool)
+            .await?;
+    let mut chosen = Chosen::default();
+    for (state, count, newest) in rows {
+        let count = text::number(count, "a number of dead letters")?;
+        match text::state(&state)? {
+            LetterState::Dead => chosen.dead = count,
+            LetterState::Redriving => chosen.redriving = count,
+        }
+        let newest = Millis(text::number(newest, "the time of a burial")?);
+        chosen.newest = chosen.newest.max(Some(newest));
+    }
+    Ok(chosen)
 }
 
 pub(super) async fn redriving(
@@ -178,19 +234,21 @@ pub(super) async fn redriving(
     let mut filter = Filter::new(&course.namespace, &selection)?;
     filter.and("shard =", i64::from(course.shard.0));
     // By log first: positions of two logs do not compare, and a nonce begins with the time of its making.
-    select(pool, &course.namespace, filter, "log, position, ticket_index", limit).await
+    let order = ("log, position, ticket_index", limit);
+    select(pool, &course.namespace, filter, order, Read::Whole).await
 }
 
 async fn select(
     pool: &AnyPool,
     namespace: &Arc<str>,
     mut filter: Filter,
-    order: &'static str,
-    limit: u32,
+    (order, limit): (&'static str, u32),
+    read: Read,
 ) -> Result<Vec<DeadLetter>, Problem> {
     let limit = filter.bind(i64::from(limit));
+    let message = read.message();
     let statement = format!(
-        "SELECT target, shard, name, log, position, ticket_index, committed_at_us, message_key, message, \
+        "SELECT target, shard, name, log, position, ticket_index, committed_at_us, message_key, {message}, \
                 cause, tries, history, buried_at_ms, state \
          FROM dead_letters WHERE {} ORDER BY {order} LIMIT {limit}",
         filter.sql()

@@ -21,14 +21,15 @@ use std::sync::Arc;
 
 use delivery::schedule::{self, Entry, EntryCount, Index, Noted};
 use delivery::{
-    Burial, Claim, Course, DeadLetter, LetterCount, LetterPlace, Mark, Name, Owner, Redriven,
-    Selection, Store, StoreError, Stored, Wish,
+    Burial, Chosen, Claim, Course, DeadLetter, LetterCount, LetterPlace, Mark, Name, Owner,
+    Redriven, Selection, Store, StoreError, Stored, Wish,
 };
 use sqlx::{Any, Transaction};
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
 use wal_core::Millis;
 
+use self::letters::{Page, Read};
 use crate::error::is_unreachable;
 use crate::plane::ControlPlane;
 
@@ -117,7 +118,23 @@ impl Store for ControlPlane {
         after: Option<LetterPlace>,
         limit: u32,
     ) -> Stored<'_, Vec<DeadLetter>> {
-        self.later(letters::list(&self.pool, namespace.into(), selection, after, limit))
+        let page = Page { selection, after, limit };
+        self.later(letters::list(&self.pool, namespace.into(), page, Read::Whole))
+    }
+
+    fn outlines(
+        &self,
+        namespace: &str,
+        selection: Selection,
+        after: Option<LetterPlace>,
+        limit: u32,
+    ) -> Stored<'_, Vec<DeadLetter>> {
+        let page = Page { selection, after, limit };
+        self.later(letters::list(&self.pool, namespace.into(), page, Read::Outline))
+    }
+
+    fn count_chosen(&self, namespace: &str, selection: Selection) -> Stored<'_, Chosen> {
+        self.later(letters::count_chosen(&self.pool, namespace.into(), selection))
     }
 
     fn count(&self, namespace: &str) -> Stored<'_, Vec<LetterCount>> {

@@ -86,6 +86,7 @@ on_both! {
         keys_are_compared_byte_for_byte,
         letters_are_told_page_by_page_the_oldest_burial_first,
         letters_are_counted_by_target_and_state,
+        letters_are_counted_and_outlined_by_what_is_chosen,
         a_damaged_letter_is_told_and_never_used,
         too_many_names_are_refused,
     }

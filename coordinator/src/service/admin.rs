@@ -257,6 +257,14 @@ impl HandfastAdmin for AdminService {
         Ok(Response::new(letters.map_err(|error| self.fail(error))?))
     }
 
+    async fn count_dead_letters(
+        &self,
+        request: Request<v1::CountDeadLettersRequest>,
+    ) -> Result<Response<v1::CountDeadLettersResponse>, Status> {
+        let counted = self.count_letters(request.into_inner()).await;
+        Ok(Response::new(counted.map_err(|error| self.fail(error))?))
+    }
+
     async fn change_dead_letters(
         &self,
         request: Request<v1::ChangeDeadLettersRequest>,

@@ -1,4 +1,8 @@
 //! A namespace as a target of another: chained logs.
+//!
+//! A message there has key, content type, headers and payload of the one here. Its name there is made from its
+//! name here, which is how repeats are told (clause 3 of [`delivery::target`]); where it is from has no place. What
+//! was handed to the engine is driven on when nobody waits for it any more (clause 4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +47,7 @@ impl Chained {
 
     /// The id of a message there: always the same for its name, so that it is written once as long as ids are
     /// remembered. It has the time of the id here.
-    fn id_of(&self, name: Name) -> TxnId {
+    pub(super) fn id_of(&self, name: Name) -> TxnId {
         const TIME_AND_VERSION: u128 = 0xFFFF_FFFF_FFFF_F000 << 64;
         const VARIANT: u128 = 0b10 << 62;
         let seed = (name.id.0 >> 64) as u64 ^ mixed(name.id.0 as u64) ^ mixed(name.index.into());

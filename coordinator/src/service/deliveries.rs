@@ -17,8 +17,9 @@ use super::errors::ServiceError;
 use super::listing;
 use super::values::message_to_wire;
 
-/// Letters that are taken from the store at a time.
+/// Letters that are taken from the store at a time, with their messages and without.
 const PAGE_LETTERS: u32 = 16;
+const PAGE_OUTLINES: u32 = 128;
 /// An answer grows no further once its letters have so many bytes.
 const ANSWER_BYTES: usize = 1 << 20;
 /// Names of one selection.
@@ -47,6 +48,9 @@ impl AdminService {
             let here = place.map(|place| here.swap_remove(place));
             let (shards, problem) =
                 here.map_or_else(Default::default, |it| (it.shards, it.problem));
+            let unread = shards.iter().find_map(|it| {
+                it.unread.as_ref().map(|why| format!("shard {} cannot be read on: {why}", it.shard))
+            });
             v1::TargetStatus {
                 name: target.name.clone(),
                 kind: target.place.kind().to_owned(),
@@ -55,7 +59,7 @@ impl AdminService {
                 dead_letters: count(LetterState::Dead),
                 redriving: count(LetterState::Redriving),
                 shards: shard_deliveries(target, &owners, &shards),
-                problem: problem.unwrap_or_default(),
+                problem: problem.or(unread).unwrap_or_default(),
             }
         });
         Ok(v1::ListTargetsResponse { targets: targets.collect() })
@@ -89,14 +93,22 @@ impl AdminService {
             if left == 0 {
                 break;
             }
-            let page = left.min(PAGE_LETTERS);
-            let found =
-                store.letters(namespace.name(), selection.clone(), after.clone(), page).await?;
+            let (page, found) = if request.without_payloads {
+                let page = left.min(PAGE_OUTLINES);
+                (page, store.outlines(namespace.name(), selection.clone(), after, page).await?)
+            } else {
+                let page = left.min(PAGE_LETTERS);
+                (page, store.letters(namespace.name(), selection.clone(), after, page).await?)
+            };
             let is_last = found.len() < page as usize;
             after = found.last().map(DeadLetter::place);
-            bytes += found.iter().map(|letter| letter.message.len()).sum::<usize>();
+            bytes += found.iter().map(size).sum::<usize>();
             for letter in found {
-                letters.push(dead_letter(letter)?);
+                letters.push(if request.without_payloads {
+                    outline(letter)
+                } else {
+                    dead_letter(letter)?
+                });
             }
             if is_last {
                 return Ok(v1::ListDeadLettersResponse { letters, next: String::new() });
@@ -104,6 +116,20 @@ impl AdminService {
         }
         let next = after.as_ref().map_or_else(String::new, place_text);
         Ok(v1::ListDeadLettersResponse { letters, next })
+    }
+
+    pub(super) async fn count_letters(
+        &self,
+        request: v1::CountDeadLettersRequest,
+    ) -> Result<v1::CountDeadLettersResponse, ServiceError> {
+        let namespace = self.shared.namespace(&request.namespace, "namespace")?;
+        let selection = selection(&namespace, request.selection.unwrap_or_default())?;
+        let chosen = self.store()?.count_chosen(namespace.name(), selection).await?;
+        Ok(v1::CountDeadLettersResponse {
+            dead: chosen.dead,
+            redriving: chosen.redriving,
+            newest_ms: chosen.newest.map_or(0, |at| at.0),
+        })
     }
 
     pub(super) async fn change_letters(
@@ -172,6 +198,12 @@ fn selection(
     })
 }
 
+/// Bytes that a letter takes in an answer, roughly.
+fn size(letter: &DeadLetter) -> usize {
+    let tries = letter.history.iter().map(|one| one.text.len());
+    letter.message.len() + letter.key.as_ref().map_or(0, |key| key.len()) + tries.sum::<usize>()
+}
+
 /// Where a listing goes on.
 fn place(text: &str) -> Option<LetterPlace> {
     let (at, rest) = text.split_once('@')?;
@@ -209,7 +241,8 @@ fn shard_deliveries(
                 parked: status.parked as u64,
                 oldest_us: status.oldest_age_us.unwrap_or(0),
                 window: status.window,
-                held_up_by: status.paused.map_or("", held_up_by).to_owned(),
+                held_up_by: held_up_by(here).to_owned(),
+                unread: here.unread.as_deref().unwrap_or_default().to_owned(),
                 ..told
             }
         })
@@ -218,25 +251,34 @@ fn shard_deliveries(
     shards
 }
 
-const fn held_up_by(paused: Paused) -> &'static str {
-    match paused {
-        Paused::Draining => "draining",
-        Paused::Administrator => "paused",
-        Paused::DeadLetters => "dead letters",
-        Paused::Overloaded { .. } => "overloaded",
+const fn held_up_by(shard: &ShardDelivery) -> &'static str {
+    if shard.unread.is_some() {
+        return "unreadable"; // the rest passes, or somebody wants it so
+    }
+    match shard.status.paused {
+        None => "",
+        Some(Paused::Draining) => "draining",
+        Some(Paused::Administrator) => "paused",
+        Some(Paused::DeadLetters) => "dead letters",
+        Some(Paused::Overloaded { .. }) => "overloaded",
     }
 }
 
 fn dead_letter(letter: DeadLetter) -> Result<v1::DeadLetter, ServiceError> {
-    let message = Message::decode(letter.key, letter.message).map_err(|error| {
+    let message = Message::decode(letter.key.clone(), letter.message.clone()).map_err(|error| {
         ServiceError::Internal(format!("the dead letter {} cannot be read: {error}", letter.name))
     })?;
-    Ok(v1::DeadLetter {
+    Ok(v1::DeadLetter { message: Some(message_to_wire(message)), ..outline(letter) })
+}
+
+/// All but its message, of which the key is left.
+fn outline(letter: DeadLetter) -> v1::DeadLetter {
+    v1::DeadLetter {
         name: letter.name.to_string(),
         target: letter.course.target.as_ref().to_owned(),
         shard: u32::from(letter.course.shard.0),
         commit_timestamp_us: letter.timestamp.0,
-        message: Some(message_to_wire(message)),
+        message: Some(v1::Message { key: letter.key, ..v1::Message::default() }),
         cause: match letter.cause {
             Cause::Permanent => "permanent",
             Cause::TriesExhausted => "tries exhausted",
@@ -247,7 +289,7 @@ fn dead_letter(letter: DeadLetter) -> Result<v1::DeadLetter, ServiceError> {
         history: letter.history.iter().map(one_try).collect(),
         buried_at_ms: letter.buried_at.0,
         redriving: letter.state == LetterState::Redriving,
-    })
+    }
 }
 
 fn one_try(one: &Try) -> v1::DeliveryTry {
@@ -263,6 +305,9 @@ fn one_try(one: &Try) -> v1::DeliveryTry {
 
 #[cfg(test)]
 mod tests {
+    use delivery::Engine;
+    use wal_core::{Now, Position, ShardId};
+
     use super::*;
 
     #[test]
@@ -275,5 +320,29 @@ mod tests {
         for text in ["12", "12@", "12@0198a2b4-0000-7000-8000-000000000001/7", "x@y@z", "@@"] {
             assert_eq!(place(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_shown_as_what_holds_up_its_shard() {
+        let file = "name = 'bank'\n[[table]]\ncql = 'CREATE TABLE t (i int PRIMARY KEY)'\n\
+                    [[target]]\nname = 'shop'\nkind = 'http'\nurl = 'http://shop'\n";
+        let namespace = Namespace::from_toml(file).expect("a namespace");
+        let target = &namespace.targets()[0];
+        let owner = |shard: u16| {
+            let (namespace, target) = ("bank".into(), "shop".into());
+            let course = delivery::Course { namespace, target, shard: ShardId(shard) };
+            Owner { course, process: None, generation: 1, mark: None }
+        };
+        let engine = Engine::<()>::new(delivery::DeliveryConfig::new(1), Position(0));
+        let status = engine.status(Now { wall_us: 0, mono_us: 1 });
+        let here = |shard: u16, unread: Option<&str>| ShardDelivery {
+            shard: ShardId(shard),
+            status,
+            unread: unread.map(Into::into),
+        };
+        let owners = [owner(0), owner(1), owner(2)];
+        let shown = shard_deliveries(target, &owners, &[here(1, None), here(2, Some("no form"))]);
+        let told: Vec<_> = shown.iter().map(|it| (it.here, &*it.held_up_by, &*it.unread)).collect();
+        assert_eq!(told, [(false, "", ""), (true, "", ""), (true, "unreadable", "no form")]);
     }
 }

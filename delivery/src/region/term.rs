@@ -66,8 +66,8 @@ impl Sender {
         let mut next = Some(first);
         while let Some(read) = next {
             let Read { shard, items, place, closed, unseen, failed, .. } = read;
-            if let Some(why) = failed {
-                return Err(Ended::Failed(format!("shard {shard}: {why}")));
+            if let Some(failed) = failed {
+                return Err(Ended::Failed(format!("shard {shard}: {}", failed.why)));
             }
             if unseen > term.gather.watermark() {
                 return Err(Ended::Failed(behind(shard, &self.parts.to)));

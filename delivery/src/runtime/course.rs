@@ -1,12 +1,13 @@
 //! A shard that this process delivers: its engine, and what goes with it. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use participant::follow::Place;
 use wal_core::record::{DecodeError, Reader, Writer};
 use wal_core::{Nonce, Now, Position};
 
-use super::reader::Batch;
+use super::reader::{Batch, Unreadable};
 use crate::config::DeliveryConfig;
 use crate::engine::{Command, Engine, Event};
 use crate::message::{Message, Ticket};
@@ -20,6 +21,8 @@ pub(super) type Messages = Batch<(Ticket, Outgoing)>;
 const PLACES: usize = 1_024;
 /// What a message takes in memory beside its payload, bytes.
 const MESSAGE_BYTES: u64 = 256;
+/// What cannot be read is read again so much later, microseconds: a file may have been mended.
+const UNREAD_FOR_US: u64 = 30_000_000;
 /// The form of a place in the store.
 const PLACE_VERSION: u8 = 1;
 
@@ -38,7 +41,28 @@ pub(super) struct Course {
     /// A mark is being stored.
     pub(super) is_storing: bool,
     pub(super) phase: Phase,
+    /// What holds up reading, if something does.
+    unread: Option<Unread>,
     log: Nonce,
+}
+
+/// What cannot be read of a shard: nothing behind it is delivered, and no mark passes it.
+#[derive(Debug)]
+struct Unread {
+    at: Position,
+    why: Arc<str>,
+    /// Where reading begins again, and when; `None` while it is read again.
+    place: Place,
+    again_us: Option<u64>,
+}
+
+/// What is to be told of the reading of a course.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ReadNews {
+    /// It cannot be read on, for this reason.
+    Stuck(Arc<str>),
+    /// What could not be read was read.
+    Passed,
 }
 
 /// What becomes of a course.
@@ -77,6 +101,7 @@ impl Course {
             unstored: None,
             is_storing: false,
             phase: Phase::Running,
+            unread: None,
             log,
         };
         Ok((course, place))
@@ -86,8 +111,44 @@ impl Course {
         &self.engine
     }
 
-    /// Hands in what was read.
-    pub(super) fn take(&mut self, now: Now, batch: Messages, out: &mut Vec<Command<Outgoing>>) {
+    /// Why the shard cannot be read on, if so.
+    pub(super) fn unread(&self) -> Option<&Arc<str>> {
+        self.unread.as_ref().map(|unread| &unread.why)
+    }
+
+    /// Where reading is to begin again, if it is time to: at once if somebody asks for that.
+    pub(super) fn read_again(&mut self, now: Now, is_asked: bool) -> Option<Place> {
+        let unread = self.unread.as_mut().filter(|_| self.phase == Phase::Running)?;
+        let is_due = |again_us: &mut u64| is_asked || *again_us <= now.mono_us;
+        unread.again_us.take_if(is_due).map(|_| unread.place.clone())
+    }
+
+    /// Says what is new about reading. What was told once is not told again.
+    fn note_reading(
+        &mut self,
+        now: Now,
+        place: &Place,
+        failed: Option<Unreadable>,
+    ) -> Option<ReadNews> {
+        let Some(Unreadable { at, why }) = failed else {
+            self.unread.take_if(|unread| place.told > unread.at)?;
+            return Some(ReadNews::Passed);
+        };
+        let is_known = self.unread.as_ref().is_some_and(|unread| *unread.why == *why);
+        let why: Arc<str> = why.into();
+        let again_us = Some(now.mono_us.saturating_add(UNREAD_FOR_US));
+        self.unread = Some(Unread { at, why: Arc::clone(&why), place: place.clone(), again_us });
+        (!is_known).then_some(ReadNews::Stuck(why))
+    }
+
+    /// Hands in what was read. Says what is new about reading.
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        batch: Messages,
+        out: &mut Vec<Command<Outgoing>>,
+    ) -> Option<ReadNews> {
+        let news = self.note_reading(now, &batch.place, batch.failed);
         for (ticket, payload) in batch.items {
             if self.settled.contains(&ticket) {
                 continue;
@@ -107,6 +168,7 @@ impl Course {
         }
         self.places.push_back(batch.place);
         self.step(now, Event::ReadTo { position: read }, out);
+        news
     }
 
     /// Takes an event in. What the engine says of marks is kept here, the rest is appended to `out`.
@@ -181,7 +243,6 @@ pub(super) type Courses = BTreeMap<wal_core::ShardId, Course>;
 mod tests {
     use super::*;
     use crate::message::Answer;
-    use std::sync::Arc;
     use wal_core::{ShardId, Timestamp, TxnId};
 
     fn claim(mark: Option<Mark>, settled: Vec<Ticket>) -> Claim {
@@ -275,5 +336,42 @@ mod tests {
         let (mut next, _) = new(Some(mark), vec![ticket(8)]);
         next.take(now, batch(&[5, 8, 9], 9, 10), &mut out);
         assert_eq!(sent(&out), [5, 9].map(Position));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_once_read_again_later_and_never_passed() {
+        let at = |seconds: u64| Now { wall_us: 0, mono_us: 1 + seconds * 1_000_000 };
+        let (mut course, _) = new(None, Vec::new());
+        let mut out = Vec::new();
+        let failed = |position, why: &str| Messages {
+            failed: Some(Unreadable { at: Position(position), why: why.to_owned() }),
+            ..batch(&[5], 0, 3)
+        };
+        let news = course.take(at(0), failed(7, "no form"), &mut out);
+        assert_eq!(news, Some(ReadNews::Stuck("no form".into())));
+        assert_eq!(course.unread().map(|why| &**why), Some("no form"));
+        assert_eq!(course.read_again(at(29), false), None, "not yet");
+        let place = Place { from: Position(0), acceptor: None, told: Position(3) };
+        assert_eq!(course.read_again(at(30), false), Some(place.clone()));
+        assert_eq!(course.read_again(at(90), true), None, "it is being read");
+
+        // What comes before it is read again, and changes nothing; nor is the same told twice.
+        assert_eq!(course.take(at(31), batch(&[5], 0, 7), &mut out), None);
+        assert_eq!(course.take(at(31), failed(7, "no form"), &mut out), None);
+        assert_eq!(sent(&out), [Position(5)]);
+        let answered = Event::Answered { ticket: ticket(5), number: 1, answer: Answer::Delivered };
+        course.step(at(32), answered, &mut out);
+        course.step(at(40), Event::Tick, &mut out);
+        let mark = course.unstored.clone().expect("time has passed");
+        assert!(mark.dealt_with <= Position(7) && mark.hold <= Position(7), "{mark:?}");
+
+        // Somebody asks for it; then it can be read.
+        assert_eq!(course.read_again(at(41), true), Some(place));
+        let news = course.take(at(42), batch(&[7], 0, 8), &mut out);
+        assert_eq!((news, course.unread()), (Some(ReadNews::Passed), None));
+        let news = course.take(at(43), failed(9, "no form"), &mut out);
+        assert_eq!(news, Some(ReadNews::Stuck("no form".into())), "another one");
+        course.step(at(44), Event::Drain, &mut out);
+        assert_eq!(course.read_again(at(90), true), None, "it is let go");
     }
 }

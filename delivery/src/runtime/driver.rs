@@ -1,6 +1,6 @@
 //! The task that drives the engines of a target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use tokio::time::MissedTickBehavior;
 use wal_core::{Nonce, ShardId};
 
 use super::assign::{courses, should_have};
-use super::course::{Course, Courses, Messages, Phase};
+use super::course::{Course, Courses, Messages, Phase, ReadNews};
 use super::metrics::DeliveryMetrics;
 use super::reader::{self, PROGRESS_EVERY, Reader};
-use super::redrive::{redrive, send};
+use super::redrive::{redrive_all, send};
 use super::{Clock, Parts, ShardDelivery};
+use crate::caught::{caught, stored};
 use crate::config::DeliveryConfig;
 use crate::engine::{Command, Event, Which};
-use crate::message::{Answer, Cause, Ticket};
+use crate::message::{Answer, Cause, ErrorClass, Failure, Ticket};
 use crate::outgoing::Outgoing;
 use crate::store::{
     self, Burial, Claim, DeadLetter, LetterCount, LetterState, Mark, Owner, StoreError,
@@ -29,10 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CLAIMS_AT_ONCE: usize = 8;
 /// Batches that may wait for the driver.
 const BATCHES: usize = 16;
-/// Letters of a shard that are redriven before it is looked again.
-const REDRIVEN_AT_ONCE: u32 = 64;
-/// A shard that could not be read is claimed again so much later.
-const BROKEN_FOR: Duration = Duration::from_secs(30);
+/// A shard whose stored place cannot be read is claimed again so much later.
+const UNPLACED_FOR: Duration = Duration::from_secs(30);
 
 /// What somebody wants.
 #[derive(Debug)]
@@ -70,8 +69,8 @@ pub(super) struct Driver {
     moving: BTreeSet<ShardId>,
     /// Shards of which letters are being sent again.
     redriving: BTreeSet<ShardId>,
-    /// Shards that could not be read, and until when they are left alone.
-    broken: Vec<(ShardId, tokio::time::Instant)>,
+    /// Shards whose stored place cannot be read, why, and until when they are left alone.
+    unplaced: BTreeMap<ShardId, (String, tokio::time::Instant)>,
     is_looking: bool,
     is_marking: bool,
     is_stopping: bool,
@@ -116,7 +115,7 @@ impl Driver {
             shown,
             moving: BTreeSet::new(),
             redriving: BTreeSet::new(),
-            broken: Vec::new(),
+            unplaced: BTreeMap::new(),
             is_looking: false,
             is_marking: false,
             is_stopping: false,
@@ -136,7 +135,7 @@ impl Driver {
                 Some(batch) = self.batches.recv() => self.on_batch(batch),
                 Some(done) = self.done.recv() => self.on_done(done),
                 order = self.orders.recv(), if !self.is_stopping => match order {
-                    Some(Order::Retry) => self.every_course(|| Event::Retry(Which::All)),
+                    Some(Order::Retry) => self.retry(),
                     Some(Order::Stop) | None => self.stop(),
                 },
                 _ = every.tick() => self.on_tick(),
@@ -149,6 +148,24 @@ impl Driver {
     fn stop(&mut self) {
         self.is_stopping = true;
         self.every_course(|| Event::Drain);
+    }
+
+    fn retry(&mut self) {
+        self.read_again(true);
+        self.every_course(|| Event::Retry(Which::All));
+    }
+
+    /// Reads again what could not be read, where it is time to.
+    fn read_again(&mut self, is_asked: bool) {
+        let now = self.clock.now();
+        for (&shard, course) in &mut self.courses {
+            let Some(place) = course.read_again(now, is_asked) else { continue };
+            let generation = course.generation;
+            let _ = self.to_reader.send(reader::Order::Begin { shard, generation, place });
+            if !course.has_room {
+                let _ = self.to_reader.send(reader::Order::Room { shard, is_there: false });
+            }
+        }
     }
 
     fn course(&self, shard: ShardId) -> store::Course {
@@ -224,7 +241,7 @@ impl Driver {
             self.metrics.retried.increment(1);
         }
         tokio::spawn(async move {
-            let answer = send(&*parts.target, outgoing, timeout).await;
+            let answer = send(&*parts.target, &parts.name, outgoing, timeout).await;
             let done = Done::Answered { shard, generation, ticket, number, answer };
             let _ = to_done.send(done); // a driver that has ended hears nothing
         });
@@ -238,7 +255,7 @@ impl Driver {
         tracing::warn!(%namespace, target, message = %name, ?cause, last, "a message is given up");
         tokio::spawn(async move {
             let limit = parts.settings.dead_letters;
-            let how = parts.store.bury(letter, generation, limit).await;
+            let how = stored(|| parts.store.bury(letter, generation, limit)).await;
             let _ = to_done.send(Done::Buried { shard, generation, ticket, how }); // as above
         });
     }
@@ -249,27 +266,36 @@ impl Driver {
         if course.generation != batch.generation || course.phase != Phase::Running {
             return; // of an earlier claim, or to be read again by the next
         }
-        let failed = batch.failed.clone();
-        batch.items.iter().for_each(|(_, outgoing)| self.parts.target.announce(outgoing));
+        for (_, outgoing) in &batch.items {
+            if let Err(panicked) = caught(|| self.parts.target.announce(outgoing)) {
+                let target = &*self.parts.name;
+                tracing::error!(target, message = %outgoing.name, %panicked, "a target panicked");
+            }
+        }
         let mut commands = Vec::new();
-        course.take(now, batch, &mut commands);
+        let news = course.take(now, batch, &mut commands);
         self.obey(shard, commands);
-        if let Some(why) = failed {
-            let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
-            tracing::error!(
-                %namespace, target, %shard, why,
-                "the messages of a shard cannot be read: they wait, the log is kept"
-            );
-            self.broken.push((shard, tokio::time::Instant::now() + BROKEN_FOR));
-            self.step(shard, Event::Drain);
+        let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
+        match news {
+            Some(ReadNews::Stuck(why)) => tracing::error!(
+                %namespace, target, %shard, %why,
+                "a shard cannot be read on: what is behind that waits, and the log is kept; if a newer \
+                 version wrote it, let that one deliver, else report it; it is read again every 30 s, and \
+                 at once by `handfast target retry`"
+            ),
+            Some(ReadNews::Passed) => {
+                tracing::info!(%namespace, target, %shard, "what could not be read was read");
+            }
+            None => {}
         }
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Answered { shard, generation, ticket, number, answer } => {
-                if answer == Answer::Delivered {
-                    self.metrics.delivered.increment(1);
+                match &answer {
+                    Answer::Delivered => self.metrics.delivered.increment(1),
+                    Answer::Failed(failure) => self.tell_if_ours(shard, ticket, failure),
                 }
                 if self.is_current(shard, generation) {
                     self.step(shard, Event::Answered { ticket, number, answer });
@@ -298,6 +324,18 @@ impl Driver {
             Done::Redriven { shard } => {
                 self.redriving.remove(&shard);
             }
+        }
+    }
+
+    /// A message that is parked is told, whenever it was tried.
+    fn tell_if_ours(&self, shard: ShardId, ticket: Ticket, failure: &Failure) {
+        if failure.class == ErrorClass::Ours {
+            let (namespace, target) = (&self.parts.namespace, &*self.parts.name);
+            tracing::error!(
+                %namespace, target, %shard, %ticket, why = &*failure.text,
+                "a message is parked, and its key with it, until it can be sent: report it; \
+                 `handfast target retry` tries it at once"
+            );
         }
     }
 
@@ -346,7 +384,7 @@ impl Driver {
         let named: Vec<_> = named.collect();
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
-            let how = parts.store.mark(named).await;
+            let how = stored(|| parts.store.mark(named)).await;
             if how.is_err() {
                 tokio::time::sleep(LOOK_EVERY).await; // before they are stored again
             }
@@ -385,7 +423,7 @@ impl Driver {
         let (parts, to_done, course) =
             (Arc::clone(&self.parts), self.to_done.clone(), self.course(shard));
         tokio::spawn(async move {
-            if let Err(error) = parts.store.release(course, generation).await {
+            if let Err(error) = stored(|| parts.store.release(course, generation)).await {
                 // Others claim it once this process is gone, or this one again.
                 tracing::warn!(%error, %shard, "a shard was not let go");
             }
@@ -398,21 +436,24 @@ impl Driver {
         let shards = self.courses.iter().map(|(shard, course)| ShardDelivery {
             shard: *shard,
             status: course.engine().status(now),
+            unread: course.unread().cloned(),
         });
         let shards: Vec<_> = shards.collect();
-        self.metrics.show(&shards);
+        self.metrics.show(&shards, self.unplaced.len());
         self.shown.send_replace(shards);
-        let known = tokio::time::Instant::now();
-        self.broken.retain(|(_, until)| *until > known);
-        if self.is_looking || self.is_stopping {
+        if self.is_stopping {
+            return;
+        }
+        self.read_again(false);
+        if self.is_looking {
             return;
         }
         self.is_looking = true;
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
             let looked = async {
-                let owners = parts.store.owners(&parts.namespace).await?;
-                Ok((owners, parts.store.count(&parts.namespace).await?))
+                let owners = stored(|| parts.store.owners(&parts.namespace)).await?;
+                Ok((owners, stored(|| parts.store.count(&parts.namespace)).await?))
             };
             let _ = to_done.send(Done::Looked(looked.await)); // as above
         });
@@ -437,6 +478,9 @@ impl Driver {
         for course in courses(&self.course(ShardId(0)), self.parts.shards) {
             let shard = course.shard;
             let Some(wanted) = should_have(&alive, &course) else { break };
+            if wanted != me {
+                self.unplaced.remove(&shard);
+            }
             let owner = owners.iter().find(|owner| owner.course == course);
             let generation = owner.map_or(0, |owner| owner.generation);
             match self.courses.get(&shard) {
@@ -464,16 +508,16 @@ impl Driver {
     }
 
     fn claim(&mut self, course: store::Course, generation: u64) {
-        let shard = course.shard;
+        let (shard, now) = (course.shard, tokio::time::Instant::now());
         if self.moving.len() >= CLAIMS_AT_ONCE
-            || self.broken.iter().any(|(broken, _)| *broken == shard)
+            || self.unplaced.get(&shard).is_some_and(|(_, until)| *until > now)
             || !self.moving.insert(shard)
         {
             return;
         }
         let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
-            let how = parts.store.claim(course, parts.members.me, generation).await;
+            let how = stored(|| parts.store.claim(course, parts.members.me, generation)).await;
             let _ = to_done.send(Done::Claimed { shard, how }); // as above
         });
     }
@@ -493,12 +537,22 @@ impl Driver {
         ) {
             Ok(begun) => begun,
             Err(error) => {
-                tracing::error!(%namespace, target, %shard, %error, "a stored place cannot be read");
-                self.broken.push((shard, tokio::time::Instant::now() + BROKEN_FOR));
+                let why = error.to_string();
+                let known = self.unplaced.get(&shard).is_some_and(|(known, _)| *known == why);
+                if !known {
+                    tracing::error!(
+                        %namespace, target, %shard, why,
+                        "how far a shard is cannot be read: nothing of it is delivered, and the log is \
+                         kept; if a newer version wrote it, let that one deliver, else report it"
+                    );
+                }
+                let until = tokio::time::Instant::now() + UNPLACED_FOR;
+                self.unplaced.insert(shard, (why, until));
                 return;
             }
         };
         tracing::debug!(%namespace, target, %shard, generation, "delivering");
+        self.unplaced.remove(&shard);
         self.courses.insert(shard, course);
         let _ = self.to_reader.send(reader::Order::Begin { shard, generation, place });
         if self.parts.settings.paused {
@@ -521,23 +575,11 @@ impl Driver {
             return;
         }
         let generation = course.generation;
-        let (parts, to_done, clock, timeout) =
-            (Arc::clone(&self.parts), self.to_done.clone(), self.clock, self.timeout());
-        let course = self.course(shard);
-        let (delivered, failed) =
-            (self.metrics.redriven.clone(), self.metrics.redrive_failed.clone());
+        let (course, timeout) = (self.course(shard), self.timeout());
+        let (parts, to_done, clock) = (Arc::clone(&self.parts), self.to_done.clone(), self.clock);
+        let counters = (self.metrics.redriven.clone(), self.metrics.redrive_failed.clone());
         tokio::spawn(async move {
-            let letters = parts.store.redriving(course.clone(), REDRIVEN_AT_ONCE).await;
-            for letter in letters.unwrap_or_default() {
-                let now = || clock.now().millis();
-                let Some(how) = redrive(&*parts.target, &letter, timeout, now).await else { break };
-                let counter = if how == store::Redriven::Delivered { &delivered } else { &failed };
-                let said = parts.store.redriven(course.clone(), generation, letter.name, how).await;
-                if said.is_err() {
-                    break; // it is sent once more, under the same name
-                }
-                counter.increment(1);
-            }
+            redrive_all(&parts, (course, generation), timeout, clock, counters).await;
             let _ = to_done.send(Done::Redriven { shard }); // as above
         });
     }

@@ -14,6 +14,7 @@ pub(super) struct DeliveryMetrics {
     in_flight: Gauge,
     window: Gauge,
     parked: Gauge,
+    unread: Gauge,
     oldest: Gauge,
     letters: Gauge,
     redriving: Gauge,
@@ -41,20 +42,23 @@ impl DeliveryMetrics {
             in_flight: show!("handfast_delivery_in_flight"),
             window: show!("handfast_delivery_window"),
             parked: show!("handfast_delivery_parked"),
+            unread: show!("handfast_delivery_unread"),
             oldest: show!("handfast_delivery_oldest_seconds"),
             letters: show!("handfast_dead_letters"),
             redriving: show!("handfast_redriving_letters"),
         }
     }
 
+    /// `unplaced`: shards beside these of which nothing can be read.
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating")]
-    pub(super) fn show(&self, shards: &[ShardDelivery]) {
+    pub(super) fn show(&self, shards: &[ShardDelivery], unplaced: usize) {
         let sum =
             |of: &dyn Fn(&ShardDelivery) -> usize| shards.iter().map(of).sum::<usize>() as f64;
         self.held.set(sum(&|it| it.status.held));
         self.in_flight.set(sum(&|it| it.status.in_flight as usize));
         self.window.set(sum(&|it| it.status.window as usize));
         self.parked.set(sum(&|it| it.status.parked));
+        self.unread.set(sum(&|it| usize::from(it.unread.is_some())) + unplaced as f64);
         let oldest = shards.iter().filter_map(|it| it.status.oldest_age_us).max();
         self.oldest.set(oldest.unwrap_or(0) as f64 / 1e6);
     }

@@ -18,6 +18,8 @@ mod metrics;
 mod picks;
 pub(crate) mod reader;
 mod redrive;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -69,6 +71,9 @@ pub struct ShardDelivery {
     pub shard: wal_core::ShardId,
     /// Its engine.
     pub status: Status,
+    /// Why the shard cannot be read on, if so: what was read is delivered, nothing behind it is, and the log is
+    /// kept.
+    pub unread: Option<Arc<str>>,
 }
 
 /// Delivers a namespace's messages to one target, as far as this process should. Dropping it stops it at
@@ -98,7 +103,7 @@ impl Delivery {
         self.shards.clone()
     }
 
-    /// Tries now whatever waits for a retry.
+    /// Tries now whatever waits for a retry, and reads again what could not be read.
     pub fn retry(&self) {
         let _ = self.orders.send(driver::Order::Retry); // one that has stopped retries nothing
     }

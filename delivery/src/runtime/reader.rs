@@ -12,6 +12,7 @@ use wal_core::log::{IntentLog, LogError, Tail};
 use wal_core::{Position, ShardId, Timestamp};
 
 use super::picks::Picks;
+use crate::caught::caught;
 
 /// How long a look at the log waits for something to come, and so the longest until an order is obeyed.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -49,8 +50,18 @@ pub(crate) struct Batch<T> {
     pub(crate) closed: Timestamp,
     /// What committed at or before this may not have been read.
     pub(crate) unseen: Timestamp,
-    /// Why it cannot be read on, if so.
-    pub(crate) failed: Option<String>,
+    /// Why it cannot be read on, if so. Then `place` is before what cannot be read, also if some of what was
+    /// told behind that place is told again.
+    pub(crate) failed: Option<Unreadable>,
+}
+
+/// What cannot be read of a shard's log, or was trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    /// The first position of it.
+    pub(crate) at: Position,
+    /// Why.
+    pub(crate) why: String,
 }
 
 /// A shard that is read.
@@ -64,9 +75,12 @@ struct Source<T> {
     is_broken: bool,
     items: Vec<T>,
     bytes: usize,
-    /// When it was last said how far it was read, and how far that was.
+    /// When it was last said how far it was read.
     said: Instant,
-    said_place: Option<Place>,
+    /// How far that was, or where reading began.
+    said_place: Place,
+    /// Whether that was said already.
+    is_said: bool,
 }
 
 impl<T> Source<T> {
@@ -145,13 +159,14 @@ impl<P: Picks + ?Sized> Reader<P> {
                     let source = Source {
                         generation,
                         next: place.from,
-                        follower: Follower::new(shard, Scope::Parts, place),
+                        follower: Follower::new(shard, Scope::Parts, place.clone()),
                         has_room: true,
                         is_broken: false,
                         items: Vec::new(),
                         bytes: 0,
                         said: Instant::now(),
-                        said_place: None,
+                        said_place: place,
+                        is_said: false,
                     };
                     sources.insert(shard, source);
                 }
@@ -228,15 +243,17 @@ impl<P: Picks + ?Sized> Reader<P> {
     ) -> Result<(), Gone> {
         let told = match source.follower.take(position, record) {
             Ok(told) => told,
-            Err(error) => return self.break_off(shard, source, error.to_string()),
+            Err(error) => return self.break_off(shard, source, position, error.to_string()),
         };
         let Some(told) = told else { return Ok(()) };
-        match self.picks.pick(&told) {
+        // A reader that panics would read no shard any more.
+        let picked = caught(|| self.picks.pick(&told));
+        match picked.unwrap_or_else(|panicked| Err(panicked.to_string())) {
             Ok(items) => {
                 source.bytes += items.iter().map(|item| self.picks.bytes(item)).sum::<usize>();
                 source.items.extend(items);
             }
-            Err(why) => return self.break_off(shard, source, why),
+            Err(why) => return self.break_off(shard, source, position, why),
         }
         if source.is_full() { self.say(shard, source, None) } else { Ok(()) }
     }
@@ -246,17 +263,24 @@ impl<P: Picks + ?Sized> Reader<P> {
         &self,
         shard: ShardId,
         source: &mut Source<P::Item>,
-        failed: Option<String>,
+        failed: Option<Unreadable>,
     ) -> Result<(), Gone> {
         let follower = &source.follower;
-        let (place, closed, unseen) = (follower.place(), follower.closed(), follower.unseen());
+        let (closed, unseen) = (follower.closed(), follower.unseen());
+        // Invariant: no place that is said is behind what cannot be read. The follower's own may be.
+        let place = match &failed {
+            Some(_) => source.said_place.clone(),
+            None => follower.place(),
+        };
         let items = std::mem::take(&mut source.items);
         source.bytes = 0;
         source.said = Instant::now();
-        if items.is_empty() && failed.is_none() && source.said_place.as_ref() == Some(&place) {
+        let is_known = source.is_said && source.said_place == place;
+        if items.is_empty() && failed.is_none() && is_known {
             return Ok(());
         }
-        source.said_place = Some(place.clone());
+        source.is_said = true;
+        source.said_place = place.clone();
         let generation = source.generation;
         let batch = Batch { shard, generation, items, place, closed, unseen, failed };
         self.batches.blocking_send(batch).map_err(|_| Gone)
@@ -267,10 +291,11 @@ impl<P: Picks + ?Sized> Reader<P> {
         &self,
         shard: ShardId,
         source: &mut Source<P::Item>,
+        at: Position,
         why: String,
     ) -> Result<(), Gone> {
         source.is_broken = true;
-        self.say(shard, source, Some(why))
+        self.say(shard, source, Some(Unreadable { at, why }))
     }
 
     /// What was trimmed is gone; anything else may pass.
@@ -285,7 +310,7 @@ impl<P: Picks + ?Sized> Reader<P> {
         {
             if !self.passes_trimmed {
                 let why = format!("its log begins at {first}, and {asked} is needed");
-                self.break_off(*shard, source, why)?;
+                self.break_off(*shard, source, *asked, why)?;
                 sources.remove(shard);
                 return Ok(());
             }
@@ -296,6 +321,8 @@ impl<P: Picks + ?Sized> Reader<P> {
             let told = (*asked).max(source.follower.place().told);
             let place = Place { told, ..Place::default() };
             source.next = place.from;
+            source.said_place = place.clone();
+            source.is_said = false;
             source.follower = Follower::new(*shard, Scope::Parts, place);
             return Ok(());
         }

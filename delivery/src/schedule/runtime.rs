@@ -14,6 +14,7 @@ use super::engine::{Ended, Schedule, ScheduleConfig, Wanted};
 use super::index::{Change, Entry, EntryState, Filter, Index, Noted};
 use super::stream::{ChangesOf, DelayedTable, ToldChange, decode};
 use super::{Fired, Fires};
+use crate::caught::{caught_later, stored};
 use crate::config::{DeliveryConfig, Pauses};
 use crate::engine::Paused;
 use crate::message::{Answer, ErrorClass, Failure};
@@ -305,7 +306,7 @@ impl Task {
         let (index, namespace, done) =
             (Arc::clone(&self.index), Arc::clone(&self.namespace), self.done.0.clone());
         tokio::spawn(async move {
-            let how = index.note(&namespace, changes).await;
+            let how = stored(|| index.note(&namespace, changes)).await;
             let _ = done.send(Done::Noted(how)); // whoever has stopped hears nothing
         });
     }
@@ -321,7 +322,7 @@ impl Task {
                     ..Filter::default()
                 };
                 tokio::spawn(async move {
-                    let how = index.entries(&namespace, filter, after, limit).await;
+                    let how = stored(|| index.entries(&namespace, filter, after, limit)).await;
                     let _ = done.send(Done::Loaded { shard, how }); // as above
                 });
             }
@@ -329,7 +330,11 @@ impl Task {
                 self.behind.fires(self.clock.now(), shard, name);
                 let fires = Arc::clone(&self.fires);
                 tokio::spawn(async move {
-                    let fired = fires.fire(shard, name, time).await;
+                    let fired = caught_later(async { fires.fire(shard, name, time).await });
+                    let fired = fired.await.unwrap_or_else(|panicked| {
+                        tracing::error!(part = %name, %panicked, "what is due panicked: report it");
+                        Fired::Again { why: panicked.to_string() }
+                    });
                     let _ = done.send(Done::Fired { shard, name, due, fired }); // as above
                 });
             }

@@ -14,6 +14,9 @@
 //! 5. **Nothing of a message is lost**: key, content type, headers in their order, payload, bytes as they are. A
 //!    target that has no place for some of it says so where it is described.
 //! 6. **No secrets** are in what a failure says.
+//!
+//! A target that panics breaks all of them, and is dealt with by whoever sends: the try has failed by a fault of
+//! ours ([`ErrorClass::Ours`](crate::ErrorClass::Ours)), so the message is parked, and nothing else is touched.
 
 pub mod conformance;
 pub mod http;

@@ -162,10 +162,11 @@ impl TableTarget {
         }));
         match timeout_at(end, &mut call.0).await {
             Ok(Ok(applied)) => applied.map_err(judge),
-            Ok(Err(error)) if error.is_panic() => {
-                Err((ErrorClass::Ours, "the table store panicked".to_owned()))
-            }
-            Ok(Err(_)) => Err((ErrorClass::Transient, "this process stops".to_owned())),
+            Ok(Err(error)) => match error.try_into_panic() {
+                // Whoever sends says what a target is that panics.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err((ErrorClass::Transient, "this process stops".to_owned())),
+            },
             Err(_) => {
                 Err((ErrorClass::Transient, format!("not applied within {:?}", self.timeout)))
             }

@@ -69,6 +69,8 @@ Examples:
 One after the other for each shard, under the same names as before, so that a target that tells repeats
 takes none twice. They come after what has been delivered since: the order of their keys is lost.
 
+Choosing them is durable, and sending goes on by itself: Ctrl-C ends the waiting, or the choosing of more.
+
 Examples:
   handfast dead-letters redrive --namespace bank --target shipping --dry-run
   handfast dead-letters redrive --namespace bank --target shipping --wait 10m
@@ -80,10 +82,11 @@ Examples:
         /// Say how many it would be, and do nothing
         #[arg(long)]
         dry_run: bool,
-        /// At most so many in a second, with progress; Ctrl-C leaves the rest as it is
+        /// Choose at most so many in a second, evenly, with progress; Ctrl-C leaves the rest as it is
         #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
         rate: Option<u32>,
-        /// Wait until none of them is on its way any more, for so long at most, and say what is left
+        /// Wait until none of them is on its way any more, for so long at most, and say how many were
+        /// delivered, are dead again, or are left
         #[arg(long, value_parser = duration, value_name = "DURATION", conflicts_with = "dry_run")]
         wait: Option<Duration>,
     },

@@ -8,14 +8,13 @@ use wal_core::json::message_to_json;
 use wal_core::message::Message;
 
 use super::connect;
+use super::redrive::Redrive;
 use crate::cli::{DeadLettersVerb, Global, TargetVerb, WhichLetters};
-use crate::exit::{Failure, TRY_AGAIN};
+use crate::exit::Failure;
 use crate::output;
 
 /// Letters that are asked for at a time.
 const PAGE: u32 = 1_000;
-/// How often it is looked whether letters are still on their way.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) async fn target(global: &Global, verb: TargetVerb) -> Result<(), Failure> {
     let client = connect(global).await?;
@@ -48,7 +47,8 @@ pub(crate) async fn dead_letters(global: &Global, verb: DeadLettersVerb) -> Resu
     let client = connect(global).await?;
     match verb {
         DeadLettersVerb::List { which, limit } => {
-            let found = letters(&client, &which, Some(limit)).await?;
+            let (namespace, selection) = (&which.namespace, selection(&which));
+            let found = outlines(&client, namespace, selection, Some(limit)).await?;
             let rows = found.iter().map(summary).collect();
             let headers = ["name", "target", "key", "cause", "tries", "redriving", "last_error"];
             output::many(global, &headers, rows)
@@ -69,11 +69,11 @@ pub(crate) async fn dead_letters(global: &Global, verb: DeadLettersVerb) -> Resu
             Ok(())
         }
         DeadLettersVerb::Export { which } => {
-            let mut after = String::new();
+            let (mut after, selection) = (String::new(), selection(&which));
             loop {
                 let page = client.admin();
                 let page =
-                    page.list_dead_letters(&which.namespace, selection(&which), PAGE, &after);
+                    page.list_dead_letters(&which.namespace, selection.clone(), PAGE, &after);
                 let page = page.await?;
                 for letter in &page.letters {
                     output::text(&whole(letter).to_string())?;
@@ -84,17 +84,12 @@ pub(crate) async fn dead_letters(global: &Global, verb: DeadLettersVerb) -> Resu
                 after = page.next;
             }
         }
-        DeadLettersVerb::Redrive { which, dry_run: true, .. } => {
-            dry_run(global, &client, &which, "redriving").await
-        }
-        DeadLettersVerb::Redrive { which, wait, rate, .. } => {
-            let count = match rate {
-                None => change(&client, &which, v1::DeadLetterWish::Redrive).await?,
-                Some(rate) => redrive_slowly(&client, &which, rate).await?,
-            };
-            match wait {
-                Some(patience) => until_redriven(global, &client, &which, count, patience).await,
-                None => output::one(global, json!({"redriving": count})),
+        DeadLettersVerb::Redrive { which, dry_run, wait, rate } => {
+            let (namespace, selection) = (&*which.namespace, selection(&which));
+            let redrive = Redrive { client: &client, namespace, selection };
+            match dry_run {
+                true => redrive.dry_run(global).await,
+                false => redrive.run(global, rate, wait).await,
             }
         }
         DeadLettersVerb::Cancel { which } => {
@@ -102,7 +97,10 @@ pub(crate) async fn dead_letters(global: &Global, verb: DeadLettersVerb) -> Resu
             output::one(global, json!({"cancelled": count}))
         }
         DeadLettersVerb::Discard { which, dry_run: true } => {
-            dry_run(global, &client, &which, "discarded").await
+            let admin = client.admin();
+            let found = admin.count_dead_letters(&which.namespace, selection(&which)).await?;
+            let count = found.dead + found.redriving;
+            output::one(global, json!({"discarded": 0, "would_be": count}))
         }
         DeadLettersVerb::Discard { which, .. } => {
             let count = change(&client, &which, v1::DeadLetterWish::Discard).await?;
@@ -119,70 +117,11 @@ async fn change(
     Ok(client.admin().change_dead_letters(&which.namespace, selection(which), wish).await?)
 }
 
-/// Has a second's worth sent again, every second, with progress on stderr.
-async fn redrive_slowly(client: &Client, which: &WhichLetters, rate: u32) -> Result<u64, Failure> {
-    let chosen = letters(client, which, None).await?;
-    let mut names: Vec<String> = chosen.into_iter().map(|letter| letter.name).collect();
-    names.dedup(); // one message may be a dead letter of several targets
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    let mut count = 0;
-    for some in names.chunks(rate as usize) {
-        every.tick().await;
-        let some = WhichLetters { names: some.to_vec(), ..which.clone() };
-        count += change(client, &some, v1::DeadLetterWish::Redrive).await?;
-        eprintln!("{count} of {} sent again", names.len());
-    }
-    Ok(count)
-}
-
-async fn dry_run(
-    global: &Global,
+/// Letters without their messages, at most `limit`.
+pub(super) async fn outlines(
     client: &Client,
-    which: &WhichLetters,
-    what: &str,
-) -> Result<(), Failure> {
-    let count = letters(client, which, None).await?.len();
-    output::one(global, json!({what: 0, "would_be": count}))
-}
-
-/// Waits until nothing of what was chosen is on its way, with progress on stderr.
-async fn until_redriven(
-    global: &Global,
-    client: &Client,
-    which: &WhichLetters,
-    count: u64,
-    patience: Duration,
-) -> Result<(), Failure> {
-    let end = tokio::time::Instant::now() + patience;
-    let mut told = u64::MAX;
-    loop {
-        let left = letters(client, which, None).await?;
-        let under_way = left.iter().filter(|letter| letter.redriving).count() as u64;
-        let delivered = count.saturating_sub(left.len() as u64);
-        let printed = json!({
-            "redriving": under_way,
-            "delivered": delivered,
-            "dead": left.len() as u64 - under_way,
-        });
-        if under_way == 0 {
-            return output::one(global, printed);
-        }
-        if tokio::time::Instant::now() >= end {
-            output::one(global, printed)?;
-            let message = format!("{under_way} are still on their way after {patience:?}");
-            return Err(Failure { code: TRY_AGAIN, message });
-        }
-        if under_way != told {
-            eprintln!("{under_way} of {count} on their way");
-            told = under_way;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn letters(
-    client: &Client,
-    which: &WhichLetters,
+    namespace: &str,
+    selection: v1::DeadLetterSelection,
     limit: Option<u32>,
 ) -> Result<Vec<v1::DeadLetter>, Failure> {
     let mut all = Vec::new();
@@ -195,8 +134,7 @@ async fn letters(
         }
         let page = left.unwrap_or(PAGE).min(PAGE);
         let admin = client.admin();
-        let found =
-            admin.list_dead_letters(&which.namespace, selection(which), page, &after).await?;
+        let found = admin.outline_dead_letters(namespace, selection.clone(), page, &after).await?;
         all.extend(found.letters);
         if found.next.is_empty() {
             return Ok(all);
@@ -256,6 +194,7 @@ fn shard_delivery(shard: &v1::ShardDelivery) -> Json {
         told["oldest_us"] = json!(shard.oldest_us);
         told["window"] = json!(shard.window);
         told["held_up_by"] = json!(shard.held_up_by);
+        told["unread"] = json!(shard.unread);
     }
     told
 }

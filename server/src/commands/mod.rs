@@ -10,6 +10,7 @@ pub(crate) mod parked;
 pub(crate) mod pool;
 pub(crate) mod read;
 pub(crate) mod recover;
+mod redrive;
 pub(crate) mod region;
 mod render;
 pub(crate) mod submit;

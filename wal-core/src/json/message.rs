@@ -1,5 +1,8 @@
 //! Messages as JSON. Bytes are text where they are UTF-8, `{"blob": "0x…"}` otherwise; a payload may also be
 //! `{"json": …}`, which stands for that value's shortest text, and for the content type of it.
+//!
+//! Headers are an object. Where a name comes again, and so in no message whose names are distinct, they are a list
+//! of pairs, in their order: `[["trace", "1"], ["kind", "paid"], ["trace", "2"]]`. Either may be read.
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
@@ -25,20 +28,7 @@ pub(super) fn read_message(path: String, json: &Json, problems: &mut Problems) -
             None
         }
     };
-    let mut headers = Vec::new();
-    match object.take("headers") {
-        None => {}
-        Some(Json::Object(map)) => {
-            for (name, value) in map {
-                let path = format!("{}{}", object.path_of("headers"), Step(name));
-                headers.push((name.clone(), read_bytes(&path, value, problems)?));
-            }
-        }
-        Some(other) => {
-            let message = format!("expected an object of texts, got {}", describe(other));
-            object.problem("headers", message, problems);
-        }
-    }
+    let headers = read_headers(&mut object, problems)?;
     let targets = read_targets(&mut object, problems);
     let payload = object.need("payload", problems);
     let path = object.path_of("payload");
@@ -53,6 +43,41 @@ pub(super) fn read_message(path: String, json: &Json, problems: &mut Problems) -
     let content_type = content_type?.unwrap_or_else(|| told.to_owned());
     let key = key.map_or(Some(None), |key| key.map(Some))?;
     Some(Message { key, content_type, headers, payload: bytes, targets: targets? })
+}
+
+/// `None` if one of them cannot be read.
+fn read_headers(object: &mut Object<'_>, problems: &mut Problems) -> Option<Vec<(String, Bytes)>> {
+    let path = object.path_of("headers");
+    match object.take("headers") {
+        None => Some(Vec::new()),
+        Some(Json::Object(map)) => {
+            let one = |(name, value): (&String, &Json)| {
+                let path = format!("{path}{}", Step(name));
+                Some((name.clone(), read_bytes(&path, value, problems)?))
+            };
+            map.iter().map(one).collect()
+        }
+        Some(Json::Array(pairs)) => {
+            let one = |(index, pair): (usize, &Json)| match pair.as_array().map(Vec::as_slice) {
+                Some([Json::String(name), value]) => {
+                    let path = format!("{path}[{index}][1]");
+                    Some((name.clone(), read_bytes(&path, value, problems)?))
+                }
+                Some(_) | None => {
+                    let message = format!("expected [name, value], got {}", describe(pair));
+                    add(problems, &format!("{path}[{index}]"), message);
+                    None
+                }
+            };
+            pairs.iter().enumerate().map(one).collect()
+        }
+        Some(other) => {
+            let got = describe(other);
+            let message = format!("expected an object of texts, or a list of pairs, got {got}");
+            object.problem("headers", message, problems);
+            Some(Vec::new())
+        }
+    }
 }
 
 fn read_targets(object: &mut Object<'_>, problems: &mut Problems) -> Option<Vec<String>> {
@@ -100,7 +125,18 @@ fn bytes(bytes: &Bytes) -> Json {
     }
 }
 
-/// A message as JSON. Of headers with one name the last is told.
+fn headers(headers: &[(String, Bytes)]) -> Json {
+    let is_repeated = |(index, (name, _)): (usize, &(String, Bytes))| {
+        headers[..index].iter().any(|(earlier, _)| earlier == name)
+    };
+    if headers.iter().enumerate().any(is_repeated) {
+        return headers.iter().map(|(name, value)| json!([name, bytes(value)])).collect();
+    }
+    Json::Object(headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect())
+}
+
+/// A message as JSON: a batch has it so, and reads it back as it is. Headers are an object, or, where a name comes
+/// again, a list of pairs.
 pub fn message_to_json(message: &Message) -> Json {
     let mut object = Map::new();
     if let Some(key) = &message.key {
@@ -110,8 +146,7 @@ pub fn message_to_json(message: &Message) -> Json {
         object.insert("content_type".to_owned(), Json::from(message.content_type.as_str()));
     }
     if !message.headers.is_empty() {
-        let named = message.headers.iter().map(|(name, value)| (name.clone(), bytes(value)));
-        object.insert("headers".to_owned(), Json::Object(named.collect()));
+        object.insert("headers".to_owned(), headers(&message.headers));
     }
     object.insert("payload".to_owned(), bytes(&message.payload));
     if !message.targets.is_empty() {

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -5,6 +6,7 @@ use super::*;
 use crate::build::build;
 use crate::build::tests::{account, any_batch, bank};
 use crate::id::TxnId;
+use crate::message::Message;
 use crate::row::{Cell, Row};
 use crate::time::{Millis, Timestamp};
 use crate::value::Value;
@@ -151,4 +153,39 @@ fn rows_and_keys_go_through_json() {
     assert_eq!(named, ("bank.accounts".to_owned(), account("alice")));
     let error = parse_key(&bank, &json!({"table": "accounts", "kye": {}})).expect_err("no key");
     assert_eq!(error.to_string(), "kye: unknown field: did you mean \"key\"?");
+}
+
+#[test]
+fn headers_are_an_object_and_where_a_name_comes_again_pairs() {
+    let header = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+    let told = |headers: &[(String, Bytes)]| {
+        let message = Message { headers: headers.to_vec(), ..Message::default() };
+        let told = message_to_json(&message);
+        let batch = json!({"messages": [told.clone()]});
+        let read = parse_batch(&bank(), &batch).expect("what was written can be read");
+        assert_eq!(read.batch.messages, [message]);
+        told.get("headers").map(ToString::to_string)
+    };
+    assert_eq!(told(&[]), None);
+    let distinct = [header("b", b"2"), header("a", b"\xff")];
+    assert_eq!(told(&distinct).as_deref(), Some(r#"{"b":"2","a":{"blob":"0xff"}}"#));
+    let repeated = [header("b", b"2"), header("a", b"\xff"), header("b", b"1"), header("b", b"1")];
+    let expected = r#"[["b","2"],["a",{"blob":"0xff"}],["b","1"],["b","1"]]"#;
+    assert_eq!(told(&repeated).as_deref(), Some(expected));
+    for (headers, expected) in [
+        (
+            json!("a"),
+            "messages[0].headers: expected an object of texts, or a list of pairs, got the string \"a\"",
+        ),
+        (json!([["a", "1"], ["b"]]), "messages[0].headers[1]: expected [name, value], got a list"),
+        (
+            json!([["a", 1]]),
+            "messages[0].headers[0][1]: expected a string or {\"blob\": \"0x…\"}, got 1",
+        ),
+        (json!([[1, "a"]]), "messages[0].headers[0]: expected [name, value], got a list"),
+    ] {
+        let batch = json!({"messages": [{"payload": "", "headers": headers}]});
+        let error = parse_batch(&bank(), &batch).expect_err("no headers");
+        assert_eq!(error.problems[0].to_string(), expected);
+    }
 }

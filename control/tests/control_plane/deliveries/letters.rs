@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use control::{ControlPlane, MAX_NAMES};
 use delivery::{
-    Burial, Cause, Course, DeadLetter, ErrorClass, LetterCount, LetterPlace, LetterState, Name,
-    Redriven, Selection, Store, Try, Wish,
+    Burial, Cause, Chosen, Course, DeadLetter, ErrorClass, LetterCount, LetterPlace, LetterState,
+    Name, Redriven, Selection, Store, Try, Wish,
 };
 use tokio::sync::Barrier;
 use wal_core::{Millis, Nonce, Timestamp, TxnId};
@@ -433,6 +433,44 @@ pub(crate) async fn letters_are_counted_by_target_and_state(database: Database) 
     assert_eq!(control.wish("bank", of_mails, Wish::Discard).await, Ok(3));
     assert_eq!(control.count("bank").await.expect("counts"), expected[2..]);
     assert_eq!(control.count("shop").await.expect("counts"), []);
+}
+
+pub(crate) async fn letters_are_counted_and_outlined_by_what_is_chosen(database: Database) {
+    let control = database.open().await;
+    let (orders, mails) = (course("orders", 0), course("mails", 0));
+    let none = control.count_chosen("bank", Selection::default()).await;
+    assert_eq!(none, Ok(Chosen::default()));
+    for (number, it) in [(1, &orders), (2, &mails), (3, &orders), (4, &orders)] {
+        if number < 3 {
+            claimed(&control, it).await;
+        }
+        let buried_at = Millis(100 + u64::from(number));
+        buried(&control, &DeadLetter { buried_at, ..letter(it, number) }, 1).await;
+    }
+    assert_eq!(control.wish("bank", named(&[name(3, 0)]), Wish::Redrive).await, Ok(1));
+    let of = |target: &str| Selection { target: Some(target.into()), ..Selection::default() };
+    let until_2 = Selection { buried_before: Some(Millis(103)), ..Selection::default() };
+    let redriving = Selection { state: Some(LetterState::Redriving), ..Selection::default() };
+    for (selection, dead, redriving, newest) in [
+        (Selection::default(), 3, 1, Some(104)),
+        (of("orders"), 2, 1, Some(104)),
+        (of("mails"), 1, 0, Some(102)),
+        (of("nobody"), 0, 0, None),
+        (until_2, 2, 0, Some(102)),
+        (redriving, 0, 1, Some(103)),
+        (named(&[name(1, 0), name(3, 0)]), 1, 1, Some(103)),
+    ] {
+        let chosen = Chosen { dead, redriving, newest: newest.map(Millis) };
+        assert_eq!(control.count_chosen("bank", selection.clone()).await, Ok(chosen));
+        let letters = control.letters("bank", selection.clone(), None, 9).await.expect("a list");
+        let outlined = letters.iter().map(|it| DeadLetter { message: Bytes::new(), ..it.clone() });
+        let outlines = control.outlines("bank", selection, None, 9).await.expect("a list");
+        assert_eq!(outlines, outlined.collect::<Vec<_>>());
+        assert_eq!(outlines.len() as u64, dead + redriving);
+    }
+    let all = control.outlines("bank", Selection::default(), None, 9).await.expect("a list");
+    let behind = control.outlines("bank", Selection::default(), Some(all[1].place()), 1).await;
+    assert_eq!(behind.expect("a page"), all[2..3]);
 }
 
 pub(crate) async fn a_damaged_letter_is_told_and_never_used(database: Database) {

@@ -1,6 +1,7 @@
 //! The service over real connections, in front of a scripted engine.
 
 mod admin;
+mod chained;
 mod connections;
 mod fake;
 mod fuzz;

@@ -1,6 +1,7 @@
 //! The schedule, and what stands before the index: in a world that fails at random, and by themselves.
 
 mod behind;
+mod panics;
 mod world;
 
 use wal_core::{Millis, Now, TxnId};

@@ -330,7 +330,7 @@ async fn failures_of_the_store_have_their_class() {
     let refused = |refusals: Vec<Refusal>| StoreError::Refused(refusals);
     let for_now = |why: &str| StoreError::Transient { action: "apply rows", why: why.to_owned() };
     let gone = || Refusal { index: 0, why: "the column note was dropped".to_owned() };
-    let answers: [(Answering, ErrorClass, &str); 5] = [
+    let answers: [(Answering, ErrorClass, &str); 4] = [
         (
             Box::new(move || Err(refused(vec![gone()]))),
             ErrorClass::Permanent,
@@ -345,7 +345,6 @@ async fn failures_of_the_store_have_their_class() {
             AWAY,
             "busy",
         ),
-        (Box::new(|| panic!("a bug")), ErrorClass::Ours, "panicked"),
     ];
     for (answer, expected, said) in answers {
         let target = target(&tables(&[ACCOUNTS]), Arc::new(Always(answer)), 1);
@@ -353,6 +352,15 @@ async fn failures_of_the_store_have_their_class() {
         assert_eq!(class, expected, "{text}");
         assert!(text.contains(said), "{text}");
     }
+}
+
+/// The runtime catches it there, for every target.
+#[tokio::test]
+async fn a_store_that_panics_is_a_target_that_panics() {
+    let target = target(&tables(&[ACCOUNTS]), Arc::new(Always(Box::new(|| panic!("a bug")))), 1);
+    let sent = tokio::spawn(async move { target.send(outgoing(800, WRITES[0].1)).await });
+    let panic = sent.await.expect_err("it panics").into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"a bug"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
