@@ -6,5 +6,6 @@ mod fake;
 mod fuzz;
 mod questions;
 mod quota;
+mod regions;
 mod stream;
 mod submit;
