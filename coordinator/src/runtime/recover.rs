@@ -58,21 +58,34 @@ pub(super) fn recover(
         engines.insert(shard, (ShardEngine::new(config, schema.clone()), Vec::new()));
         from.insert(shard, parts.log.hint(shard)?.unwrap_or_default());
     }
-    let from = replay(parts, &mut engines, &from)?;
+    let mut replayed = Replayed::default();
+    let from = replay(parts, &mut engines, &from, &mut replayed)?;
+    let (namespace, Replayed { records, bytes }) = (parts.namespace.name(), replayed);
+    tracing::info!(namespace, records, bytes, "replayed the log behind the checkpoints");
     stand(parts, &mut engines)?;
-    replay(parts, &mut engines, &from)?;
+    replay(parts, &mut engines, &from, &mut replayed)?;
     Ok(engines)
 }
 
 type Engines = BTreeMap<ShardId, (ShardEngine, Vec<ShardCommand>)>;
 
+/// How much was replayed.
+#[derive(Clone, Copy, Default)]
+struct Replayed {
+    records: u64,
+    bytes: usize,
+}
+
 fn replay(
     parts: &Parts,
     engines: &mut Engines,
     from: &BTreeMap<ShardId, Position>,
+    replayed: &mut Replayed,
 ) -> Result<BTreeMap<ShardId, Position>, StartError> {
     let now = parts.clock.now();
     let next = parts.log.replay(from, &mut |shard, position, record| {
+        replayed.records += 1;
+        replayed.bytes += record.len();
         if let Some((engine, out)) = engines.get_mut(&shard) {
             engine.step(now, ShardEvent::Logged { position, record }, out);
         }

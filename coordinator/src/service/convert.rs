@@ -7,6 +7,7 @@ use wal_core::build::{
 };
 use wal_core::limits::MAX_ROWS_PER_TXN;
 use wal_core::namespace::{Namespace, WaitLevel};
+use wal_core::schema::NO_RANGES;
 use wal_core::value::Value;
 use wal_core::{CompareOp, RowKey, RowVersion, ShardId, Transaction, TxnId};
 
@@ -168,11 +169,10 @@ impl Reader<'_> {
         if values.len() != parts {
             let names: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
             let (got, names) = (values.len(), names.join(", "));
-            self.note(
-                place,
-                ".row.key",
-                format!("the key of {table} is ({names}), got {got} values"),
-            );
+            let is_range = (found.partition_key().len()..parts).contains(&got);
+            let range = if is_range { format!("; {NO_RANGES}") } else { String::new() };
+            let what = format!("the key of {table} is ({names}), got {got} values{range}");
+            self.note(place, ".row.key", what);
             return None;
         }
         let mut key = Columns::with_capacity(parts);

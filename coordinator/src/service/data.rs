@@ -98,7 +98,7 @@ impl DataService {
         let keys = convert::keys_to_read(&namespace, request.rows)?;
         let (rows, arrived) = if request.arrived || !request.not_before.is_empty() {
             let not_before = &request.not_before;
-            read_with_arrived(&*shared.backend, &namespace, &keys, not_before, wait).await?
+            read_with_arrived(shared, &namespace, &keys, not_before, wait).await?
         } else {
             (calls::read(&*shared.backend, &namespace, keys.clone(), wait).await?, Vec::new())
         };

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 use wal_core::limits::{MAX_CLOCK_DRIFT_US, MAX_ID_AHEAD_MS};
 use wal_core::log::LogError;
-use wal_core::{Millis, Position, ShardId, TxnId};
+use wal_core::{Millis, Position, ShardId, Timestamp, TxnId};
 
 use super::backend::{BackendError, Refused};
 use super::control::ControlError;
@@ -139,6 +139,21 @@ pub enum ServiceError {
         /// How long it waited.
         waited_ms: u64,
     },
+    /// A read waited too long for what is on its way from another region.
+    #[error(
+        "within {waited_ms} ms region {region:?} has arrived up to {arrived} only, microseconds since 1970, and \
+         up to {asked} was asked for; wait for longer, or look at `handfast region list`"
+    )]
+    NotArrived {
+        /// From where.
+        region: String,
+        /// Up to when everything of it is here.
+        arrived: Timestamp,
+        /// Up to when everything of it was to be here.
+        asked: Timestamp,
+        /// How long it waited.
+        waited_ms: u64,
+    },
     /// The server stops.
     #[error("the server is shutting down; send the same to another one, or later")]
     ShuttingDown,
@@ -232,7 +247,9 @@ impl ServiceError {
             Self::ClocksApart { .. } => (Code::Unavailable, reason::CLOCKS_APART),
             Self::NamespaceUnserved { .. } => (Code::Unavailable, reason::NAMESPACE_UNSERVED),
             Self::ControlUnavailable(_) => (Code::Unavailable, reason::CONTROL_UNAVAILABLE),
-            Self::ReadTimedOut { .. } => (Code::Unavailable, reason::READ_TIMED_OUT),
+            Self::ReadTimedOut { .. } | Self::NotArrived { .. } => {
+                (Code::Unavailable, reason::READ_TIMED_OUT)
+            }
             Self::ShuttingDown => (Code::Unavailable, reason::SHUTTING_DOWN),
             Self::ConnectionAged => (Code::Unavailable, reason::CONNECTION_AGED),
             Self::LogUnavailable(_) => (Code::Unavailable, reason::LOG_UNAVAILABLE),
@@ -254,6 +271,7 @@ impl ServiceError {
             Self::ShardUnavailable { .. }
             | Self::ClocksApart { .. }
             | Self::ReadTimedOut { .. }
+            | Self::NotArrived { .. }
             | Self::LogUnavailable(_)
             | Self::ControlUnavailable(_) => Some(RETRY_UNAVAILABLE_MS),
             Self::ShuttingDown | Self::NamespaceUnserved { .. } => Some(RETRY_SHUTDOWN_MS),
@@ -300,6 +318,9 @@ impl ServiceError {
             ],
             Self::PositionTrimmed { shard, first } => {
                 vec![("shard", shard.to_string()), ("first", first.to_string())]
+            }
+            Self::NotArrived { region, arrived, .. } => {
+                vec![("region", region.clone()), ("watermark_us", arrived.to_string())]
             }
             Self::Invalid(_)
             | Self::ReadTimedOut { .. }
@@ -358,6 +379,7 @@ impl ServiceError {
             | Self::ShardUnavailable { .. }
             | Self::ClocksApart { .. }
             | Self::ReadTimedOut { .. }
+            | Self::NotArrived { .. }
             | Self::ShuttingDown
             | Self::ConnectionAged
             | Self::LogUnavailable(_)

@@ -40,6 +40,8 @@ struct Inner {
     /// How often each came, by name.
     came: BTreeMap<String, usize>,
     answer: Arc<Answer>,
+    /// How long an answer takes.
+    delay: Duration,
 }
 
 /// An endpoint on a free port. It ends with the test.
@@ -55,7 +57,8 @@ impl Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (arrived, came) = (Vec::new(), BTreeMap::new());
-        let inner = Inner { arrived, came, answer: Arc::new(|_, _| Some(200)) };
+        let inner =
+            Inner { arrived, came, answer: Arc::new(|_, _| Some(200)), delay: Duration::ZERO };
         let endpoint = Self { address, inner: Arc::new(Mutex::new(inner)) };
         let router = Router::new().route("/", post(take)).with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -83,6 +86,11 @@ impl Endpoint {
     /// before.
     pub fn answers(&self, answer: impl Fn(&Arrived, usize) -> Option<u16> + Send + Sync + 'static) {
         self.inner().answer = Arc::new(answer);
+    }
+
+    /// From now on every answer takes so long.
+    pub fn takes(&self, delay: Duration) {
+        self.inner().delay = delay;
     }
 
     /// What has come, in that order.
@@ -121,15 +129,16 @@ async fn take(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Bytes)
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes())));
     let mut arrived = Arrived { headers: headers.collect(), body: text(&body), answered: 0 };
-    let answer = {
+    let (answer, delay) = {
         let mut inner = endpoint.inner();
         let came = inner.came.entry(arrived.name().to_owned()).or_default();
         let before = std::mem::replace(came, *came + 1);
         let answer = (inner.answer)(&arrived, before);
         arrived.answered = answer.unwrap_or(0);
         inner.arrived.push(arrived);
-        answer
+        (answer, inner.delay)
     };
+    tokio::time::sleep(delay).await;
     match answer.map(StatusCode::from_u16) {
         Some(Ok(status)) => (status, "said the endpoint").into_response(),
         Some(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

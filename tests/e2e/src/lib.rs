@@ -2,13 +2,16 @@
 //! kill it, pause it, by its process id alone. The tests beside it, and the consistency workloads, use it.
 
 mod command;
+mod deliveries;
 mod endpoint;
+mod metrics;
 mod offset_clock;
 mod server;
 mod small_disk;
 mod surroundings;
 
 pub use command::{Said, binary, http_get, run, run_with_input};
+pub use deliveries::{served_with_targets, target_status, write};
 pub use endpoint::{Arrived, Endpoint};
 pub use offset_clock::OffsetClock;
 pub use server::{Server, Start};

@@ -130,6 +130,18 @@ async fn what_is_due_later_is_done_once_and_not_before_over_kills() -> anyhow::R
     for (account, (times, _)) in &wanted {
         assert_eq!(balance(&client, account).await?, *times, "{account}");
     }
+    let of_bank = [("namespace", "bank")];
+    for gauge in ["handfast_delayed_held", "handfast_delayed_overdue_seconds"] {
+        server.until_metric(gauge, &of_bank, |it| it == 0.0).await?;
+    }
+    for counter in ["handfast_delayed_fired_total", "handfast_delayed_lateness_seconds_count"] {
+        assert_eq!(
+            server.until_metric(counter, &of_bank, |it| it > 0.0).await?,
+            1.0,
+            "since the start"
+        );
+    }
+    assert_eq!(server.metric("handfast_delayed_refused_total", &of_bank).await?, 0.0);
     server.stop().await
 }
 
@@ -196,6 +208,11 @@ async fn what_cannot_be_done_when_it_is_due_waits_for_somebody() -> anyhow::Resu
     let words = ["--endpoint", &endpoint, "-o", "json", "delayed", "show", "-n", "bank", &name];
     let shown = run(&words).await?.expect_success();
     assert!(shown.contains("condition 0 did not hold"), "{shown}");
+    let of_bank = [("namespace", "bank")];
+    for (counter, wanted) in [("refused", 1.0), ("fired", 0.0)] {
+        let counter = format!("handfast_delayed_{counter}_total");
+        assert_eq!(server.metric(&counter, &of_bank).await?, wanted, "{counter}");
+    }
     // It survives a kill, and waits.
     server.kill().await?;
     server.restart().await?;

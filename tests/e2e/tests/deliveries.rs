@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use handfast_client::{
-    Client, Durable, Level, Message, Outcome, SubmitError, Transaction, Uuid, column, v1,
+    Client, Level, Message, Outcome, SubmitError, Transaction, Uuid, column, v1,
 };
-use handfast_e2e::{Arrived, Endpoint, Server, bank, run};
+use handfast_e2e::{
+    Arrived, Endpoint, Server, bank, run, served_with_targets, target_status, write,
+};
 use handfast_stack::Memcached;
-use serde_json::Value as Json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -20,15 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of the bank with these targets.
 async fn served(targets: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    served_with("", targets).await
-}
-
-async fn served_with(settings: &str, targets: &str) -> anyhow::Result<(TempDir, Server, Client)> {
-    let folder = TempDir::new()?;
-    let file = format!("{}{targets}", bank(settings));
-    let server = Server::start(folder.path(), &[&file]).await?;
-    let client = server.client().await?;
-    Ok((folder, server, client))
+    served_with_targets("", targets).await
 }
 
 /// An order of two rows with its message.
@@ -38,32 +31,6 @@ fn order(number: usize, key: &str) -> Transaction {
         .add("accounts", "shop", ("balance", 1))
         .add("accounts", format!("buyer-{number}"), ("balance", -1))
         .message(message)
-}
-
-async fn write(client: &Client, message: Message) -> anyhow::Result<Uuid> {
-    let id = Uuid::now_v7();
-    match client.write_to_log("bank", id, message).await? {
-        Durable::True { .. } => Ok(id),
-        other => anyhow::bail!("{other:?}"),
-    }
-}
-
-/// The target's status, when it is as wanted.
-async fn status(
-    client: &Client,
-    target: &str,
-    is_wanted: impl Fn(&v1::TargetStatus) -> bool,
-) -> anyhow::Result<v1::TargetStatus> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let all = client.admin().list_targets("bank").await?;
-        let found = all.into_iter().find(|it| it.name == target).context("no such target")?;
-        if is_wanted(&found) {
-            return Ok(found);
-        }
-        anyhow::ensure!(Instant::now() < end, "it does not become so: {found:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// That the messages of each key came in order: none of them behind a later one, but for repeats of what had
@@ -114,7 +81,7 @@ async fn messages_are_delivered_in_the_order_of_their_key_over_failures_and_kill
     // Once everything is dealt with, another start repeats nothing.
     let settled =
         |it: &v1::TargetStatus| it.shards.len() == 8 && it.shards.iter().all(|s| s.held == 0);
-    status(&client, "shop", settled).await?;
+    target_status(&client, "shop", settled).await?;
     server.stop().await?;
     let before = shop.arrived().len();
     server.restart().await?;
@@ -123,86 +90,11 @@ async fn messages_are_delivered_in_the_order_of_their_key_over_failures_and_kill
     let after = shop.arrived();
     assert_eq!(after.len(), before + 1, "{:?}", &after[before..]);
     assert_eq!(after[before].name(), format!("{id}/0"));
-    server.stop().await
-}
-
-#[tokio::test]
-async fn what_is_given_up_is_a_dead_letter_until_it_is_redriven_or_discarded() -> anyhow::Result<()>
-{
-    let shop = Endpoint::start().await?;
-    let (_folder, mut server, client) = served(&shop.target("shop", "tries = 3")).await?;
-    // One is refused for good, one is never taken, and what comes behind it of its key waits for that.
-    shop.answers(|arrived, _| match &*arrived.body {
-        "order 1" => Some(422),
-        "order 2" => Some(500),
-        _ => Some(200),
-    });
-    let mut ids = Vec::new();
-    for (number, key) in [(1, "a"), (2, "b"), (3, "b"), (4, "c")] {
-        let message = Message::new(format!("order {number}"))
-            .key(key)
-            .header("number", number.to_string())
-            .content_type("text/plain")
-            .to("shop");
-        ids.push(write(&client, message).await?);
-    }
-    shop.until_taken(2).await?;
-    status(&client, "shop", |it| it.dead_letters == 2).await?;
-    let arrived = shop.arrived();
-    let of = |body: &str| arrived.iter().filter(|it| it.body == body).count();
-    assert_eq!((of("order 1"), of("order 2"), of("order 3")), (1, 3, 1));
-
-    // They are there after a kill, whole, and are not delivered again by themselves.
-    server.kill().await?;
-    server.restart().await?;
-    let endpoint = server.endpoint();
-    let command = async |words: &[&str]| -> anyhow::Result<Json> {
-        let words = [&["--endpoint", &endpoint, "-o", "json", "dead-letters"], words].concat();
-        Ok(serde_json::from_str(&run(&words).await?.expect_success())?)
-    };
-    let listed = command(&["list", "-n", "bank", "--target", "shop"]).await?;
-    let names: Vec<_> = listed.as_array().context("a list")?.iter().map(|it| &it["name"]).collect();
-    assert_eq!(names.len(), 2, "{listed}");
-    let [first, second] = [ids[0], ids[1]].map(|id| format!("{id}/0"));
-    let shown = command(&["show", "-n", "bank", &first]).await?;
-    assert_eq!((&shown["cause"], &shown["tries"]), (&"permanent".into(), &1.into()), "{shown}");
-    assert_eq!(shown["message"]["headers"]["number"], "1", "{shown}");
-    let said = shown["history"][0]["text"].as_str().context("a text")?;
-    assert!(said.contains("422") && said.contains("said the endpoint"), "{said}");
-    let shown = command(&["show", "-n", "bank", &second]).await?;
-    assert_eq!(
-        (&shown["cause"], &shown["tries"]),
-        (&"tries exhausted".into(), &3.into()),
-        "{shown}"
-    );
-
-    // Sent again while it is still refused, it is dead again, with one more try.
-    let dry = command(&["redrive", "-n", "bank", "--key", "a", "--dry-run"]).await?;
-    assert_eq!(dry["would_be"], 1, "{dry}");
-    let failed = command(&["redrive", "-n", "bank", &first, "--wait", "60s"]).await?;
-    assert_eq!((&failed["delivered"], &failed["dead"]), (&0.into(), &1.into()), "{failed}");
-    assert_eq!(command(&["show", "-n", "bank", &first]).await?["tries"], 2);
-    shop.answers(|_, _| Some(200));
-    let done = command(&["redrive", "-n", "bank", &first, "--wait", "60s"]).await?;
-    assert_eq!((&done["delivered"], &done["dead"]), (&1.into(), &0.into()), "{done}");
-    let discarded = command(&["discard", "-n", "bank", &second]).await?;
-    assert_eq!(discarded["discarded"], 1, "{discarded}");
-    assert_eq!(command(&["discard", "-n", "bank", &second]).await?["discarded"], 0, "twice");
-    let everything =
-        run(&["--endpoint", &endpoint, "dead-letters", "discard", "-n", "bank"]).await?;
-    assert!(everything.err.contains("name the letters"), "{everything:?}");
-    status(&client, "shop", |it| it.dead_letters == 0 && it.redriving == 0).await?;
-    let taken = shop.until_taken(3).await?;
-    assert!(taken.iter().any(|it| it.name() == first), "redriven under its name");
-    assert!(!taken.iter().any(|it| it.name() == second), "discarded");
-    let before = shop.arrived().len();
-    server.kill().await?;
-    server.restart().await?;
-    let last = write(&client, Message::new("order 5").to("shop")).await?;
-    shop.until_taken(4).await?;
-    let again: Vec<_> = shop.arrived()[before..].iter().map(|it| it.name().to_owned()).collect();
-    assert!(again.contains(&format!("{last}/0")));
-    assert!(!again.contains(&first) && !again.contains(&second), "settled: {again:?}");
+    let shop = [("namespace", "bank"), ("target", "shop")];
+    server.until_metric("handfast_delivery_held", &shop, |held| held == 0.0).await?;
+    let delivered = [("target", "shop"), ("what", "delivered")];
+    assert_eq!(server.metric("handfast_delivery_total", &delivered).await?, 1.0, "since the start");
+    assert_eq!(server.metric("handfast_dead_letters", &shop).await?, 0.0);
     server.stop().await
 }
 
@@ -227,8 +119,13 @@ async fn a_target_that_hangs_holds_up_no_other_and_targets_come_and_go() -> anyh
     expect_order(&taken);
     assert!(stuck.taken().is_empty());
     // What does not answer in time is tried again; then it comes back.
-    let tried = status(&client, "stuck", |it| it.shards.iter().any(|s| s.waiting_for_retry > 0));
+    let tried =
+        target_status(&client, "stuck", |it| it.shards.iter().any(|s| s.waiting_for_retry > 0));
     tried.await?;
+    let of_stuck = [("target", "stuck")];
+    server.until_metric("handfast_delivery_oldest_seconds", &of_stuck, |it| it > 0.0).await?;
+    server.until_metric("handfast_delivery_held", &of_stuck, |it| it == 40.0).await?;
+    server.until_metric("handfast_delivery_held", &[("target", "shop")], |it| it == 0.0).await?;
     stuck.answers(|_, _| Some(200));
     let first = stuck.until_taken(40).await?;
     expect_order(&first);
@@ -243,7 +140,7 @@ async fn a_target_that_hangs_holds_up_no_other_and_targets_come_and_go() -> anyh
     shop.until_taken(41).await?;
     let held =
         |it: &v1::TargetStatus| it.shards.iter().any(|s| s.held == 1 && s.held_up_by == "paused");
-    status(&client, "late", held).await?;
+    target_status(&client, "late", held).await?;
     assert!(late.arrived().is_empty());
     // One that is in use may not go; a retired one takes nothing new, and may.
     let without = format!("{}{}{}", bank(""), shop.target("shop", ""), late.target("late", ""));
@@ -295,7 +192,8 @@ async fn the_log_is_kept_for_a_target_that_takes_nothing_and_goes_when_it_has_it
     shop.answers(|_, _| Some(503));
     let settings =
         "log.retain_ms = 0\nlog.retain_bytes = 33554432\nlog.checkpoint_every_bytes = 65536";
-    let (_folder, mut server, client) = served_with(settings, &shop.target("shop", "")).await?;
+    let (_folder, mut server, client) =
+        served_with_targets(settings, &shop.target("shop", "")).await?;
     let mut sent = BTreeSet::new();
     for number in 0..3 {
         let message = Message::new(format!("order {number}")).key("k").to("shop");
@@ -316,15 +214,29 @@ async fn the_log_is_kept_for_a_target_that_takes_nothing_and_goes_when_it_has_it
         write_large(number).await?;
     }
     assert!(oldest.exists(), "what was not delivered is gone");
+    let kept = server.until_metric("handfast_log_bytes", &[], |it| it > 100e6).await?;
     server.kill().await?;
     let took = server.restart().await?;
-    println!("served again {took:?} after a kill");
     assert!(oldest.exists());
+    // It goes on from its checkpoints: what is kept for the target is not replayed.
+    let replayed = replayed_bytes(&server)?;
+    assert!(replayed < kept / 4.0, "{replayed} bytes of {kept} were replayed");
+    assert!(took < Duration::from_secs(20), "it served again {took:?} after a kill");
+    // What to alert on: how much is kept, for whom, and for how long the oldest has waited.
+    let of_shop = [("namespace", "bank"), ("target", "shop")];
+    server.until_metric("handfast_log_bytes", &[("namespace", "bank")], |it| it >= kept).await?;
+    server.until_metric("handfast_delivery_held", &of_shop, |it| it == 3.0).await?;
+    server.until_metric("handfast_delivery_oldest_seconds", &of_shop, |it| it > 1.0).await?;
+    let held_up = |it: &v1::TargetStatus| {
+        it.shards.iter().any(|it| it.held == 3 && it.held_up_by == "overloaded")
+    };
+    target_status(&client, "shop", held_up).await?;
     shop.answers(|_, _| Some(200));
     client.admin().retry_target("bank", "shop").await?;
     let taken = shop.until_taken(sent.len()).await?;
     assert_eq!(taken.iter().map(|it| it.name().to_owned()).collect::<BTreeSet<_>>(), sent);
     expect_order(&taken);
+    server.until_metric("handfast_delivery_oldest_seconds", &of_shop, |it| it == 0.0).await?;
     let end = Instant::now() + PATIENCE;
     let mut number = 100;
     while oldest.exists() {
@@ -332,7 +244,16 @@ async fn the_log_is_kept_for_a_target_that_takes_nothing_and_goes_when_it_has_it
         write_large(number).await?;
         number += 1;
     }
+    server.until_metric("handfast_log_bytes", &[("namespace", "bank")], |it| it < kept).await?;
     server.stop().await
+}
+
+/// How much of its log a server has read at its last start before it served.
+fn replayed_bytes(server: &Server) -> anyhow::Result<f64> {
+    let said = server.said();
+    let line = said.lines().rfind(|line| line.contains("replayed the log")).context("no line")?;
+    let (_, bytes) = line.split_once("bytes=").context("no bytes")?;
+    Ok(bytes.split_whitespace().next().context("no number")?.parse()?)
 }
 
 /// What a memcached has under a key.
@@ -383,7 +304,7 @@ async fn what_is_in_memcached_is_what_the_last_message_of_its_key_said() -> anyh
         |it: &v1::TargetStatus| it.shards.len() == 8 && it.shards.iter().all(|s| s.held == 0);
     let end = Instant::now() + PATIENCE;
     loop {
-        status(&client, "cache", settled).await?;
+        target_status(&client, "cache", settled).await?;
         let mut found = BTreeMap::new();
         for key in expected.keys() {
             found.insert(key.clone(), item(&cache, &format!("bank:{key}")).await?);
@@ -397,7 +318,7 @@ async fn what_is_in_memcached_is_what_the_last_message_of_its_key_said() -> anyh
     }
     // What can be no item is a dead letter, and says why.
     write(&client, Message::new("no key").to("cache")).await?;
-    status(&client, "cache", |it| it.dead_letters == 1).await?;
+    target_status(&client, "cache", |it| it.dead_letters == 1).await?;
     let endpoint = server.endpoint();
     let words = ["--endpoint", &endpoint, "-o", "json", "dead-letters", "export", "-n", "bank"];
     let exported = run(&words).await?.expect_success();

@@ -7,7 +7,7 @@ use super::{Columns, Place, Problems};
 use crate::namespace::Namespace;
 use crate::problem::Step;
 use crate::row::RowKey;
-use crate::schema::{ColumnKind, KeyError, Table};
+use crate::schema::{ColumnKind, KeyError, NO_RANGES, Table};
 use crate::value::Value;
 
 /// The key whose parts end at `partition` and `clustering` of `bytes`.
@@ -90,7 +90,10 @@ pub(super) fn encode_key<'a>(
             .filter(|(_, value)| value.is_none())
             .map(|(column, _)| column.name.as_str())
             .collect();
-        let message = format!("the key of {} also needs {}", table.full_name(), missing.join(", "));
+        let is_range = values[..partition_count].iter().all(Option::is_some);
+        let range = if is_range { format!("; {NO_RANGES}") } else { String::new() };
+        let (table, missing) = (table.full_name(), missing.join(", "));
+        let message = format!("the key of {table} also needs {missing}{range}");
         problems.add(place, ".key", message);
         return None;
     }

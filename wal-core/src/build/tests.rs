@@ -160,6 +160,15 @@ fn what_is_wrong_is_told_with_its_path() {
             "mutations[0].key: the key of bank.accounts also needs id",
         ),
         (
+            mutation(
+                "ledger",
+                columns(&[("account", Some("a".into())), ("day", Some(Value::Date(3)))]),
+                Write::DeleteRow,
+            ),
+            "mutations[0].key: the key of ledger also needs seq; it names a range of rows, and ranges are not \
+             supported yet: name each row by its whole key",
+        ),
+        (
             mutation("accounts", columns(&[("id", None)]), Write::DeleteRow),
             "mutations[0].key.id: a part of the key may not be null",
         ),

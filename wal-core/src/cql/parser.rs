@@ -169,7 +169,24 @@ impl Parser<'_> {
         self.fail(token.offset, format!("{expected}, found {found}"))
     }
 
+    /// Refuses `CREATE` of what there is not, with a way out.
+    fn refuse_other_statements(&self) -> Result<(), CqlError> {
+        let word = |ahead: usize| match self.tokens.get(self.next + ahead).map(|it| &it.kind) {
+            Some(Kind::Word(word)) => word.as_str(),
+            _ => "",
+        };
+        let what = match (word(0), word(1)) {
+            ("create", "index" | "custom") => "secondary indices are not supported yet",
+            ("create", "materialized") => "materialized views are not supported",
+            _ => return Ok(()),
+        };
+        let way_out = "declare a table whose primary key is what is looked up, and write to it in the same \
+                       transactions";
+        self.fail(self.peek().offset, format!("{what}: {way_out}"))
+    }
+
     fn statement(&mut self) -> Result<CreateTable, CqlError> {
+        self.refuse_other_statements()?;
         self.expect_words(&["create", "table"])?;
         if self.take_word("if") {
             self.expect_words(&["not", "exists"])?;
@@ -192,6 +209,7 @@ impl Parser<'_> {
             self.with(&mut table)?;
         }
         self.take_sign(';');
+        self.refuse_other_statements()?;
         if self.peek().kind != Kind::End {
             return self.unexpected("expected the end: one statement declares one table");
         }

@@ -136,6 +136,10 @@ fn what_cannot_be_done_is_refused_with_its_place_and_a_way_out() {
         ("CREATE TABLE t (a int PRIMARY KEY); DROP TABLE t", 37, "one statement"),
         ("CREATE TABLE t (a int PRIMARY KEY) /* x", 36, "close it"),
         ("CREATE TABLE t (a int PRIMARY KEY) WITH comment = 'x", 51, "close it"),
+        ("CREATE INDEX ON t (a)", 1, "secondary indices are not supported yet: declare a table"),
+        ("CREATE CUSTOM INDEX i ON t (a) USING 'x'", 1, "secondary indices are not supported yet"),
+        ("CREATE TABLE t (a int PRIMARY KEY); CREATE INDEX i ON t (a)", 37, "secondary indices"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT a FROM t", 1, "views are not supported: declare"),
         ("DROP TABLE t", 1, "expected CREATE"),
         ("", 1, "expected CREATE"),
     ];

@@ -11,13 +11,14 @@ pub(super) struct Object<'a> {
     path: String,
     map: &'a Map<String, Json>,
     asked: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 impl<'a> Object<'a> {
     /// `json` as an object, or a problem.
     pub(super) fn new(path: String, json: &'a Json, problems: &mut Problems) -> Option<Self> {
         match json {
-            Json::Object(map) => Some(Self { path, map, asked: Vec::new() }),
+            Json::Object(map) => Some(Self { path, map, asked: Vec::new(), refused: Vec::new() }),
             other => {
                 add(problems, &path, format!("expected an object, got {}", describe(other)));
                 None
@@ -62,10 +63,19 @@ impl<'a> Object<'a> {
         text
     }
 
+    /// Refuses a key that is known and cannot be obeyed, if it is there.
+    pub(super) fn refuse(&mut self, key: &'static str, why: &str, problems: &mut Problems) {
+        if self.map.contains_key(key) {
+            self.refused.push(key);
+            self.problem(key, why.to_owned(), problems);
+        }
+    }
+
     /// Reports every key that nothing asked for.
     pub(super) fn finish(self, problems: &mut Problems) {
         for key in self.map.keys() {
-            if !self.asked.contains(&key.as_str()) {
+            let key = key.as_str();
+            if !self.asked.contains(&key) && !self.refused.contains(&key) {
                 let near = suggestion(key, self.asked.iter().copied());
                 let hint = if near.is_empty() {
                     format!(": known here: {}", self.asked.join(", "))

@@ -26,6 +26,9 @@ pub struct JsonBatch {
 
 /// The mutations by name.
 const MUTATIONS: [&str; 4] = ["put", "insert", "delete", "add"];
+/// What is said of a mutation that is to expire.
+const NO_EXPIRY: &str = "values that expire are not supported yet: leave it out, and delete them when their time \
+                         has come, by a transaction that is due later";
 /// The operators of conditions.
 pub(super) const OPERATORS: [(&str, CompareOp); 6] = [
     ("=", CompareOp::Eq),
@@ -172,6 +175,7 @@ fn read_mutation(
             _ => Write::Add(columns),
         })
     };
+    object.refuse("ttl", NO_EXPIRY, problems);
     object.finish(problems);
     let (table, key) = row?;
     Some(Mutation { table: table.full_name().to_owned(), key, write: write? })

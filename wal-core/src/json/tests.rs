@@ -91,6 +91,7 @@ fn what_is_wrong_is_told_with_its_path() {
         (r#"{"mutations": [{"put": {"table": 7, "key": {}, "columns": {}}}]}"#.into(), "mutations[0].put.table: expected a string, got 7"),
         (r#"{"mutations": [{"delete": {"table": "accounts", "key": {"id": 7}}}]}"#.into(), "mutations[0].delete.key.id: expected text: write a string; got 7"),
         (r#"{"mutations": [{"delete": {"table": "accounts", "key": {"id": "a"}, "columns": [7]}}]}"#.into(), "mutations[0].delete.columns[0]: expected a column's name, got 7"),
+        (format!(r#"{{"mutations": [{{"put": {}}}]}}"#, row(r#""columns": {"balance": 1}, "ttl": 60"#)), "mutations[0].put.ttl: values that expire are not supported yet: leave it out, and delete them when their time has come, by a transaction that is due later"),
         (put("[]"), "mutations[0].put.columns: expected an object of columns, got a list"),
         (put(r#"{"balanse": 1}"#), "mutations[0].put.columns.balanse: unknown column of bank.accounts \"balanse\": did you mean \"balance\"?"),
         (put(r#"{"balance": 1.5}"#), "mutations[0].put.columns.balance: expected bigint: write a whole number from -9223372036854775808 to 9223372036854775807; got 1.5"),

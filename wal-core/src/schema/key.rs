@@ -34,6 +34,10 @@ pub struct KeyError {
     pub problem: KeyProblem,
 }
 
+/// What is said of a key that names whole partitions, but no rows of them.
+pub const NO_RANGES: &str =
+    "it names a range of rows, and ranges are not supported yet: name each row by its whole key";
+
 /// What went wrong with a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {

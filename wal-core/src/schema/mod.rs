@@ -9,7 +9,7 @@ use crate::id::{ColumnId, TableId};
 use crate::nearest::suggestion;
 use crate::value::ColumnType;
 
-pub use key::{KeyError, KeyProblem, MAX_KEY_BYTES};
+pub use key::{KeyError, KeyProblem, MAX_KEY_BYTES, NO_RANGES};
 
 /// Who writes a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

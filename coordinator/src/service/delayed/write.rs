@@ -39,7 +39,7 @@ pub(in crate::service) fn rows(
     for (index, v1::Delayed { due, transaction }) in delayed.into_iter().enumerate() {
         let field = format!("{FIELD}[{index}]");
         let name = Name { id, index: u16::try_from(index).expect("at most MAX_DELAYED") };
-        let due = due_of(namespace, name, id, due, &field)?;
+        let due = due_of(namespace, name, id, due, &format!("{field}.due"))?;
         let body = transaction.ok_or_else(|| {
             ServiceError::invalid(format!("{field}.transaction"), "it is missing")
         })?;
@@ -189,16 +189,19 @@ fn due_of(
         None => from.saturating_add(settings.after_ms),
     };
     let most = jitter_ms.unwrap_or(settings.jitter_ms);
-    let due = at.saturating_add(
-        mixed(name.id.0 as u64 ^ mixed(name.index.into())) % most.saturating_add(1),
-    );
-    if due.saturating_sub(from) > settings.longest_ms {
-        let (asked, longest) = (due - from, settings.longest_ms);
+    // Held against the latest that it may become: chance decides when it is done, not whether it is taken.
+    let latest = at.saturating_add(most).saturating_sub(from);
+    if latest > settings.longest_ms {
+        let longest = settings.longest_ms;
+        let of_it = if most == 0 { String::new() } else { format!(", {most} of them jitter") };
         let description = format!(
-            "it is due {asked} ms after the time in the id, and the namespace allows {longest} (delay.longest_ms)"
+            "it may be due {latest} ms after the time in the id{of_it}, and the namespace allows {longest} \
+             (delay.longest_ms)"
         );
-        return Err(ServiceError::invalid(format!("{field}.due"), description));
+        return Err(ServiceError::invalid(field, description));
     }
+    let drawn = mixed(name.id.0 as u64 ^ mixed(name.index.into())) % most.saturating_add(1);
+    let due = at.saturating_add(drawn);
     Ok(Millis(due))
 }
 
@@ -226,5 +229,68 @@ fn below(error: ServiceError, root: &str) -> ServiceError {
             ServiceError::Invalid(moved.collect())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST_MS: u64 = 10_000;
+
+    fn namespace() -> Namespace {
+        let table = "CREATE TABLE later (id uuid, place int, due timestamp, body blob, problem text, \
+                     PRIMARY KEY ((id, place)))";
+        let file = format!(
+            "name = \"n\"\n[[table]]\ncql = \"{table}\"\n[delay]\ntable = \"later\"\n\
+             longest_ms = {LONGEST_MS}\nafter_ms = 1000\njitter_ms = 50\n"
+        );
+        Namespace::from_toml(&file).expect("a namespace")
+    }
+
+    /// When a part is due, in milliseconds after the time in its id.
+    fn due_after(
+        number: u128,
+        when: Option<due::When>,
+        jitter_ms: Option<u64>,
+    ) -> Result<u64, String> {
+        let id = TxnId::from_parts(Millis(1_760_000_000_000), number);
+        let (name, due) = (Name { id, index: 0 }, v1::Due { when, jitter_ms });
+        match due_of(&namespace(), name, id, Some(due), "due") {
+            Ok(at) => Ok(at.0 - id.time().0),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_bound_of_the_jitter_decides_whether_it_is_too_late_and_never_what_was_drawn() {
+        let after = |after_ms| Some(due::When::AfterMs(after_ms));
+        for number in 0..1_000 {
+            let due =
+                due_after(number, after(LONGEST_MS - 100), Some(100)).expect("at most longest");
+            assert!((LONGEST_MS - 100..=LONGEST_MS).contains(&due), "{due}");
+            let refused =
+                due_after(number, after(LONGEST_MS - 100), Some(101)).expect_err("beyond");
+            let said =
+                "due: it may be due 10001 ms after the time in the id, 101 of them jitter, and";
+            assert!(refused.starts_with(said), "{refused}");
+        }
+        assert_eq!(due_after(1, after(LONGEST_MS), Some(0)), Ok(LONGEST_MS));
+        assert!(due_after(1, after(LONGEST_MS + 1), Some(0)).is_err());
+        for huge in [u64::MAX - 1, u64::MAX] {
+            assert!(due_after(1, after(huge), None).is_err());
+            assert!(due_after(1, after(0), Some(huge)).is_err());
+            assert!(due_after(1, Some(due::When::AtMs(huge)), Some(huge)).is_err());
+        }
+    }
+
+    #[test]
+    fn jitter_is_spread_over_its_range_and_the_same_for_the_same_name() {
+        let drawn: Vec<u64> =
+            (0..1_000).map(|number| due_after(number, None, None).expect("the default")).collect();
+        let again: Vec<u64> =
+            (0..1_000).map(|number| due_after(number, None, None).expect("the default")).collect();
+        assert_eq!(drawn, again);
+        assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&1_000), Some(&1_050)));
     }
 }

@@ -20,6 +20,7 @@ use wal_core::{Row, RowKey, ShardId, Timestamp};
 use super::backend::Backend;
 use super::calls::read;
 use super::errors::ServiceError;
+use super::shared::Shared;
 
 pub(super) use arrive::RegionService;
 pub use home::RegionHome;
@@ -76,9 +77,9 @@ pub(super) fn arrived_in(
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Reads rows as [`read`] does, and with them, at the same point of the serial order, what has arrived from other
-/// regions; waits until that is what is asked.
+/// regions; waits until that is what is asked. It does not wait on while the server stops: another one may have it.
 pub(super) async fn read_with_arrived(
-    backend: &dyn Backend,
+    shared: &Shared,
     namespace: &Namespace,
     keys: &[(ShardId, RowKey)],
     not_before: &[v1::ArrivedFrom],
@@ -98,10 +99,17 @@ pub(super) async fn read_with_arrived(
     for other in &others {
         all.push(arrived_key(namespace, settings, other)?);
     }
+    let mut draining = shared.draining.clone();
     let end = tokio::time::Instant::now() + wait;
+    let mut missing = None;
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
-        let mut rows = read(backend, namespace, all.clone(), left).await?;
+        let read = read(&*shared.backend, namespace, all.clone(), left).await;
+        let mut rows = match (read, missing.take()) {
+            // The wait was for the other region.
+            (Err(ServiceError::ReadTimedOut { .. }), Some(missing)) => return Err(missing),
+            (read, _) => read?,
+        };
         let arrived = rows.split_off(keys.len());
         let arrived: Vec<_> = (others.iter().zip(&arrived))
             .map(|(region, row)| v1::ArrivedFrom {
@@ -109,18 +117,35 @@ pub(super) async fn read_with_arrived(
                 watermark_us: arrived_in(namespace, settings, row).0.0,
             })
             .collect();
-        let is_there = |asked: &v1::ArrivedFrom| {
-            let mut of_it = arrived.iter().filter(|it| it.region == asked.region);
-            of_it.any(|it| it.watermark_us >= asked.watermark_us)
-        };
-        if not_before.iter().all(is_there) {
+        let Some(error) = not_arrived(&arrived, not_before, wait) else {
             return Ok((rows, arrived));
-        }
+        };
         if tokio::time::Instant::now() + LOOK_AGAIN >= end {
-            return Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 });
+            return Err(error);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        missing = Some(error);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = draining.begun() => return Err(ServiceError::ShuttingDown),
+        }
     }
+}
+
+/// The first of what is asked for that has not arrived.
+fn not_arrived(
+    arrived: &[v1::ArrivedFrom],
+    not_before: &[v1::ArrivedFrom],
+    wait: Duration,
+) -> Option<ServiceError> {
+    not_before.iter().find_map(|asked| {
+        let here = arrived.iter().find(|it| it.region == asked.region)?;
+        (here.watermark_us < asked.watermark_us).then(|| ServiceError::NotArrived {
+            region: asked.region.clone(),
+            arrived: Timestamp(here.watermark_us),
+            asked: Timestamp(asked.watermark_us),
+            waited_ms: wait.as_millis() as u64,
+        })
+    })
 }
 
 /// What has arrived from a region.

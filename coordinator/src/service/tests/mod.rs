@@ -7,5 +7,6 @@ mod fake;
 mod fuzz;
 mod questions;
 mod quota;
+mod regions;
 mod stream;
 mod submit;
