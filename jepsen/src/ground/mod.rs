@@ -4,7 +4,6 @@ mod arena;
 mod cluster;
 mod embedded;
 mod regions;
-mod way;
 
 use std::ops::Range;
 use std::path::Path;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use handfast_e2e::{Way, WayState as State};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use super::embedded::definition;
-use super::way::{State, Way};
 use super::{Blow, Embedded, Ground, Place, draw};
 use crate::fault::Fault;
 use crate::workload::Workload;

@@ -6,17 +6,21 @@ mod deliveries;
 mod endpoint;
 mod metrics;
 mod offset_clock;
+mod regions;
 mod server;
 mod small_disk;
 mod surroundings;
+mod way;
 
 pub use command::{Said, binary, http_get, run, run_with_input};
 pub use deliveries::{served_with_targets, target_status, write};
 pub use endpoint::{Arrived, Endpoint};
 pub use offset_clock::OffsetClock;
+pub use regions::{Regions, commit, lags, until};
 pub use server::{Server, Start};
 pub use small_disk::SmallDisk;
 pub use surroundings::Surroundings;
+pub use way::{Way, WayState};
 
 use handfast_client::Client;
 use tempfile::TempDir;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use handfast_client::{ArrivedFrom, Client, Outcome, Transaction, exists, v1};
-use handfast_e2e::{Server, bank, run};
+use handfast_client::{ArrivedFrom, Client, Outcome, Transaction, exists};
+use handfast_e2e::{Server, bank, commit, run};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,14 +57,6 @@ async fn two(home: &str) -> anyhow::Result<Two> {
 
 fn put(account: &str, balance: i64) -> Transaction {
     Transaction::new("bank").put("accounts", account, ("balance", balance))
-}
-
-/// When a transaction committed.
-async fn commit(client: &Client, transaction: &Transaction) -> anyhow::Result<i64> {
-    match client.submit(transaction).await? {
-        Outcome::Committed(committed) => Ok(committed.timestamp_us),
-        other => anyhow::bail!("{other:?}"),
-    }
 }
 
 fn since(region: &str, watermark_us: i64) -> [ArrivedFrom; 1] {
@@ -262,29 +254,6 @@ async fn without_the_old_home_what_has_not_arrived_is_named_and_comes_later() ->
     }
     assert!(eu.submit(&put("a", 4)).await.is_err());
     assert_eq!(balance_at(&us, "a", &[]).await?, Some(3), "the later write time stays");
-    for server in &mut servers {
-        server.stop().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_region_that_has_lost_its_tables_is_sent_everything_again() -> anyhow::Result<()> {
-    let Two { _folder, mut servers, clients: [eu, us] } = two("eu").await?;
-    let mut last = 0;
-    for number in 0..10 {
-        last = commit(&eu, &put(&format!("account {number}"), number)).await?;
-    }
-    balance_at(&us, "account 9", &since("eu", last)).await?;
-    region(&servers[1], &["accept", "bank", "--from", "eu", "--beginning"]).await?.expect_success();
-    // It comes again, from the beginning of the log.
-    let (rows, arrived) =
-        us.read_arrived("bank", [("accounts", "account 0")], &since("eu", last)).await?;
-    assert_eq!(rows[0].integer("balance"), Some(0));
-    assert!(arrived[0].watermark_us >= last);
-    let listed = us.admin().list_regions("bank").await?;
-    let v1::Region { arrived_transactions, .. } = &listed.regions[0];
-    assert_eq!(*arrived_transactions, 10, "counted anew");
     for server in &mut servers {
         server.stop().await?;
     }

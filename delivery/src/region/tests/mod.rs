@@ -1,6 +1,7 @@
-//! Two regions that both write, in a world that fails at random: see [`world`].
+//! Two regions or three that all write, in a world that fails at random: see [`world`].
 
 mod logs;
+mod rows;
 mod world;
 
 use crate::rules::Rule;
@@ -10,12 +11,28 @@ use world::{Happened, Planted, World};
 const SEEDS: u64 = 3_000;
 
 fn run(seed: u64, planted: Planted) -> Result<Happened, String> {
-    World::new(seed, planted).run().map_err(|what| format!("seed {seed}: {what}"))
+    run_with(seed, 2, planted)
+}
+
+fn run_with(seed: u64, regions: u8, planted: Planted) -> Result<Happened, String> {
+    let world = World::new(seed, regions, planted);
+    world.run().map_err(|what| format!("seed {seed}, {regions} regions: {what}"))
 }
 
 #[test]
 fn whatever_fails_whole_transactions_arrive_in_order_and_regions_become_equal() {
-    let all = every_seed(SEEDS, |seed| run(seed, Planted::Nothing));
+    expect_equal(2);
+}
+
+#[test]
+fn three_regions_become_equal_and_send_on_nothing() {
+    expect_equal(3);
+    let goes_round = |seed| run_with(seed, 3, Planted::SendsWhatItReceived).is_err();
+    assert!((0..1_000).any(goes_round), "what goes round is not seen");
+}
+
+fn expect_equal(regions: u8) {
+    let all = every_seed(SEEDS, |seed| run_with(seed, regions, Planted::Nothing));
     let often = |name: &str, count: fn(&Happened) -> u32| happened_often(&all, name, count);
     often("batches", |happened| happened.batches);
     often("batches that begin behind another watermark", |happened| happened.refused);

@@ -1,7 +1,7 @@
-//! Two regions that write the same rows blindly, each with three shards whose clocks are off; senders that are
-//! taken for dead and go on, whose batches come late, twice or never, and whose answers are lost; leaders that
+//! Two regions or three that write the same rows blindly, each with three shards whose clocks are off; senders that
+//! are taken for dead and go on, whose batches come late, twice or never, and whose answers are lost; leaders that
 //! take over; transactions that stay undecided, and abort. The world knows what has committed, and judges by that:
-//! at every moment a region has of the other exactly what committed there up to the watermark; in the end both
+//! at every moment a region has of each other exactly what committed there up to the watermark; in the end all
 //! have equal rows.
 
 use std::collections::BTreeMap;
@@ -10,19 +10,20 @@ use bytes::Bytes;
 use participant::follow::{Follower, Place, Scope};
 use wal_core::txn::Part;
 use wal_core::{
-    Cell, CellOp, ColumnId, Millis, Position, Row, RowKey, RowMutation, RowOp, ShardId, TableId,
-    Timestamp, TxnId, WriteOp,
+    CellOp, ColumnId, Millis, Position, RowMutation, RowOp, ShardId, TableId, Timestamp, TxnId,
+    WriteOp,
 };
 
 use super::logs::Shard;
+use super::rows::{Rows, SHARDS, as_own, key_of, merge, number_of, shard_of, written};
 use crate::backoff::Draw;
 use crate::region::{Batch, Gather, PiecesTo};
 use crate::rules::{Rule, Without};
 use crate::runtime::Picks as _;
 
-const SHARDS: u16 = 3;
 const KEYS: u64 = 5;
-const STEPS: usize = 400;
+/// From each region to each other.
+const STEPS: usize = 200;
 /// Steps at the end in which nothing fails.
 const CALM: usize = 3_000;
 const ARRIVED: TableId = TableId(1);
@@ -58,14 +59,6 @@ pub(super) struct Happened {
     pub(super) pulses: u32,
 }
 
-type Rows = BTreeMap<RowKey, Row>;
-
-fn merge(rows: &mut Rows, mutations: &[RowMutation]) {
-    for RowMutation { key, delta } in mutations {
-        rows.entry(key.clone()).or_default().merge(delta);
-    }
-}
-
 /// A transaction over several shards on its way.
 struct Pending {
     id: TxnId,
@@ -85,14 +78,30 @@ struct Region {
     /// What has committed here: when, and what it writes.
     committed: Vec<(Timestamp, Vec<RowMutation>)>,
     rows: Rows,
-    /// What has come from the other region, and up to when.
-    received: Rows,
+    /// By the region that it came from.
+    arrived: Vec<Arrived>,
+}
+
+/// What has come from a region, and up to when.
+#[derive(Clone, Default)]
+struct Arrived {
+    rows: Rows,
     watermark: Timestamp,
     /// What had come at each watermark.
     history: Vec<(Timestamp, Rows)>,
 }
 
-/// Somebody who sends from one region to the other.
+/// From one region to another.
+struct Link {
+    from: usize,
+    to: usize,
+    /// By their numbers: the newest is in office.
+    senders: BTreeMap<u64, Sender>,
+    /// What is stored of how far each shard was read, and what had arrived then.
+    marks: Vec<(Timestamp, Place)>,
+}
+
+/// Somebody who sends from one region to another.
 struct Sender {
     gather: Gather<Without>,
     followers: Vec<Follower>,
@@ -100,9 +109,9 @@ struct Sender {
     is_applying: bool,
 }
 
-/// A batch on its way to the region that is not `from`.
+/// A batch on its way.
 struct Flying {
-    from: usize,
+    link: usize,
     batch: Batch,
     /// The number of its sender, which hears the answer if it is not lost.
     sender: u64,
@@ -113,43 +122,43 @@ pub(super) struct World {
     planted: Planted,
     now_us: i64,
     ids: u64,
-    regions: [Region; 2],
-    /// By the region from which they send, and their numbers: the newest is in office.
-    senders: [BTreeMap<u64, Sender>; 2],
-    /// What is stored of how far each shard was read, and what had arrived then.
-    marks: [Vec<(Timestamp, Place)>; 2],
+    regions: Vec<Region>,
+    links: Vec<Link>,
     flying: Vec<Flying>,
     numbers: u64,
     happened: Happened,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, planted: Planted) -> Self {
+    pub(super) fn new(seed: u64, regions: u8, planted: Planted) -> Self {
         let region = |number| Region {
             number,
             shards: (0..SHARDS).map(|_| Shard::new(number)).collect(),
             pending: Vec::new(),
             committed: Vec::new(),
             rows: Rows::new(),
-            received: Rows::new(),
-            watermark: Timestamp(0),
-            history: Vec::new(),
+            arrived: vec![Arrived::default(); usize::from(regions)],
         };
-        let no_marks = || vec![(Timestamp(0), Place::default()); usize::from(SHARDS)];
+        let count = usize::from(regions);
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        let links = pairs.filter(|(from, to)| from != to).map(|(from, to)| Link {
+            from,
+            to,
+            senders: BTreeMap::new(),
+            marks: vec![(Timestamp(0), Place::default()); usize::from(SHARDS)],
+        });
         let mut world = Self {
             draw: Draw::new(seed),
             planted,
             now_us: 1_000_000,
             ids: 0,
-            regions: [region(0), region(1)],
-            senders: [BTreeMap::new(), BTreeMap::new()],
-            marks: [no_marks(), no_marks()],
+            regions: (0..regions).map(region).collect(),
+            links: links.collect(),
             flying: Vec::new(),
             numbers: 0,
             happened: Happened::default(),
         };
-        world.take_over(0);
-        world.take_over(1);
+        (0..world.links.len()).for_each(|link| world.take_over(link));
         world
     }
 
@@ -162,18 +171,19 @@ impl World {
     }
 
     pub(super) fn run(mut self) -> Result<Happened, String> {
-        for _ in 0..STEPS {
+        for _ in 0..STEPS * self.links.len() {
             self.now_us += i64::try_from(self.below(40)).expect("small");
-            let at = self.below(2) as usize;
+            let link = self.below(self.links.len() as u64) as usize;
+            let at = self.links[link].from;
             match self.below(20) {
                 0..=4 => self.client(at),
                 5..=8 => self.go_on(at, true),
-                9..=12 => self.read(at)?,
-                13 => self.send(at),
+                9..=12 => self.read(link)?,
+                13 => self.send(link),
                 14 | 15 => self.arrive(true)?,
-                16 => self.pulse(at),
-                17 => self.store_marks(at),
-                18 if self.one_in(4) => self.take_over(at),
+                16 => self.pulse(link),
+                17 => self.store_marks(link),
+                18 if self.one_in(4) => self.take_over(link),
                 19 if self.one_in(3) => self.fail_over(at),
                 _ => {}
             }
@@ -276,19 +286,25 @@ impl World {
     }
 
     /// A sender reads on in one shard: mostly the one in office.
-    fn read(&mut self, at: usize) -> Result<(), String> {
-        let numbers: Vec<u64> = self.senders[at].keys().copied().collect();
+    fn read(&mut self, link: usize) -> Result<(), String> {
+        let numbers: Vec<u64> = self.links[link].senders.keys().copied().collect();
         let newest = numbers.len() - 1;
         let number =
             if self.one_in(5) { self.below(numbers.len() as u64) as usize } else { newest };
         let (shard, most) = (self.below(SHARDS.into()) as usize, 1 + self.below(8) as usize);
-        self.read_of(at, numbers[number], shard, most)
+        self.read_of(link, numbers[number], shard, most)
     }
 
-    fn read_of(&mut self, at: usize, number: u64, shard: usize, most: usize) -> Result<(), String> {
-        let region = 1 - at as u8;
-        let picks = PiecesTo { region, arrived: ARRIVED };
-        let sender = self.senders[at].get_mut(&number).expect("it is there");
+    fn read_of(
+        &mut self,
+        link: usize,
+        number: u64,
+        shard: usize,
+        most: usize,
+    ) -> Result<(), String> {
+        let Link { from: at, to, senders, .. } = &mut self.links[link];
+        let (at, picks) = (*at, PiecesTo { region: *to as u8, arrived: ARRIVED });
+        let sender = senders.get_mut(&number).expect("it is there");
         let follower = &mut sender.followers[shard];
         let mut pieces = Vec::new();
         let records = &self.regions[at].shards[shard].records;
@@ -314,13 +330,13 @@ impl World {
     }
 
     /// A sender that has nothing under way sends what it can.
-    fn send(&mut self, at: usize) {
-        for (number, sender) in &mut self.senders[at] {
+    fn send(&mut self, link: usize) {
+        for (number, sender) in &mut self.links[link].senders {
             if !sender.is_applying
                 && let Some(batch) = sender.gather.next(BATCH_BYTES)
             {
                 sender.is_applying = true;
-                self.flying.push(Flying { from: at, batch, sender: *number });
+                self.flying.push(Flying { link, batch, sender: *number });
             }
         }
     }
@@ -333,18 +349,20 @@ impl World {
         }
         let index = self.below(count) as usize;
         let stays = fails && self.one_in(4);
-        let Flying { from, sender, .. } = self.flying[index];
+        let Flying { link, sender, .. } = self.flying[index];
+        let (from, to) = (self.links[link].from, self.links[link].to);
         let batch =
             if stays { self.flying[index].batch.clone() } else { self.flying.remove(index).batch };
         let is_lost = fails && self.one_in(8);
-        let applied = !is_lost && self.apply(1 - from, &batch)?;
-        let watermark = self.regions[1 - from].watermark;
-        let is_waiting = self.senders[from].get(&sender).is_some_and(|sender| sender.is_applying);
+        let applied = !is_lost && self.apply(from, to, &batch)?;
+        let watermark = self.regions[to].arrived[from].watermark;
+        let senders = &mut self.links[link].senders;
+        let is_waiting = senders.get(&sender).is_some_and(|sender| sender.is_applying);
         if !is_waiting {
             self.happened.late += 1;
             return Ok(());
         }
-        let sender = self.senders[from].get_mut(&sender).expect("it is waiting");
+        let sender = senders.get_mut(&sender).expect("it is waiting");
         sender.is_applying = false;
         if fails && self.draw.next().is_multiple_of(6) {
             self.happened.unanswered += 1;
@@ -356,9 +374,10 @@ impl World {
         Ok(())
     }
 
-    /// The other region applies a batch, as a transaction of its own, if its condition holds.
-    fn apply(&mut self, at: usize, batch: &Batch) -> Result<bool, String> {
-        if self.regions[at].watermark != batch.after && self.planted != Planted::WithoutCondition {
+    /// A region applies a batch, as a transaction of its own, if its condition holds.
+    fn apply(&mut self, from: usize, at: usize, batch: &Batch) -> Result<bool, String> {
+        let watermark = self.regions[at].arrived[from].watermark;
+        if watermark != batch.after && self.planted != Planted::WithoutCondition {
             self.happened.refused += 1;
             return Ok(false);
         }
@@ -378,10 +397,10 @@ impl World {
         if parts.iter().any(locked) {
             return Ok(false); // it would wait; it is sent again
         }
-        if batch.until <= region.watermark {
+        if batch.until <= watermark {
             return Err(format!(
-                "region {at}: the watermark goes from {} to {}",
-                region.watermark, batch.until
+                "region {at}: the watermark goes from {watermark} to {}",
+                batch.until
             ));
         }
         self.happened.batches += 1;
@@ -393,16 +412,18 @@ impl World {
             region.shards[usize::from(shard.0)].commit(id, timestamp);
         }
         merge(&mut region.rows, &batch.rows);
-        merge(&mut region.received, &batch.rows);
-        region.watermark = batch.until;
-        region.history.push((batch.until, region.received.clone()));
+        let arrived = &mut region.arrived[from];
+        merge(&mut arrived.rows, &batch.rows);
+        arrived.watermark = batch.until;
+        arrived.history.push((batch.until, arrived.rows.clone()));
         Ok(true)
     }
 
-    fn pulse(&mut self, at: usize) {
+    fn pulse(&mut self, link: usize) {
         let now_us = u64::try_from(self.now_us).expect("after 1970");
-        let silent: Vec<Vec<ShardId>> =
-            self.senders[at].values().map(|sender| sender.gather.silent(now_us)).collect();
+        let Link { from: at, senders, .. } = &self.links[link];
+        let (at, senders) = (*at, senders.values());
+        let silent: Vec<_> = senders.map(|sender| sender.gather.silent(now_us)).collect();
         for shards in silent {
             for shard in shards {
                 self.ids += 1;
@@ -414,9 +435,10 @@ impl World {
     }
 
     /// The sender in office stores how far it is.
-    fn store_marks(&mut self, at: usize) {
-        let Some((_, sender)) = self.senders[at].last_key_value() else { return };
-        for (shard, mark) in self.marks[at].iter_mut().enumerate() {
+    fn store_marks(&mut self, link: usize) {
+        let Link { senders, marks, .. } = &mut self.links[link];
+        let Some((_, sender)) = senders.last_key_value() else { return };
+        for (shard, mark) in marks.iter_mut().enumerate() {
             if let Some(place) = sender.gather.resume(ShardId(shard as u16)) {
                 *mark = (sender.gather.watermark(), place.clone());
             }
@@ -424,14 +446,15 @@ impl World {
     }
 
     /// Another process sends from now on; the one before does not know.
-    fn take_over(&mut self, at: usize) {
+    fn take_over(&mut self, link: usize) {
         self.numbers += 1;
-        let watermark = self.regions[1 - at].watermark;
+        let Link { from, to, senders, marks } = &mut self.links[link];
+        let watermark = self.regions[*to].arrived[*from].watermark;
         let rules = Without(match self.planted {
             Planted::Without(rule) => Some(rule),
             _ => None,
         });
-        let places: Vec<Place> = self.marks[at]
+        let places: Vec<Place> = marks
             .iter()
             .map(
                 |(stored, place)| {
@@ -448,7 +471,6 @@ impl World {
                 .collect(),
             is_applying: false,
         };
-        let senders = &mut self.senders[at];
         senders.insert(self.numbers, sender);
         if senders.len() > 1 {
             self.happened.taken_over += 1;
@@ -469,24 +491,26 @@ impl World {
 
     /// Nothing fails any more, and everything comes to its end.
     fn calm(&mut self) -> Result<(), String> {
-        for at in [0, 1] {
-            self.senders[at].clear();
-            self.take_over(at);
+        for link in 0..self.links.len() {
+            self.links[link].senders.clear();
+            self.take_over(link);
         }
         self.flying.clear();
         for _ in 0..CALM {
             self.now_us += 20;
             let mut quiet = true;
-            for at in [0, 1] {
+            for at in 0..self.regions.len() {
                 quiet &= self.regions[at].pending.is_empty();
                 self.go_on(at, false);
-                let number = *self.senders[at].last_key_value().expect("one sends").0;
+            }
+            for link in 0..self.links.len() {
+                let number = *self.links[link].senders.last_key_value().expect("one sends").0;
                 for shard in 0..usize::from(SHARDS) {
-                    self.read_of(at, number, shard, usize::MAX)?;
+                    self.read_of(link, number, shard, usize::MAX)?;
                 }
-                self.pulse(at);
-                self.send(at);
-                let sender = &self.senders[at][&number];
+                self.pulse(link);
+                self.send(link);
+                let sender = &self.links[link].senders[&number];
                 quiet &= sender.gather.waiting().0 == 0 && !sender.is_applying;
             }
             quiet &= self.flying.is_empty();
@@ -499,9 +523,9 @@ impl World {
     }
 
     fn judge(self) -> Result<Happened, String> {
-        for at in [0, 1] {
-            let (region, other) = (&self.regions[at], &self.regions[1 - at]);
-            for (watermark, received) in &region.history {
+        for Link { from, to, .. } in &self.links {
+            let (region, other) = (&self.regions[*to], &self.regions[*from]);
+            for (watermark, received) in &region.arrived[*from].history {
                 let mut expected = Rows::new();
                 for (_, rows) in other.committed.iter().filter(|(at, _)| at <= watermark) {
                     merge(&mut expected, rows);
@@ -514,12 +538,13 @@ impl World {
                 }
             }
         }
-        let [a, b] = &self.regions;
-        if a.rows == b.rows {
-            Ok(self.happened)
-        } else {
-            Err(format!("they differ: {:?} and {:?}", a.rows, b.rows))
+        for pair in self.regions.windows(2) {
+            let [a, b] = [&pair[0].rows, &pair[1].rows];
+            if a != b {
+                return Err(format!("they differ: {a:?} and {b:?}"));
+            }
         }
+        Ok(self.happened)
     }
 }
 
@@ -534,53 +559,4 @@ impl Region {
         merge(&mut self.rows, &rows);
         self.committed.push((timestamp, rows));
     }
-}
-
-fn written(op: &RowOp, at: Timestamp) -> RowMutation {
-    let mut delta = Row::default();
-    match &op.write {
-        WriteOp::DeleteRow => delta.deleted_at = Some(at.of_delete()),
-        WriteOp::Cells { insert, cells } => {
-            delta.marker_at = insert.then_some(at.of_put());
-            for cell in cells {
-                let (value, timestamp) = match cell {
-                    CellOp::Put { value, .. } => (Some(value.clone()), at.of_put()),
-                    _ => (None, at.of_delete()),
-                };
-                delta.cells.push(Cell { column: cell.column(), timestamp, value });
-            }
-        }
-        WriteOp::None | WriteOp::Merge(_) => {}
-    }
-    RowMutation { key: op.key.clone(), delta }
-}
-
-/// What came from elsewhere, as if it had been written here.
-fn as_own(op: &RowOp) -> RowOp {
-    let WriteOp::Merge(row) = &op.write else { return op.clone() };
-    let put = |cell: &Cell| CellOp::Put {
-        column: cell.column,
-        value: cell.value.clone().unwrap_or_default(),
-    };
-    let write = match row.deleted_at {
-        Some(_) => WriteOp::DeleteRow,
-        None => WriteOp::Cells {
-            insert: row.marker_at.is_some(),
-            cells: row.cells.iter().map(put).collect(),
-        },
-    };
-    RowOp { write, ..op.clone() }
-}
-
-fn key_of(number: u64) -> RowKey {
-    let partition = Bytes::copy_from_slice(&number.to_be_bytes());
-    RowKey { table: TableId(0), partition, clustering: Bytes::new() }
-}
-
-fn number_of(key: &RowKey) -> u64 {
-    key.partition.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-fn shard_of(number: u64) -> ShardId {
-    ShardId((number % u64::from(SHARDS)) as u16)
 }
