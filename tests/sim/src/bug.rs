@@ -34,6 +34,10 @@ pub enum AdapterBug {
     ContiguityWithoutSequence,
     /// The log's producer.
     UnknownIsDurable,
+    /// The trimming of the log.
+    TrimsUndelivered,
+    /// The store of dead letters.
+    ClaimForgetsLetters,
 }
 
 /// Where a bug is planted.
@@ -41,6 +45,8 @@ pub enum AdapterBug {
 pub enum Place {
     /// An engine does not keep a rule.
     Engine(Rule),
+    /// The delivery engine does not keep a rule.
+    Delivery(delivery::Rule),
     /// Something around the engines makes a mistake.
     Adapter(AdapterBug),
 }
@@ -63,6 +69,7 @@ impl Bug {
     pub fn name(&self) -> String {
         match self.place {
             Place::Engine(rule) => format!("{rule:?}"),
+            Place::Delivery(rule) => format!("{rule:?}"),
             Place::Adapter(bug) => format!("{bug:?}"),
         }
     }
@@ -75,6 +82,9 @@ impl Bug {
                 "commit engine"
             }
             Place::Engine(_) => "shard engine",
+            Place::Delivery(_) => "delivery engine",
+            Place::Adapter(AdapterBug::TrimsUndelivered) => "trimming of the log",
+            Place::Adapter(AdapterBug::ClaimForgetsLetters) => "store of dead letters",
             Place::Adapter(AdapterBug::RetryTakesNewId) => "client",
             Place::Adapter(AdapterBug::ReadsTableDirectly) => "gateway",
             Place::Adapter(AdapterBug::TimeoutIsAborted | AdapterBug::CancelledTask) => "runtime",
@@ -108,8 +118,9 @@ const fn extra(what: &'static str, place: Place, focus: Option<Focus>) -> Bug {
 }
 
 use AdapterBug as A;
-use Place::{Adapter, Engine};
+use Place::{Adapter, Delivery, Engine};
 use Rule as R;
+use delivery::Rule as D;
 
 /// Every bug, by its number; those without one at the end.
 #[rustfmt::skip]
@@ -161,4 +172,11 @@ pub static BUGS: &[Bug] = &[
     extra("a row leaves the overlay before the tables have it", Engine(R::OverlayKeptUntilApplied), None),
     extra("a checkpoint forgets the rows that the tables refuse", Engine(R::CheckpointHoldsParked), None),
     extra("a timeout of the log is taken for success", Adapter(A::UnknownIsDurable), None),
+    extra("a mark passes what is not delivered", Delivery(D::MarkStopsAtFirst), Some(Focus::Deliveries)),
+    extra("a message is taken as buried before the store has it", Delivery(D::BuriedIsDurable), Some(Focus::Deliveries)),
+    extra("a dead letter that the store refused is forgotten", Delivery(D::RefusedIsBuriedAgain), Some(Focus::Deliveries)),
+    extra("a retry is overtaken by the next of its key", Delivery(D::RetryHoldsKey), Some(Focus::Deliveries)),
+    extra("more tries are out than the window allows", Delivery(D::WindowIsBounded), Some(Focus::Deliveries)),
+    extra("the log is trimmed before its messages are delivered", Adapter(A::TrimsUndelivered), Some(Focus::Deliveries)),
+    extra("who takes over does not know the dead letters", Adapter(A::ClaimForgetsLetters), Some(Focus::Deliveries)),
 ];

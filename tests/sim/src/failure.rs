@@ -31,6 +31,8 @@ pub enum Check {
     Sum,
     /// A follower of the logs tells something else than what committed.
     Follow,
+    /// A message was lost, or sent when it must not be.
+    Delivery,
     /// Something that must end in time did not.
     Stuck,
     /// The simulator contradicts itself.

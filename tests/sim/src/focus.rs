@@ -1,6 +1,7 @@
 //! Worlds that look closely at one thing. Half of all worlds have a focus: it turns a few kinds of
 //! faults on and makes the windows wide in which a certain kind of bug would show.
 
+use crate::deliver::DeliveryPlan;
 use crate::fault::Fault;
 use crate::plan::{Flavour, Plan};
 use crate::rng::Rng;
@@ -26,11 +27,27 @@ pub enum Focus {
     Hints,
     /// Tables answer slowly, while their readers are paused and deposed.
     SlowReads,
+    /// Messages are delivered to targets that fail, by processes that are taken over.
+    Deliveries,
 }
 
 impl Focus {
     /// Every focus.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Deposed,
+        Self::Elections,
+        Self::Noes,
+        Self::Attempts,
+        Self::Forgetting,
+        Self::ClockBack,
+        Self::LogLeaders,
+        Self::Hints,
+        Self::SlowReads,
+        Self::Deliveries,
+    ];
+    /// Those of which half of all worlds draw one. (What came later is drawn apart, so that the others stay what
+    /// they were.)
+    pub(crate) const DRAWN: [Self; 9] = [
         Self::Deposed,
         Self::Elections,
         Self::Noes,
@@ -139,6 +156,20 @@ impl Focus {
                 plan.faults.set(Fault::LogLeaderChange, 100);
                 plan.faults.set(Fault::Crash, 300);
                 plan.faults.set(Fault::SilentRebalance, 200);
+            }
+            Self::Deliveries => {
+                plan.deliveries = Some(DeliveryPlan::draw(rng));
+                plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
+                plan.trim_delay_us = 0;
+                plan.partitions = rng.range(2..5);
+                plan.faults.set(Fault::TargetFails, rng.range(50_000..500_000) as u32);
+                plan.faults.set(Fault::TargetHangs, 100_000);
+                plan.faults.set(Fault::TargetRefuses, 50_000);
+                plan.faults.set(Fault::LettersFailed, 100_000);
+                plan.faults.set(Fault::DeliveriesMoved, 10_000);
+                plan.faults.set(Fault::Crash, 500);
+                plan.faults.set(Fault::LongPause, 1_000);
+                plan.spread();
             }
             Self::Hints => {
                 plan.limits.checkpoint_every_bytes = rng.range(500..4_000);

@@ -16,12 +16,15 @@
 //! * `oracle`: the whole history must have one serial order in real time, in which every condition, sum
 //!   and row comes out the same on a plain model, and the tables must hold the result cell for cell;
 //! * `rest`: once the faults end, everything must come to rest in time.
+//!
+//! In some worlds the processes deliver messages, too: see `deliver`.
 
 mod answers;
 mod append;
 mod bug;
 mod client;
 mod clock;
+mod deliver;
 mod engines;
 mod failure;
 mod fault;

@@ -60,11 +60,12 @@ pub(crate) fn check(space: &Space) -> Result<(), Failure> {
     })?;
     oracle.replay(&order)?;
     oracle.check_sum()?;
+    crate::deliver::check(space)?;
     follow::check(space)
 }
 
 /// What the logs have committed of a transaction of the history.
-fn committed<'a>(space: &'a Space, txn: &TxnHistory) -> Option<&'a Committed> {
+pub(crate) fn committed<'a>(space: &'a Space, txn: &TxnHistory) -> Option<&'a Committed> {
     let committed = space.truth.txn(txn.txn.id)?.committed.as_ref()?;
     (committed.fingerprint == txn.txn.fingerprint).then_some(committed)
 }

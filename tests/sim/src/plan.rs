@@ -5,6 +5,7 @@ use participant::engine::{Leadership, Rule, ShardLimits};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 
 use crate::bug::{AdapterBug, Bug, Place};
+use crate::deliver::DeliveryPlan;
 use crate::fault::{Fault, Faults};
 use crate::focus::Focus;
 use crate::rng::Rng;
@@ -95,6 +96,8 @@ pub(crate) struct Plan {
     /// Tries of a read before it holds.
     pub(crate) free_read_tries: u32,
     pub(crate) faults: Faults,
+    /// What is delivered, if anything is.
+    pub(crate) deliveries: Option<DeliveryPlan>,
     pub(crate) planted: Option<&'static Bug>,
 }
 
@@ -102,12 +105,18 @@ impl Plan {
     /// Draws a world's namespaces.
     pub(crate) fn draw(rng: &mut Rng, options: &Options) -> Vec<Self> {
         let mut first = Self::draw_one(rng, options);
-        let drawn = rng.coin().then(|| *rng.pick(&Focus::ALL));
+        let drawn = rng.coin().then(|| *rng.pick(&Focus::DRAWN));
         first.focus =
             if options.planted.is_some() { options.focus } else { options.focus.or(drawn) };
+        // What came later is drawn apart, so that worlds without it stay what they were.
+        let mut apart = Rng::new(rng.clone().next());
+        if options.focus.is_none() && options.planted.is_none() && apart.chance(60_000) {
+            first.focus = Some(Focus::Deliveries);
+        }
         if let Some(focus) = first.focus {
             focus.shape(&mut first, rng);
         }
+        first.draw_deliveries(&mut apart);
         for fault in &options.without {
             first.faults.remove(*fault);
         }
@@ -119,6 +128,16 @@ impl Plan {
         first.txns = options.txns.div_ceil(u32::from(namespaces));
         let others = (1..namespaces).map(|_| first.vary(rng)).collect::<Vec<_>>();
         std::iter::once(first).chain(others).collect()
+    }
+
+    /// In one of eight worlds messages are delivered, whatever it looks at.
+    fn draw_deliveries(&mut self, rng: &mut Rng) {
+        if self.deliveries.is_none() && rng.chance(125_000) {
+            self.deliveries = Some(DeliveryPlan::draw(rng));
+        }
+        if self.deliveries.is_none() {
+            self.faults.remove_deliveries();
+        }
     }
 
     fn draw_one(rng: &mut Rng, options: &Options) -> Self {
@@ -168,6 +187,7 @@ impl Plan {
             read_ppm: *rng.pick(&[100_000, 250_000, 600_000]),
             free_read_tries: *rng.pick(&[0, 0, 1, 3]),
             faults,
+            deliveries: None,
             planted: options.planted,
         }
     }
@@ -259,7 +279,15 @@ impl Plan {
     pub(crate) fn rule(&self) -> Option<Rule> {
         match self.planted?.place {
             Place::Engine(rule) => Some(rule),
-            Place::Adapter(_) => None,
+            Place::Delivery(_) | Place::Adapter(_) => None,
+        }
+    }
+
+    /// The rule that the delivery engines do not keep.
+    pub(crate) fn delivery_rule(&self) -> Option<delivery::Rule> {
+        match self.planted?.place {
+            Place::Delivery(rule) => Some(rule),
+            Place::Engine(_) | Place::Adapter(_) => None,
         }
     }
 }

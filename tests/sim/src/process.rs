@@ -8,6 +8,7 @@ use wal_core::log::ShardBatch;
 use wal_core::{Epoch, ShardId, TxnId};
 
 use crate::clock::NodeClock;
+use crate::deliver::Deliverer;
 use crate::engines::{Commit, Shard};
 use crate::message::SeatId;
 use crate::producer::Producer;
@@ -78,6 +79,8 @@ pub(crate) struct Process {
     pub(crate) disk: VecDeque<Pending>,
     pub(crate) disk_syncing: bool,
     pub(crate) disk_dead: bool,
+    /// What it delivers.
+    pub(crate) deliverer: Deliverer,
 }
 
 impl Process {

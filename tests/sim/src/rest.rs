@@ -19,7 +19,7 @@ impl World {
                 self.begin_probe();
             }
         }
-        if self.space.probing == Probe::Resting && self.is_at_rest() {
+        if self.space.probing == Probe::Resting && self.is_at_rest() && self.has_delivered() {
             self.space.probing = Probe::Rested;
             return Ok(());
         }
@@ -75,6 +75,7 @@ impl World {
                 }
             }
         }
+        story += &self.undelivered();
         for (slot, node) in self.space.nodes.iter().enumerate() {
             for seat in node.process.iter().flat_map(|process| process.seats.iter().flatten()) {
                 let status = seat.engine.status();

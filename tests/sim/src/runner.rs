@@ -116,6 +116,7 @@ pub fn expected_events() -> impl Iterator<Item = &'static str> {
     RECORDS
         .into_iter()
         .chain(names::ALL.iter().copied())
+        .chain(crate::deliver::NAMES.iter().copied())
         .filter(|name| !names::NEVER.contains(name))
 }
 

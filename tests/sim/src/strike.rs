@@ -85,7 +85,16 @@ impl World {
             | Fault::ClientDoubles
             | Fault::ClientFences
             | Fault::IdReused
-            | Fault::RowsRefused => false,
+            | Fault::RowsRefused
+            | Fault::TargetFails
+            | Fault::TargetAnswerLost
+            | Fault::TargetHangs
+            | Fault::TargetOverloaded
+            | Fault::TargetRefuses
+            | Fault::LettersFailed
+            | Fault::LettersSlow
+            | Fault::LettersRedriven
+            | Fault::DeliveriesMoved => false,
         };
         if struck {
             trace!(self, "FAULT {} at n{slot}", fault.name());

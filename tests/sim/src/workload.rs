@@ -11,6 +11,7 @@ use wal_core::{
     ShardId, TableId, Transaction, TxnId, WriteOp,
 };
 
+use crate::deliver::Messages;
 use crate::plan::Plan;
 use crate::rng::Rng;
 
@@ -79,6 +80,9 @@ pub(crate) struct Workload {
     weights: [u32; 10],
     hot_ppm: u32,
     written: i64,
+    partitions: u64,
+    /// What is delivered, if anything is.
+    messages: Option<Messages>,
 }
 
 pub(crate) fn number(value: i64) -> Bytes {
@@ -123,6 +127,8 @@ impl Workload {
             weights: plan.weights,
             hot_ppm: *rng.pick(&[0, 300_000, 700_000]),
             written: 0,
+            partitions: plan.partitions,
+            messages: plan.deliveries.as_ref().map(Messages::new),
         }
     }
 
@@ -246,7 +252,11 @@ impl Workload {
                 }
             }
         }
-        if rng.chance(MESSAGES_PPM) {
+        if let Some(messages) = self.messages {
+            for (key, write) in messages.draw(rng, self.partitions, &mut self.written) {
+                draft.row(key, [], write);
+            }
+        } else if rng.chance(MESSAGES_PPM) {
             self.draw_message(rng, &mut draft);
         }
         draft.rows.sort_by(|a, b| a.key.cmp(&b.key));

@@ -333,6 +333,7 @@ impl World {
                 Ok(())
             }
             Event::Trim { shard, trim } => {
+                let trim = self.held_by_deliveries(shard, trim);
                 self.space.broker.shard(shard).trim(trim);
                 Ok(())
             }
@@ -393,6 +394,8 @@ impl World {
                 }
                 Ok(())
             }
+            Event::Heard { slot, process, what } => self.on_heard(slot, process, *what),
+            Event::Outside { what } => self.on_outside(*what),
             Event::Heal => self.on_heal(),
             Event::Watch => self.on_watch(),
         }
@@ -432,6 +435,6 @@ impl World {
                 self.step_shard(seat, ShardEvent::Tick)?;
             }
         }
-        Ok(())
+        self.deliver(slot)
     }
 }

@@ -1,0 +1,58 @@
+//! What a seed decides of the deliveries of a namespace.
+
+use delivery::{DeliveryConfig, Pauses};
+
+use crate::rng::Rng;
+
+/// Everything drawn in advance.
+#[derive(Clone, Debug)]
+pub(crate) struct DeliveryPlan {
+    pub(crate) targets: u8,
+    /// How many transactions in a million carry messages.
+    pub(crate) messages_ppm: u32,
+    /// How often a process looks who has what.
+    pub(super) look_us: u64,
+    /// Who has not looked for so long is taken for dead.
+    pub(super) missed_us: u64,
+    /// How long a try may take.
+    pub(super) timeout_us: u64,
+    /// Dead letters of a target at most, while faults strike.
+    pub(super) most_letters: usize,
+    /// Records that are read at once.
+    pub(super) feed: usize,
+    pub(super) engine: DeliveryConfig,
+}
+
+impl DeliveryPlan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        const MS: u64 = 1_000;
+        let mut engine = DeliveryConfig::new(0);
+        engine.max_messages = 1 + rng.index(40);
+        engine.max_bytes = rng.scale(300, 100_000);
+        engine.window.ceiling = 1 + rng.below(8) as u32;
+        engine.window.initial = 1 + rng.below(u64::from(engine.window.ceiling)) as u32;
+        engine.window.pauses = Pauses { first_us: 5 * MS, longest_us: 300 * MS };
+        engine.window.doubt_us = 1_000 * MS;
+        engine.window.latency = engine.window.latency.filter(|_| rng.coin());
+        engine.retry.pauses = Pauses { first_us: 2 * MS, longest_us: rng.scale(10, 800) * MS };
+        engine.retry.max_tries = 1 + rng.below(8) as u32;
+        engine.retry.max_age_us = rng.chance(300_000).then_some(2_000 * MS);
+        engine.retry.max_overloaded_age_us = rng.chance(300_000).then_some(2_000 * MS);
+        engine.retry.ours_pause_us = 1_000 * MS;
+        engine.burial.most_at_once = 1 + rng.index(4);
+        engine.burial.pauses = Pauses { first_us: 5 * MS, longest_us: 500 * MS };
+        engine.mark.every_messages = 1 + rng.below(20);
+        engine.mark.interval_us = rng.scale(5, 500) * MS;
+        let look_us = rng.scale(20, 200) * MS;
+        Self {
+            targets: 1 + rng.below(2) as u8,
+            messages_ppm: rng.range(200_000..900_000) as u32,
+            look_us,
+            missed_us: look_us * 3 + rng.scale(10, 500) * MS,
+            timeout_us: rng.scale(20, 400) * MS,
+            most_letters: *rng.pick(&[2, 10, 1_000]),
+            feed: rng.scale(1, 200) as usize,
+            engine,
+        }
+    }
+}
