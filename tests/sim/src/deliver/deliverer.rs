@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use delivery::runtime::About;
 use delivery::{Burial, Command, DeliveryConfig, Event, LetterState, Outgoing, Without};
 use wal_core::{Position, ShardId};
 
@@ -241,17 +242,13 @@ impl World {
                 }
                 Some(_) => {}
                 None => {
-                    let is_free = owner.is_none_or(|it| it == me || !view.alive.contains(&it));
-                    // What was let go, or claimed, and the answer was lost, is let go once more.
-                    let is_left = owner == Some(me) && wanted != me;
-                    if ((wanted == me && is_free) || is_left) && deliverer.moving.insert(id) {
-                        self.ask_deliveries(
-                            slot,
-                            match is_left {
-                                true => Question::Release { course: id, generation },
-                                false => Question::Claim { course: id, generation },
-                            },
-                        );
+                    let question = match About::of(me, wanted, owner, &view.alive) {
+                        About::Claim => Question::Claim { course: id, generation },
+                        About::Release => Question::Release { course: id, generation },
+                        About::Nothing => continue,
+                    };
+                    if deliverer.moving.insert(id) {
+                        self.ask_deliveries(slot, question);
                     }
                 }
             }
@@ -362,6 +359,6 @@ impl View {
     fn should_have(&self, id: CourseId) -> Option<u64> {
         let rank = u64::from(id.shard.0) + u64::from(id.target) + self.turn;
         let count = self.alive.len() as u64;
-        (count > 0).then(|| self.alive[(rank % count) as usize])
+        self.alive.iter().copied().nth(rank.checked_rem(count)? as usize)
     }
 }

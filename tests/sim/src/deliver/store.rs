@@ -41,7 +41,7 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     /// Processes that have looked not long ago.
-    pub(super) alive: Vec<u64>,
+    pub(super) alive: BTreeSet<u64>,
     /// The owner and the generation of each course that was ever claimed.
     pub(super) owners: BTreeMap<CourseId, (Option<u64>, u64)>,
     /// Some letters are to be sent again.
