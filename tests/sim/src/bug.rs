@@ -82,6 +82,8 @@ impl Bug {
                 "commit engine"
             }
             Place::Engine(_) => "shard engine",
+            Place::Delivery(D::EvictedIsLoadedAgain | D::JumpsAreDoubted) => "schedule",
+            Place::Delivery(D::HeldHoldsMark) => "write-behind of the index",
             Place::Delivery(_) => "delivery engine",
             Place::Adapter(AdapterBug::TrimsUndelivered) => "trimming of the log",
             Place::Adapter(AdapterBug::ClaimForgetsLetters) => "store of dead letters",
@@ -177,6 +179,9 @@ pub static BUGS: &[Bug] = &[
     extra("a dead letter that the store refused is forgotten", Delivery(D::RefusedIsBuriedAgain), Some(Focus::Deliveries)),
     extra("a retry is overtaken by the next of its key", Delivery(D::RetryHoldsKey), Some(Focus::Deliveries)),
     extra("more tries are out than the window allows", Delivery(D::WindowIsBounded), Some(Focus::Deliveries)),
+    extra("what was put out of memory before its time is not loaded again", Delivery(D::EvictedIsLoadedAgain), Some(Focus::Delays)),
+    extra("a wall clock that jumps ahead is believed at once", Delivery(D::JumpsAreDoubted), Some(Focus::Delays)),
+    extra("a mark passes what is neither done nor in the index", Delivery(D::HeldHoldsMark), Some(Focus::Delays)),
     extra("the log is trimmed before its messages are delivered", Adapter(A::TrimsUndelivered), Some(Focus::Deliveries)),
     extra("who takes over does not know the dead letters", Adapter(A::ClaimForgetsLetters), Some(Focus::Deliveries)),
 ];

@@ -33,6 +33,8 @@ pub enum Check {
     Follow,
     /// A message was lost, or sent when it must not be.
     Delivery,
+    /// Something was done before it was due.
+    Delay,
     /// Something that must end in time did not.
     Stuck,
     /// The simulator contradicts itself.

@@ -3,6 +3,7 @@
 
 use crate::deliver::DeliveryPlan;
 use crate::fault::Fault;
+use crate::later::LaterPlan;
 use crate::plan::{Flavour, Plan};
 use crate::rng::Rng;
 
@@ -29,11 +30,13 @@ pub enum Focus {
     SlowReads,
     /// Messages are delivered to targets that fail, by processes that are taken over.
     Deliveries,
+    /// Much is due later; processes restart, and their clocks jump.
+    Delays,
 }
 
 impl Focus {
     /// Every focus.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Deposed,
         Self::Elections,
         Self::Noes,
@@ -44,6 +47,7 @@ impl Focus {
         Self::Hints,
         Self::SlowReads,
         Self::Deliveries,
+        Self::Delays,
     ];
     /// Those of which half of all worlds draw one. (What came later is drawn apart, so that the others stay what
     /// they were.)
@@ -169,6 +173,18 @@ impl Focus {
                 plan.faults.set(Fault::DeliveriesMoved, 10_000);
                 plan.faults.set(Fault::Crash, 500);
                 plan.faults.set(Fault::LongPause, 1_000);
+                plan.spread();
+            }
+            Self::Delays => {
+                let mut deliveries = DeliveryPlan::draw(rng);
+                deliveries.later = Some(LaterPlan::draw(rng));
+                plan.deliveries = Some(deliveries);
+                plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
+                plan.trim_delay_us = 0;
+                plan.faults.set(Fault::Crash, 500);
+                plan.faults.set(Fault::ClockJump, 500);
+                plan.faults.set(Fault::DeliveriesMoved, 10_000);
+                plan.faults.set(Fault::LettersFailed, 50_000);
                 plan.spread();
             }
             Self::Hints => {

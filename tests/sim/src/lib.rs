@@ -17,7 +17,7 @@
 //!   and row comes out the same on a plain model, and the tables must hold the result cell for cell;
 //! * `rest`: once the faults end, everything must come to rest in time.
 //!
-//! In some worlds the processes deliver messages, too: see `deliver`.
+//! In some worlds the processes deliver messages, and do what is due later, too: see `deliver` and `later`.
 
 mod answers;
 mod append;
@@ -33,6 +33,7 @@ mod focus;
 mod follow;
 mod graph;
 mod history;
+mod later;
 mod leader;
 mod log;
 mod message;

@@ -8,6 +8,7 @@ use crate::bug::{AdapterBug, Bug, Place};
 use crate::deliver::DeliveryPlan;
 use crate::fault::{Fault, Faults};
 use crate::focus::Focus;
+use crate::later::LaterPlan;
 use crate::rng::Rng;
 use crate::workload::NEWER;
 
@@ -111,7 +112,7 @@ impl Plan {
         // What came later is drawn apart, so that worlds without it stay what they were.
         let mut apart = Rng::new(rng.clone().next());
         if options.focus.is_none() && options.planted.is_none() && apart.chance(60_000) {
-            first.focus = Some(Focus::Deliveries);
+            first.focus = Some(*apart.pick(&[Focus::Deliveries, Focus::Delays]));
         }
         if let Some(focus) = first.focus {
             focus.shape(&mut first, rng);
@@ -281,6 +282,11 @@ impl Plan {
             Place::Engine(rule) => Some(rule),
             Place::Delivery(_) | Place::Adapter(_) => None,
         }
+    }
+
+    /// What is due later, if anything is.
+    pub(crate) fn later(&self) -> Option<LaterPlan> {
+        self.deliveries.as_ref()?.later
     }
 
     /// The rule that the delivery engines do not keep.

@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) member: bool,
     /// After so many more commands its process ends.
     pub(crate) crash_in: Option<u64>,
+    /// When its wall clock jumped ahead, and how far ahead it was before, microseconds.
+    pub(crate) jumped: Option<(u64, i64)>,
 }
 
 /// What of a machine serves one namespace.

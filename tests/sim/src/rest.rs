@@ -19,7 +19,11 @@ impl World {
                 self.begin_probe();
             }
         }
-        if self.space.probing == Probe::Resting && self.is_at_rest() && self.has_delivered() {
+        if self.space.probing == Probe::Resting
+            && self.is_at_rest()
+            && self.has_done_all()
+            && self.has_delivered()
+        {
             self.space.probing = Probe::Rested;
             return Ok(());
         }

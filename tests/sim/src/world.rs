@@ -87,6 +87,7 @@ impl World {
             paused_until: 0,
             member: slot < plans[0].members,
             crash_in: None,
+            jumped: None,
         };
         let machines = (0..plans[0].slots).map(machine).collect();
         let spaces = plans.into_iter().map(|plan| Some(Box::new(Space::new(plan, &mut rng))));

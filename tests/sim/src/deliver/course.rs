@@ -3,13 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use delivery::runtime::{MessagesTo, Picks};
+use delivery::runtime::PicksMessages;
 use delivery::{Command, DeliveryConfig, Engine, Event, Message, Outgoing, Ticket, Without};
 use participant::follow::{Follower, Place, Scope};
 use wal_core::{Now, Position, ShardId};
 
 use super::CourseId;
-use super::messages::TARGETS;
 use super::store::{Claim, Mark};
 use crate::failure::{Check, Failure};
 use crate::log::{ShardLog, Trimmed};
@@ -42,7 +41,7 @@ pub(crate) struct Course {
     pub(super) phase: Phase,
     shard: ShardId,
     follower: Follower,
-    picks: MessagesTo,
+    picks: Arc<PicksMessages>,
     /// Where the next look at the log starts.
     next: Position,
     said_us: u64,
@@ -60,9 +59,9 @@ pub(crate) struct Course {
 impl Course {
     pub(super) fn new(
         id: CourseId,
+        picks: Arc<PicksMessages>,
         config: DeliveryConfig,
-        claim: Claim,
-        claimed: u64,
+        (claim, claimed): (Claim, u64),
         rules: Without,
     ) -> Self {
         let mark = claim.mark.as_ref();
@@ -75,10 +74,7 @@ impl Course {
             phase: Phase::Running,
             shard: id.shard,
             follower: Follower::new(id.shard, Scope::Parts, place.clone()),
-            picks: MessagesTo {
-                namespace: Arc::from("simulated"),
-                target: Arc::from(TARGETS[usize::from(id.target)]),
-            },
+            picks,
             next: place.from,
             said_us: 0,
             places: VecDeque::from([place]),

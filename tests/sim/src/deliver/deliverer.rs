@@ -1,17 +1,22 @@
 //! What of a process delivers: it claims courses, drives their engines, and stores how far they are.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use delivery::runtime::About;
-use delivery::{Burial, Command, DeliveryConfig, Event, LetterState, Outgoing, Without};
+use delivery::runtime::{MessagesTo, PicksMessages};
+use delivery::schedule::ChangesOf;
+use delivery::{Burial, Command, Event, LetterState, Outgoing, Without};
 use wal_core::{Position, ShardId};
 
 use super::course::{Course, Phase};
+use super::messages::TARGETS;
 use super::store::{Claim, Letter, Mark, Question, Reply, View};
 use super::{CourseId, Deliveries, Heard, Of, Outside};
 use crate::bug::AdapterBug;
 use crate::failure::{Failure, ensure};
 use crate::fault::Fault;
+use crate::later::Keeper;
 use crate::message::{Cut, Event as Happens};
 use crate::world::{World, trace};
 
@@ -23,6 +28,8 @@ pub(crate) struct Deliverer {
     moving: BTreeSet<CourseId>,
     /// Letters that are being sent again, the next first.
     pub(super) redriving: BTreeMap<CourseId, VecDeque<Letter>>,
+    /// What does what is due later, if anything is.
+    pub(crate) keeper: Option<Keeper>,
     is_looking: bool,
     next_look_us: u64,
     is_marking: bool,
@@ -34,7 +41,7 @@ impl World {
         self.space.deliveries.as_mut().expect("only these worlds deliver")
     }
 
-    pub(super) fn deliverer(&mut self, slot: usize) -> Option<(u64, &mut Deliverer)> {
+    pub(crate) fn deliverer(&mut self, slot: usize) -> Option<(u64, &mut Deliverer)> {
         let process = self.space.nodes[slot].process.as_mut()?;
         Some((process.number, &mut process.deliverer))
     }
@@ -43,7 +50,7 @@ impl World {
         self.deliverer(slot)?.1.courses.get_mut(&id)
     }
 
-    fn is_current(&mut self, slot: usize, id: CourseId, generation: u64) -> bool {
+    pub(crate) fn is_current(&mut self, slot: usize, id: CourseId, generation: u64) -> bool {
         self.course(slot, id).is_some_and(|course| course.generation == generation)
     }
 
@@ -57,6 +64,7 @@ impl World {
             deliverer.next_look_us = now_us + look_us;
             self.ask_deliveries(slot, Question::Look);
         }
+        self.keep_claimed(slot)?;
         let ids: Vec<CourseId> = match self.deliverer(slot) {
             Some((_, deliverer)) => deliverer.courses.keys().copied().collect(),
             None => return Ok(()),
@@ -73,6 +81,21 @@ impl World {
         Ok(())
     }
 
+    /// What is due later in the courses that are claimed.
+    fn keep_claimed(&mut self, slot: usize) -> Result<(), Failure> {
+        let (now, now_us) = (self.clock(slot), self.now_us);
+        let rules = Without(self.space.plan.delivery_rule());
+        let plan = &self.deliveries().plan;
+        let (Some(later), targets) = (plan.later, plan.targets) else { return Ok(()) };
+        let Some((_, deliverer)) = self.deliverer(slot) else { return Ok(()) };
+        let courses = deliverer.courses.iter().filter(|(id, _)| id.target == targets);
+        let claimed = courses.map(|(id, course)| (id.shard, course.phase != Phase::Running));
+        let claimed: Vec<(ShardId, bool)> = claimed.collect();
+        let keeper = deliverer.keeper.get_or_insert_with(|| Keeper::new(&later, rules, now_us));
+        keeper.on_claims(now, &claimed);
+        self.keep(slot)
+    }
+
     fn read_course(&mut self, slot: usize, id: CourseId) -> Result<(), Failure> {
         if self.cuts.contains(&Cut::Log { slot }) {
             return Ok(());
@@ -87,7 +110,11 @@ impl World {
         match read {
             Ok(Some(batch)) => {
                 for (ticket, outgoing) in &batch.items {
-                    deliveries.book.on_read(id, *ticket, outgoing)?;
+                    if id.target < deliveries.plan.targets {
+                        deliveries.book.on_read(id, *ticket, outgoing)?;
+                    } else if let Some(keeper) = &mut process.deliverer.keeper {
+                        keeper.read(now, outgoing);
+                    }
                 }
                 course.take(now, batch, &mut commands);
             }
@@ -106,7 +133,7 @@ impl World {
     }
 
     /// Gives an engine an event, and does what it says.
-    pub(super) fn step_course(
+    pub(crate) fn step_course(
         &mut self,
         slot: usize,
         id: CourseId,
@@ -127,8 +154,12 @@ impl World {
     ) -> Result<(), Failure> {
         let Some(course) = self.course(slot, id) else { return Ok(()) };
         let generation = course.generation;
+        let targets = self.deliveries().plan.targets;
         for command in commands {
             match command {
+                Command::Send { ticket, number, payload, .. } if id.target == targets => {
+                    self.ask_keeper(slot, (id, generation), (ticket, number), &payload);
+                }
                 Command::Send { ticket, number, payload, .. } => {
                     self.note_sent(slot, id, (ticket, payload.name))?;
                     self.send_to_target(
@@ -155,7 +186,7 @@ impl World {
     }
 
     /// Asks the store. What fails may have happened all the same.
-    pub(super) fn ask_deliveries(&mut self, slot: usize, question: Question) {
+    pub(crate) fn ask_deliveries(&mut self, slot: usize, question: Question) {
         let Some((process, _)) = self.deliverer(slot) else { return };
         let is_cut = self.cuts.contains(&Cut::Store { slot });
         let is_told = !is_cut && !self.fires(Fault::LettersFailed);
@@ -221,6 +252,24 @@ impl World {
                 };
                 self.redrive_next(slot, (course, generation), letters.into());
             }
+            (Question::Note { .. }, reply) => {
+                let now = self.clock(slot);
+                if let Some(keeper) = self.keeper(slot) {
+                    keeper.noted(now, reply.is_some());
+                }
+                return self.keep(slot);
+            }
+            (Question::Entries { shard, .. }, reply) => {
+                let now = self.clock(slot);
+                let page = match reply {
+                    Some(Reply::Entries(entries)) => Some(entries),
+                    _ => None,
+                };
+                if let Some(keeper) = self.keeper(slot) {
+                    keeper.loaded(now, shard, page);
+                }
+                return self.keep(slot);
+            }
             (Question::Redriven { course, generation, .. }, reply) => {
                 self.on_redriven(slot, (course, generation), reply.is_some());
             }
@@ -230,8 +279,8 @@ impl World {
 
     /// Who has what is known: others' courses are let go, one's own are claimed.
     fn on_looked(&mut self, slot: usize, view: &View) -> Result<(), Failure> {
-        let targets = self.deliveries().plan.targets;
-        for id in self.shards().flat_map(|shard| courses(shard, targets)) {
+        let count = self.deliveries().plan.courses();
+        for id in self.shards().flat_map(|shard| courses(shard, count)) {
             let Some((me, deliverer)) = self.deliverer(slot) else { return Ok(()) };
             let Some(wanted) = view.should_have(id) else { return Ok(()) };
             let (owner, generation) = view.owners.get(&id).copied().unwrap_or_default();
@@ -265,10 +314,24 @@ impl World {
         let rules = Without(self.space.plan.delivery_rule());
         let seed = self.rng.next();
         let deliveries = self.deliveries();
-        let config = DeliveryConfig { seed, ..deliveries.plan.engine };
+        let config = deliveries.plan.config(id.target, seed);
+        let targets = deliveries.plan.targets;
         let claimed = deliveries.book.happen();
+        let picks = self.picks(id, targets);
         if let Some((_, deliverer)) = self.deliverer(slot) {
-            deliverer.courses.insert(id, Course::new(id, config, claim, claimed, rules));
+            let course = Course::new(id, picks, config, (claim, claimed), rules);
+            deliverer.courses.insert(id, course);
+        }
+    }
+
+    /// What of the committed stream is delivered.
+    fn picks(&self, id: CourseId, targets: u8) -> Arc<PicksMessages> {
+        let namespace = Arc::from("simulated");
+        match &self.space.workload.later {
+            Some(parts) if id.target == targets => {
+                Arc::new(ChangesOf { namespace, table: parts.table().clone() })
+            }
+            _ => Arc::new(MessagesTo { namespace, target: TARGETS[usize::from(id.target)].into() }),
         }
     }
 
@@ -343,7 +406,7 @@ impl World {
     pub(crate) fn held_by_deliveries(&self, shard: ShardId, trim: Position) -> Position {
         match &self.space.deliveries {
             Some(_) if self.space.plan.has_bug(AdapterBug::TrimsUndelivered) => trim,
-            Some(it) => trim.min(it.store.hold(it.plan.targets, shard)),
+            Some(it) => trim.min(it.store.hold(it.plan.courses(), shard)),
             None => trim,
         }
     }

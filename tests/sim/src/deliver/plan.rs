@@ -2,6 +2,7 @@
 
 use delivery::{DeliveryConfig, Pauses};
 
+use crate::later::LaterPlan;
 use crate::rng::Rng;
 
 /// Everything drawn in advance.
@@ -21,6 +22,8 @@ pub(crate) struct DeliveryPlan {
     /// Records that are read at once.
     pub(super) feed: usize,
     pub(super) engine: DeliveryConfig,
+    /// What is due later, if anything is.
+    pub(crate) later: Option<LaterPlan>,
 }
 
 impl DeliveryPlan {
@@ -53,6 +56,30 @@ impl DeliveryPlan {
             most_letters: *rng.pick(&[2, 10, 1_000]),
             feed: rng.scale(1, 200) as usize,
             engine,
+            later: rng.chance(400_000).then(|| LaterPlan::draw(rng)),
         }
+    }
+
+    /// How many courses a shard has.
+    pub(super) fn courses(&self) -> u8 {
+        self.targets + u8::from(self.later.is_some())
+    }
+
+    /// How a course is delivered. What is due when is noted as in production: much at once, and never given up.
+    pub(super) fn config(&self, target: u8, seed: u64) -> DeliveryConfig {
+        const PAUSES: Pauses = Pauses { first_us: 100_000, longest_us: 5_000_000 };
+        if target < self.targets {
+            return DeliveryConfig { seed, ..self.engine };
+        }
+        let mut config = DeliveryConfig::new(seed);
+        config.window.initial = 4_096;
+        config.window.ceiling = 4_096;
+        config.window.pauses = PAUSES;
+        config.window.latency = None;
+        config.retry.max_tries = u32::MAX;
+        config.retry.max_age_us = None;
+        config.retry.pauses = PAUSES;
+        config.mark = self.engine.mark;
+        config
     }
 }

@@ -29,9 +29,10 @@ impl World {
                 if own.generation != generation {
                     return Ok(());
                 }
-                own.out -= 1;
+                own.out = own.out.saturating_sub(1);
                 self.step_course(slot, course, Event::Answered { ticket, number, answer })
             }
+            Heard::Impatient { call } => self.on_impatient(slot, call),
             Heard::Target { course, generation, name, of: Of::Letter, answer } => {
                 self.on_letter_answered(slot, (course, generation), name, &answer);
                 Ok(())

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use delivery::schedule::{Entry, Noted};
 use delivery::{Burial, LetterState, Name, Outgoing, Ticket};
 use participant::follow::Place;
-use wal_core::{Position, ShardId};
+use wal_core::{Millis, Position, ShardId};
 
 use super::CourseId;
 
@@ -75,6 +76,16 @@ pub(crate) enum Question {
         course: CourseId,
         generation: u64,
     },
+    /// The index is to have these.
+    Note {
+        changes: Vec<Noted>,
+    },
+    /// What is due next?
+    Entries {
+        shard: ShardId,
+        after: Option<(Millis, Name)>,
+        limit: u32,
+    },
     /// A letter was sent again.
     Redriven {
         course: CourseId,
@@ -92,6 +103,7 @@ pub(crate) enum Reply {
     Marked(Vec<bool>),
     Buried(Burial),
     Letters(Vec<Letter>),
+    Entries(Vec<Entry>),
     Done,
 }
 

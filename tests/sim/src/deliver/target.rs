@@ -138,6 +138,9 @@ impl World {
     /// What the store does, and answers.
     fn ask_store(&mut self, process: u64, question: Question) -> Result<Reply, Failure> {
         let (now_us, healed) = (self.now_us, self.healed_at.is_some());
+        if !matches!(question, Question::Look) {
+            trace!(self, "process {process} asks the store: {}", crate::names::brief(&question));
+        }
         Ok(match question {
             Question::Look => {
                 self.meddle();
@@ -186,6 +189,14 @@ impl World {
                 });
                 Reply::Buried(burial)
             }
+            Question::Note { changes } => {
+                let index = &mut self.deliveries().index;
+                changes.into_iter().for_each(|noted| index.note(noted));
+                Reply::Done
+            }
+            Question::Entries { shard, after, limit } => {
+                Reply::Entries(self.deliveries().index.entries(shard, after, limit))
+            }
             Question::Redriving { course, .. } => {
                 Reply::Letters(self.deliveries().store.redriving(course))
             }
@@ -224,7 +235,7 @@ impl World {
         let Some(it) = &mut self.space.deliveries else { return true };
         let ends = it.ends.get_or_insert(now);
         let marked = |(shard, end): (_, &Position)| {
-            courses(shard, it.plan.targets).all(|id| it.store.dealt_with(id) >= *end)
+            courses(shard, it.plan.courses()).all(|id| it.store.dealt_with(id) >= *end)
         };
         it.book.undealt().next().is_none() && shards.into_iter().zip(ends.iter()).all(marked)
     }
