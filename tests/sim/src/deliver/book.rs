@@ -31,6 +31,9 @@ impl Fate {
     }
 }
 
+/// Messages of one key, each with its place in the order in which they committed.
+type Lane<'a> = Vec<(Timestamp, u16, &'a Fate)>;
+
 /// Everything that happened, as nobody in the world knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -145,7 +148,7 @@ pub(crate) fn check(space: &Space) -> Result<(), Failure> {
     let fates = &deliveries.book.fates;
     let mut expected = 0;
     // Of each target and key, in the order in which they committed.
-    let mut lanes: BTreeMap<(u8, &[u8]), Vec<(Timestamp, u16, &Fate)>> = BTreeMap::new();
+    let mut lanes: BTreeMap<(u8, &[u8]), Lane<'_>> = BTreeMap::new();
     for txn in &space.history.txns {
         let Some(committed) = committed(space, txn) else { continue };
         let id = txn.txn.id;
@@ -200,7 +203,7 @@ fn check_one(
 }
 
 /// No message of a key was sent before all that committed before it were dealt with.
-fn check_order(mut lane: Vec<(Timestamp, u16, &Fate)>) -> Result<(), Failure> {
+fn check_order(mut lane: Lane<'_>) -> Result<(), Failure> {
     lane.sort_by_key(|(timestamp, index, _)| (*timestamp, *index));
     let mut dealt = 0;
     for (_, _, fate) in lane {
