@@ -27,6 +27,34 @@ fn weight(process: Uuid, course: &Course) -> u64 {
     (hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// What a process does about a course that it does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// It claims it.
+    Claim,
+    /// It lets it go (once more).
+    Release,
+    /// Nothing.
+    Nothing,
+}
+
+impl About {
+    /// What `me` does, if `wanted` should have the course and the store says that `owner` has it.
+    ///
+    /// A course that is one's own by the store alone was claimed, or let go, and the answer was lost. Nobody else
+    /// claims it while this process lives, so who should not have it lets it go.
+    pub fn of<P: Copy + Ord>(me: P, wanted: P, owner: Option<P>, alive: &BTreeSet<P>) -> Self {
+        let is_free = owner.is_none_or(|owner| owner == me || !alive.contains(&owner));
+        if wanted == me && is_free {
+            Self::Claim
+        } else if owner == Some(me) && wanted != me {
+            Self::Release
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 /// All courses of a target.
 pub(crate) fn courses(first: &Course, shards: u16) -> impl Iterator<Item = Course> {
     (0..shards).map(|shard| Course { shard: ShardId(shard), ..first.clone() })
@@ -42,6 +70,19 @@ mod tests {
 
     fn count(alive: &BTreeSet<Uuid>, process: Uuid) -> usize {
         courses(&first(), 64).filter(|it| should_have(alive, it) == Some(process)).count()
+    }
+
+    #[test]
+    fn what_was_let_go_without_an_answer_is_let_go_again() {
+        let alive = BTreeSet::from([1, 2]);
+        let about = |wanted, owner| About::of(1, wanted, owner, &alive);
+        // The release failed, or a claim was not answered: the store says that it is ours, and another should have it.
+        assert_eq!(about(2, Some(1)), About::Release);
+        assert_eq!(about(1, Some(1)), About::Claim);
+        assert_eq!(about(1, None), About::Claim);
+        assert_eq!(about(1, Some(3)), About::Claim, "3 is gone");
+        assert_eq!(about(1, Some(2)), About::Nothing, "2 lets it go");
+        assert_eq!([about(2, None), about(2, Some(2)), about(2, Some(3))], [About::Nothing; 3]);
     }
 
     #[test]

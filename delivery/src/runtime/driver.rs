@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use wal_core::{Nonce, ShardId};
 
-use super::assign::{courses, should_have};
+use super::assign::{About, courses, should_have};
 use super::course::{Course, Courses, Messages, Phase, ReadNews};
 use super::metrics::DeliveryMetrics;
 use super::reader::{self, PROGRESS_EVERY, Reader};
@@ -419,12 +419,19 @@ impl Driver {
         let generation = course.generation;
         self.courses.remove(&shard);
         let _ = self.to_reader.send(reader::Order::End { shard });
-        self.moving.insert(shard);
-        let (parts, to_done, course) =
-            (Arc::clone(&self.parts), self.to_done.clone(), self.course(shard));
+        self.release(self.course(shard), generation);
+    }
+
+    /// Lets a course go, unless it is being moved already.
+    fn release(&mut self, course: store::Course, generation: u64) {
+        let shard = course.shard;
+        if !self.moving.insert(shard) {
+            return;
+        }
+        let (parts, to_done) = (Arc::clone(&self.parts), self.to_done.clone());
         tokio::spawn(async move {
             if let Err(error) = stored(|| parts.store.release(course, generation)).await {
-                // Others claim it once this process is gone, or this one again.
+                // It is let go once more when it is looked next, or claimed again.
                 tracing::warn!(%error, %shard, "a shard was not let go");
             }
             let _ = to_done.send(Done::Released { shard }); // as above
@@ -490,11 +497,11 @@ impl Driver {
                 }
                 Some(_) => {}
                 None => {
-                    let is_free = owner
-                        .and_then(|owner| owner.process)
-                        .is_none_or(|process| process == me || !alive.contains(&process));
-                    if wanted == me && is_free {
-                        self.claim(course, generation);
+                    let owner = owner.and_then(|owner| owner.process);
+                    match About::of(me, wanted, owner, &alive) {
+                        About::Claim => self.claim(course, generation),
+                        About::Release => self.release(course, generation),
+                        About::Nothing => {}
                     }
                 }
             }

@@ -35,6 +35,7 @@ use crate::engine::Status;
 use crate::store::Store;
 use crate::target::Target;
 
+pub use assign::About;
 pub(crate) use assign::{courses, should_have};
 pub use course::place_of;
 pub use members::{Members, WhoElse};

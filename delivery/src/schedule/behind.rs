@@ -112,7 +112,7 @@ struct Batch {
 
 /// Which changes the index is given, and when. See the module. `T` is who asks.
 #[derive(Debug)]
-pub(super) struct WriteBehind<T, R: Rules = Strict> {
+pub struct WriteBehind<T, R: Rules = Strict> {
     rules: R,
     /// Parts of each shard that are held at most.
     most_held: usize,
@@ -130,14 +130,14 @@ pub(super) struct WriteBehind<T, R: Rules = Strict> {
 
 impl<T> WriteBehind<T> {
     /// An empty one, which holds at most so many parts of each shard.
-    pub(super) fn new(most_held: usize) -> Self {
+    pub fn new(most_held: usize) -> Self {
         Self::with_rules(most_held, Strict)
     }
 }
 
 impl<T, R: Rules> WriteBehind<T, R> {
     /// One that keeps these rules.
-    pub(super) fn with_rules(most_held: usize, rules: R) -> Self {
+    pub fn with_rules(most_held: usize, rules: R) -> Self {
         Self {
             rules,
             most_held,
@@ -152,14 +152,14 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// This process has the shard, and does what is due in it: from now on something may be held.
-    pub(super) fn begin(&mut self, now: Now, shard: ShardId) {
+    pub fn begin(&mut self, now: Now, shard: ShardId) {
         let of_it = self.shard(now, shard);
         of_it.holds = true;
         of_it.new_since = new_since(now);
     }
 
     /// It is to be let go, or was: nothing of it is held any more. What was read is noted still.
-    pub(super) fn end(&mut self, shard: ShardId) {
+    pub fn end(&mut self, shard: ShardId) {
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
         of_it.holds = false;
         of_it.held = 0;
@@ -171,7 +171,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// The same of all shards.
-    pub(super) fn end_all(&mut self) {
+    pub fn end_all(&mut self) {
         for shard in self.shards.keys().copied().collect::<Vec<_>>() {
             self.end(shard);
         }
@@ -179,13 +179,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
 
     /// A change was read of the stream. `is_insert`: it is the first of its name. Who asked for
     /// what is dealt with by that is put into `out`. Says whether nothing newer is known.
-    pub(super) fn read(
-        &mut self,
-        now: Now,
-        noted: Noted,
-        is_insert: bool,
-        out: &mut Vec<T>,
-    ) -> bool {
+    pub fn read(&mut self, now: Now, noted: Noted, is_insert: bool, out: &mut Vec<T>) -> bool {
         let Noted { shard, name, written, change } = noted;
         if change == Change::Gone {
             self.deleted(now, noted, out);
@@ -278,7 +272,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// Somebody asks to hear when a change is dealt with, which was read. Who hears it at once is put into `out`.
-    pub(super) fn ask(&mut self, noted: &Noted, who: T, out: &mut Vec<T>) {
+    pub fn ask(&mut self, noted: &Noted, who: T, out: &mut Vec<T>) {
         let of_it = self.shards.get_mut(&noted.shard);
         let dirty = of_it.and_then(|of_it| of_it.dirty.get_mut(&noted.name));
         let Some(dirty) = dirty else { return out.push(who) };
@@ -290,25 +284,25 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// A part is being done.
-    pub(super) fn fires(&mut self, now: Now, shard: ShardId, name: Name) {
+    pub fn fires(&mut self, now: Now, shard: ShardId, name: Name) {
         self.shard(now, shard).doing.insert(name, Doing::Now(None));
     }
 
     /// It is not known whether it was, or could not be.
-    pub(super) fn not_done(&mut self, shard: ShardId, name: Name) {
+    pub fn not_done(&mut self, shard: ShardId, name: Name) {
         self.told_meanwhile(shard, name);
     }
 
     /// Its row says something else than was thought. If the stream has told of it meanwhile, what the row said may
     /// be old: the stream tells the index.
-    pub(super) fn correct(&mut self, now: Now, noted: Noted, out: &mut Vec<T>) {
+    pub fn correct(&mut self, now: Now, noted: Noted, out: &mut Vec<T>) {
         if self.told_meanwhile(noted.shard, noted.name).is_none() {
             self.read(now, noted, false, out);
         }
     }
 
     /// It was done, so its row is deleted: the stream tells of that, if it has not.
-    pub(super) fn done(&mut self, shard: ShardId, name: Name, out: &mut Vec<T>) {
+    pub fn done(&mut self, shard: ShardId, name: Name, out: &mut Vec<T>) {
         if self.told_meanwhile(shard, name) == Some(Change::Gone) {
             return;
         }
@@ -328,7 +322,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// Its row was not there. The index may have it still, or again: then nobody else takes it out.
-    pub(super) fn missing(&mut self, shard: ShardId, name: Name, out: &mut Vec<T>) {
+    pub fn missing(&mut self, shard: ShardId, name: Name, out: &mut Vec<T>) {
         if self.told_meanwhile(shard, name) == Some(Change::Gone) {
             return;
         }
@@ -346,7 +340,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// What the index is to be given now, of each name one change. It is answered by [`Self::noted`].
-    pub(super) fn batch(&mut self, now: Now) -> Option<Vec<Noted>> {
+    pub fn batch(&mut self, now: Now) -> Option<Vec<Noted>> {
         while let Some(&(until_us, shard, name)) = self.held_until.first()
             && until_us <= now.mono_us
         {
@@ -385,7 +379,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
 
     /// The index has it, or not for sure. Gives what is to be told to the schedule **again**: a page that was loaded
     /// meanwhile may not have had it.
-    pub(super) fn noted(&mut self, now: Now, ok: bool, out: &mut Vec<T>) -> Vec<Noted> {
+    pub fn noted(&mut self, now: Now, ok: bool, out: &mut Vec<T>) -> Vec<Noted> {
         let mut again = Vec::new();
         let Some(Batch { dirty, lazy }) = self.noting.take() else { return again };
         if !ok {
@@ -420,7 +414,7 @@ impl<T, R: Rules> WriteBehind<T, R> {
     }
 
     /// When [`Self::batch`] should be called again although nothing has happened: in so many microseconds.
-    pub(super) fn next_wake(&self, now: Now) -> Option<u64> {
+    pub fn next_wake(&self, now: Now) -> Option<u64> {
         let held = self.held_until.first().map(|(until_us, ..)| *until_us);
         let is_waiting = !self.queue.is_empty() || !self.lazy.is_empty();
         let note = (is_waiting && self.noting.is_none()).then_some(self.note_after_us);

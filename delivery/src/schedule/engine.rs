@@ -206,7 +206,7 @@ impl Schedule {
 
 impl<R: Rules> Schedule<R> {
     /// One that keeps these rules.
-    pub(crate) fn with_rules(config: ScheduleConfig, rules: R) -> Self {
+    pub fn with_rules(config: ScheduleConfig, rules: R) -> Self {
         Self {
             config,
             rules,

@@ -30,10 +30,11 @@ use wal_core::{Millis, ShardId, Timestamp};
 use crate::outgoing::Name;
 use crate::target::Later;
 
+pub use behind::WriteBehind;
 pub use engine::{Ended, Schedule, ScheduleConfig, ScheduleStatus, Wanted};
 pub use index::{Change, Entry, EntryCount, EntryState, Filter, Index, Noted};
-pub use runtime::{DELAYS, Delays, DelaysParts};
-pub use stream::DelayedTable;
+pub use runtime::{DELAYS, Delays, DelaysParts, change};
+pub use stream::{ChangesOf, DelayedTable};
 
 /// Does what is due. A port.
 pub trait Fires: Send + Sync + 'static {

@@ -180,7 +180,7 @@ impl Target for Notes {
 }
 
 /// The change that a message is, and whether it is the first of its name.
-fn change(outgoing: &Outgoing) -> Option<(Noted, bool)> {
+pub fn change(outgoing: &Outgoing) -> Option<(Noted, bool)> {
     let ToldChange { change, is_insert } = decode(&outgoing.message.payload)?;
     let Outgoing { shard, name, timestamp, .. } = *outgoing;
     Some((Noted { name, shard, written: timestamp, change }, is_insert))

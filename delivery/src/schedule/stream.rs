@@ -118,9 +118,11 @@ impl DelayedTable {
 
 /// The changes of what is due when, each as a message whose key is that of the row: so they keep their order.
 #[derive(Clone, Debug)]
-pub(super) struct ChangesOf {
-    pub(super) namespace: Arc<str>,
-    pub(super) table: DelayedTable,
+pub struct ChangesOf {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The table.
+    pub table: DelayedTable,
 }
 
 impl Picks for ChangesOf {

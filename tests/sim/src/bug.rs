@@ -40,6 +40,10 @@ pub enum AdapterBug {
     MergedAtArrival,
     /// A sender to another region.
     SendsWhatItReceived,
+    /// The trimming of the log.
+    TrimsUndelivered,
+    /// The store of dead letters.
+    ClaimForgetsLetters,
 }
 
 /// Where a bug is planted.
@@ -84,12 +88,14 @@ impl Bug {
                 "commit engine"
             }
             Place::Engine(_) => "shard engine",
-            Place::Delivery(
-                delivery::Rule::AllShardsAreClosed
-                | delivery::Rule::AppliedIsSkipped
-                | delivery::Rule::ResumesBehindApplied,
-            ) => "gathering",
+            Place::Delivery(D::AllShardsAreClosed | D::AppliedIsSkipped | D::ResumesBehindApplied) => {
+                "gathering"
+            }
+            Place::Delivery(D::EvictedIsLoadedAgain | D::JumpsAreDoubted) => "schedule",
+            Place::Delivery(D::HeldHoldsMark) => "write-behind of the index",
             Place::Delivery(_) => "delivery engine",
+            Place::Adapter(AdapterBug::TrimsUndelivered) => "trimming of the log",
+            Place::Adapter(AdapterBug::ClaimForgetsLetters) => "store of dead letters",
             Place::Adapter(AdapterBug::TakenWithoutCondition | AdapterBug::MergedAtArrival) => {
                 "region's server"
             }
@@ -187,4 +193,14 @@ pub static BUGS: &[Bug] = &[
     extra("a batch is applied whatever the watermark is", Adapter(A::TakenWithoutCondition), Some(Focus::Regions)),
     extra("what another region wrote takes the time of its arrival", Adapter(A::MergedAtArrival), Some(Focus::Regions)),
     extra("what came from another region is sent back", Adapter(A::SendsWhatItReceived), Some(Focus::Regions)),
+    extra("a mark passes what is not delivered", Delivery(D::MarkStopsAtFirst), Some(Focus::Deliveries)),
+    extra("a message is taken as buried before the store has it", Delivery(D::BuriedIsDurable), Some(Focus::Deliveries)),
+    extra("a dead letter that the store refused is forgotten", Delivery(D::RefusedIsBuriedAgain), Some(Focus::Deliveries)),
+    extra("a retry is overtaken by the next of its key", Delivery(D::RetryHoldsKey), Some(Focus::Deliveries)),
+    extra("more tries are out than the window allows", Delivery(D::WindowIsBounded), Some(Focus::Deliveries)),
+    extra("what was put out of memory before its time is not loaded again", Delivery(D::EvictedIsLoadedAgain), Some(Focus::Delays)),
+    extra("a wall clock that jumps ahead is believed at once", Delivery(D::JumpsAreDoubted), Some(Focus::Delays)),
+    extra("a mark passes what is neither done nor in the index", Delivery(D::HeldHoldsMark), Some(Focus::Delays)),
+    extra("the log is trimmed before its messages are delivered", Adapter(A::TrimsUndelivered), Some(Focus::Deliveries)),
+    extra("who takes over does not know the dead letters", Adapter(A::ClaimForgetsLetters), Some(Focus::Deliveries)),
 ];

@@ -9,6 +9,7 @@ use crate::bug::AdapterBug;
 use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::history::Verdict;
+use crate::later::FIRES_FROM;
 use crate::message::{Event, Message};
 use crate::workload::Kind;
 use crate::world::{Probe, World, trace};
@@ -128,6 +129,8 @@ impl World {
     }
 
     fn begin_transaction(&mut self, client: usize, kind: Kind, seen: &[(RowKey, Row)]) {
+        let now = Millis(self.true_millis());
+        self.space.workload.tell_time(now);
         let ops = self.space.workload.draw_ops(&mut self.rng, kind, seen);
         let ops = crate::region::written_here(&self.space.plan, ops);
         if ops.is_empty() {
@@ -316,6 +319,9 @@ impl World {
         call: u64,
         answer: CallAnswer,
     ) -> Result<(), Failure> {
+        if client > self.space.clients.len() {
+            return self.on_fire_answered(FIRES_FROM - client, call, answer);
+        }
         if self.space.clients[client].call != Some(call) {
             return Ok(());
         }

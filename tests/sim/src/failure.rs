@@ -33,6 +33,10 @@ pub enum Check {
     Follow,
     /// A region does not have of another what committed there, or the two differ in the end.
     Regions,
+    /// A message was lost, or sent when it must not be.
+    Delivery,
+    /// Something was done before it was due.
+    Delay,
     /// Something that must end in time did not.
     Stuck,
     /// The simulator contradicts itself.

@@ -152,6 +152,24 @@ faults! {
     IdReused = "id-reused", (20_000, 100_000);
     /// The tables refuse a row, or a whole table, for good: until somebody mends it.
     RowsRefused = "rows-refused", (2_000, 100_000);
+    /// A target does not take a message now.
+    TargetFails = "target-fails", (10_000, 500_000);
+    /// A target takes a message, and says that it failed.
+    TargetAnswerLost = "target-answer-lost", (5_000, 200_000);
+    /// A target says nothing, whether it has the message or not.
+    TargetHangs = "target-hangs", (5_000, 200_000);
+    /// A target takes nothing now.
+    TargetOverloaded = "target-overloaded", (5_000, 200_000);
+    /// A target never takes a message, whether it says so or not.
+    TargetRefuses = "target-refuses", (5_000, 150_000);
+    /// The store of marks, claims and dead letters fails; what was asked for may have happened.
+    LettersFailed = "letters-failed", (5_000, 400_000);
+    /// That store answers slowly.
+    LettersSlow = "letters-slow", (2_000, 100_000);
+    /// Somebody has the dead letters sent again.
+    LettersRedriven = "letters-redriven", (2_000, 50_000);
+    /// What a process delivers should be delivered by another.
+    DeliveriesMoved = "deliveries-moved", (2_000, 50_000);
 }
 
 const KINDS: usize = Fault::ALL.len();
@@ -173,7 +191,7 @@ impl Faults {
         // What came later is drawn apart, so that worlds without it stay what they were.
         let mut apart = Rng::new(rng.clone().next());
         for fault in Fault::ALL {
-            let rng = if *fault == Fault::RowsRefused { &mut apart } else { &mut *rng };
+            let rng = if *fault >= Fault::RowsRefused { &mut apart } else { &mut *rng };
             let drawn = rng.chance(density);
             on |= u64::from(drawn) << *fault as u32;
             let (low, high) = fault.rate();
@@ -185,6 +203,11 @@ impl Faults {
     /// Whether this kind is on.
     pub fn has(&self, fault: Fault) -> bool {
         self.on >> fault as u32 & 1 == 1
+    }
+
+    /// Turns everything off that concerns deliveries.
+    pub(crate) fn remove_deliveries(&mut self) {
+        Fault::ALL.iter().filter(|it| **it >= Fault::TargetFails).for_each(|it| self.remove(*it));
     }
 
     /// Turns a kind off.

@@ -1,7 +1,9 @@
 //! Worlds that look closely at one thing. Half of all worlds have a focus: it turns a few kinds of
 //! faults on and makes the windows wide in which a certain kind of bug would show.
 
+use crate::deliver::DeliveryPlan;
 use crate::fault::Fault;
+use crate::later::LaterPlan;
 use crate::plan::{Flavour, Plan};
 use crate::rng::Rng;
 
@@ -28,11 +30,15 @@ pub enum Focus {
     SlowReads,
     /// Two namespaces are regions of one another, and requests between them are lost, late and repeated.
     Regions,
+    /// Messages are delivered to targets that fail, by processes that are taken over.
+    Deliveries,
+    /// Much is due later; processes restart, and their clocks jump.
+    Delays,
 }
 
 impl Focus {
     /// Every focus.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Deposed,
         Self::Elections,
         Self::Noes,
@@ -43,6 +49,8 @@ impl Focus {
         Self::Hints,
         Self::SlowReads,
         Self::Regions,
+        Self::Deliveries,
+        Self::Delays,
     ];
     /// Those of which half of all worlds draw one. (What came later is drawn apart, so that the others stay what
     /// they were.)
@@ -160,6 +168,32 @@ impl Focus {
                 plan.faults.set(Fault::LogLeaderChange, 100);
                 plan.faults.set(Fault::Crash, 300);
                 plan.faults.set(Fault::SilentRebalance, 200);
+            }
+            Self::Deliveries => {
+                plan.deliveries = Some(DeliveryPlan::draw(rng));
+                plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
+                plan.trim_delay_us = 0;
+                plan.partitions = rng.range(2..5);
+                plan.faults.set(Fault::TargetFails, rng.range(50_000..500_000) as u32);
+                plan.faults.set(Fault::TargetHangs, 100_000);
+                plan.faults.set(Fault::TargetRefuses, 50_000);
+                plan.faults.set(Fault::LettersFailed, 100_000);
+                plan.faults.set(Fault::DeliveriesMoved, 10_000);
+                plan.faults.set(Fault::Crash, 500);
+                plan.faults.set(Fault::LongPause, 1_000);
+                plan.spread();
+            }
+            Self::Delays => {
+                let mut deliveries = DeliveryPlan::draw(rng);
+                deliveries.later = Some(LaterPlan::draw(rng));
+                plan.deliveries = Some(deliveries);
+                plan.limits.checkpoint_every_bytes = rng.range(500..4_000);
+                plan.trim_delay_us = 0;
+                plan.faults.set(Fault::Crash, 500);
+                plan.faults.set(Fault::ClockJump, 500);
+                plan.faults.set(Fault::DeliveriesMoved, 10_000);
+                plan.faults.set(Fault::LettersFailed, 50_000);
+                plan.spread();
             }
             Self::Hints => {
                 plan.limits.checkpoint_every_bytes = rng.range(500..4_000);

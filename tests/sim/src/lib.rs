@@ -19,12 +19,14 @@
 //!
 //! In some worlds two namespaces are `region`s of one another: there what each has at any watermark, and both in
 //! the end, is checked too.
+//! In some worlds the processes deliver messages, and do what is due later, too: see `deliver` and `later`.
 
 mod answers;
 mod append;
 mod bug;
 mod client;
 mod clock;
+mod deliver;
 mod engines;
 mod failure;
 mod fault;
@@ -33,6 +35,7 @@ mod focus;
 mod follow;
 mod graph;
 mod history;
+mod later;
 mod leader;
 mod log;
 mod message;

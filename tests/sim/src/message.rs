@@ -8,6 +8,7 @@ use participant::message::{Origin, ShardReply, ShardRequest};
 use wal_core::log::ShardBatch;
 use wal_core::{Epoch, Position, Row, RowKey, RowMutation, ShardId};
 
+use crate::deliver::{Heard, Outside};
 use crate::fault::Fault;
 use crate::region::Happens;
 use crate::store::Refused;
@@ -102,6 +103,10 @@ pub(crate) enum Event {
     End { slot: usize, process: u64 },
     /// A cut ends.
     Mend { cut: Cut },
+    /// A process that delivers hears from the store of deliveries, or from a target.
+    Heard { slot: usize, process: u64, what: Box<Heard> },
+    /// That store, or a target, is reached.
+    Outside { what: Box<Outside> },
     /// All faults end.
     Heal,
     /// Looks whether everything has come to rest.
@@ -127,6 +132,7 @@ impl Event {
             | Self::Deliver { slot, .. }
             | Self::Reroute { slot, .. }
             | Self::ToCommit { slot, .. }
+            | Self::Heard { slot, .. }
             | Self::Placed { slot, .. } => Some(*slot),
             Self::Poll { seat }
             | Self::Take { seat }
@@ -152,6 +158,7 @@ impl Event {
             | Self::Start { .. }
             | Self::End { .. }
             | Self::Mend { .. }
+            | Self::Outside { .. }
             | Self::Heal
             | Self::Watch => None,
         }
@@ -194,6 +201,8 @@ impl Event {
             Self::Trim { .. } => 31,
             Self::FlushRefused { .. } => 32,
             Self::TakenAgain { .. } => 33,
+            Self::Heard { .. } => 34,
+            Self::Outside { .. } => 35,
         }
     }
 }

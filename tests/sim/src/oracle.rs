@@ -60,6 +60,7 @@ pub(crate) fn check(space: &Space) -> Result<(), Failure> {
     })?;
     oracle.replay(&order)?;
     oracle.check_sum()?;
+    crate::deliver::check(space)?;
     follow::check(space)
 }
 

@@ -2,6 +2,7 @@
 
 use wal_core::{Epoch, ShardId};
 
+use crate::deliver::Deliverer;
 use crate::failure::Failure;
 use crate::message::Event;
 use crate::plan::Flavour;
@@ -47,6 +48,7 @@ impl World {
             disk: std::collections::VecDeque::new(),
             disk_syncing: false,
             disk_dead: false,
+            deliverer: Deliverer::default(),
         };
         trace!(self, "n{slot} starts as process {number}");
         self.space.nodes[slot].process = Some(process);

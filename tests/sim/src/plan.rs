@@ -5,8 +5,10 @@ use participant::engine::{Leadership, Rule, ShardLimits};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 
 use crate::bug::{AdapterBug, Bug, Place};
+use crate::deliver::DeliveryPlan;
 use crate::fault::{Fault, Faults};
 use crate::focus::Focus;
+use crate::later::LaterPlan;
 use crate::region::RegionPlan;
 use crate::rng::Rng;
 use crate::workload::NEWER;
@@ -96,6 +98,8 @@ pub(crate) struct Plan {
     /// Tries of a read before it holds.
     pub(crate) free_read_tries: u32,
     pub(crate) faults: Faults,
+    /// What is delivered, if anything is.
+    pub(crate) deliveries: Option<DeliveryPlan>,
     pub(crate) planted: Option<&'static Bug>,
     /// Which region it is, if it is one.
     pub(crate) region: Option<RegionPlan>,
@@ -108,9 +112,15 @@ impl Plan {
         let drawn = rng.coin().then(|| *rng.pick(&Focus::DRAWN));
         first.focus =
             if options.planted.is_some() { options.focus } else { options.focus.or(drawn) };
+        // What came later is drawn apart, so that worlds without it stay what they were.
+        let mut apart = Rng::new(rng.clone().next());
+        if options.focus.is_none() && options.planted.is_none() && apart.chance(60_000) {
+            first.focus = Some(*apart.pick(&[Focus::Deliveries, Focus::Delays]));
+        }
         if let Some(focus) = first.focus {
             focus.shape(&mut first, rng);
         }
+        first.draw_deliveries(&mut apart);
         for fault in &options.without {
             first.faults.remove(*fault);
         }
@@ -125,6 +135,17 @@ impl Plan {
         let mut plans: Vec<Self> = std::iter::once(first).chain(others).collect();
         crate::region::draw(rng, &mut plans);
         plans
+    }
+
+    /// In one of eight worlds messages are delivered, whatever it looks at.
+    fn draw_deliveries(&mut self, rng: &mut Rng) {
+        let alone = self.focus != Some(Focus::Regions);
+        if self.deliveries.is_none() && alone && rng.chance(125_000) {
+            self.deliveries = Some(DeliveryPlan::draw(rng));
+        }
+        if self.deliveries.is_none() {
+            self.faults.remove_deliveries();
+        }
     }
 
     fn draw_one(rng: &mut Rng, options: &Options) -> Self {
@@ -174,6 +195,7 @@ impl Plan {
             read_ppm: *rng.pick(&[100_000, 250_000, 600_000]),
             free_read_tries: *rng.pick(&[0, 0, 1, 3]),
             faults,
+            deliveries: None,
             planted: options.planted,
             region: None,
         }
@@ -268,6 +290,11 @@ impl Plan {
             Place::Engine(rule) => Some(rule),
             Place::Delivery(_) | Place::Adapter(_) => None,
         }
+    }
+
+    /// What is due later, if anything is.
+    pub(crate) fn later(&self) -> Option<LaterPlan> {
+        self.deliveries.as_ref()?.later
     }
 
     /// The rule that the delivery engines do not keep.

@@ -8,6 +8,7 @@ use wal_core::log::ShardBatch;
 use wal_core::{Epoch, ShardId, TxnId};
 
 use crate::clock::NodeClock;
+use crate::deliver::Deliverer;
 use crate::engines::{Commit, Shard};
 use crate::message::SeatId;
 use crate::producer::Producer;
@@ -20,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) member: bool,
     /// After so many more commands its process ends.
     pub(crate) crash_in: Option<u64>,
+    /// When its wall clock jumped ahead, and how far ahead it was before, microseconds.
+    pub(crate) jumped: Option<(u64, i64)>,
 }
 
 /// What of a machine serves one namespace.
@@ -78,6 +81,8 @@ pub(crate) struct Process {
     pub(crate) disk: VecDeque<Pending>,
     pub(crate) disk_syncing: bool,
     pub(crate) disk_dead: bool,
+    /// What it delivers.
+    pub(crate) deliverer: Deliverer,
 }
 
 impl Process {

@@ -19,7 +19,12 @@ impl World {
                 self.begin_probe();
             }
         }
-        if self.space.probing == Probe::Resting && self.is_at_rest() && self.regions_are_at_rest() {
+        if self.space.probing == Probe::Resting
+            && self.is_at_rest()
+            && self.has_done_all()
+            && self.has_delivered()
+            && self.regions_are_at_rest()
+        {
             self.space.probing = Probe::Rested;
             return Ok(());
         }
@@ -76,6 +81,7 @@ impl World {
             }
         }
         story += &self.story_of_regions();
+        story += &self.undelivered();
         for (slot, node) in self.space.nodes.iter().enumerate() {
             for seat in node.process.iter().flat_map(|process| process.seats.iter().flatten()) {
                 let status = seat.engine.status();

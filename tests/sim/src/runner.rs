@@ -117,6 +117,7 @@ pub fn expected_events() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .chain(names::ALL.iter().copied())
         .chain(crate::region::HAPPENED)
+        .chain(crate::deliver::NAMES.iter().copied())
         .filter(|name| !names::NEVER.contains(name))
 }
 

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use wal_core::{Nonce, ShardId};
 
 use crate::client::{Client, Pending as PendingCall};
+use crate::deliver::Deliveries;
 use crate::history::History;
 use crate::log::Broker;
 use crate::plan::Plan;
@@ -49,6 +50,8 @@ pub(crate) struct Space {
     pub(crate) placed: Vec<usize>,
     pub(crate) submitted: u32,
     pub(crate) probing: Probe,
+    /// In some worlds.
+    pub(crate) deliveries: Option<Deliveries>,
 }
 
 impl Space {
@@ -62,6 +65,7 @@ impl Space {
             placed: (0..plan.shards as usize).map(|shard| shard % plan.members).collect(),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             nodes: (0..plan.slots).map(|_| Node::default()).collect(),
+            deliveries: plan.deliveries.clone().map(Deliveries::new),
             plan,
             store: Store::default(),
             history: History::default(),

@@ -44,12 +44,16 @@ impl World {
             Fault::NodeRemoved => !embedded && self.strike_removed(slot),
             Fault::ClockSkew => {
                 let by = self.rng.below(800_000) as i64 - 400_000;
+                let before_us = self.clock(slot).wall_us;
                 self.machines[slot].clock.skew(self.now_us, by);
+                self.note_clock(slot, before_us);
                 true
             }
             Fault::ClockJump => {
                 let by = self.rng.below(4_000_000) as i64 - 2_000_000;
+                let before_us = self.clock(slot).wall_us;
                 self.machines[slot].clock.jump(self.now_us, by);
+                self.note_clock(slot, before_us);
                 true
             }
             Fault::ClockRate => {
@@ -85,7 +89,16 @@ impl World {
             | Fault::ClientDoubles
             | Fault::ClientFences
             | Fault::IdReused
-            | Fault::RowsRefused => false,
+            | Fault::RowsRefused
+            | Fault::TargetFails
+            | Fault::TargetAnswerLost
+            | Fault::TargetHangs
+            | Fault::TargetOverloaded
+            | Fault::TargetRefuses
+            | Fault::LettersFailed
+            | Fault::LettersSlow
+            | Fault::LettersRedriven
+            | Fault::DeliveriesMoved => false,
         };
         if struck {
             trace!(self, "FAULT {} at n{slot}", fault.name());
@@ -262,6 +275,7 @@ impl World {
             machine.clock.skew(self.now_us, skew);
             machine.clock.rate(self.now_us, 0, 0);
             machine.crash_in = None;
+            machine.jumped = None;
         }
         self.in_each(|world| {
             world.space.store.repair();

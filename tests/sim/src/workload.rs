@@ -8,10 +8,13 @@ use wal_core::message::MESSAGES;
 use wal_core::token::Token;
 use wal_core::value::ColumnType;
 use wal_core::{
-    CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Row, RowKey, RowOp,
+    CellOp, ColumnId, CompareOp, Condition, ConditionKind, Fingerprint, Millis, Row, RowKey, RowOp,
     ShardId, TableId, Transaction, TxnId, WriteOp,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::deliver::Messages;
+use crate::later::{COLUMNS, LATER, Parts};
 use crate::plan::Plan;
 use crate::rng::Rng;
 
@@ -86,6 +89,11 @@ pub(crate) struct Workload {
     written: i64,
     /// Rows are where production has them, as transactions of production are made.
     by_token: bool,
+    partitions: u64,
+    /// What is delivered, if anything is.
+    messages: Option<Messages>,
+    /// What is due later, if anything is.
+    pub(crate) later: Option<Parts>,
 }
 
 pub(crate) fn number(value: i64) -> Bytes {
@@ -109,7 +117,10 @@ pub(crate) fn schema(plan: &Plan, version: u32) -> Arc<EngineSchema> {
         owned,
         home: None,
     };
-    let tables = vec![table(3, plan.owned[0]), table(4, plan.owned[1])];
+    let mut tables = vec![table(3, plan.owned[0]), table(4, plan.owned[1])];
+    if plan.later().is_some() {
+        tables.push(TableTypes { columns: COLUMNS.to_vec(), owned: true, home: None });
+    }
     Arc::new(EngineSchema { version, tables, ..EngineSchema::default() })
 }
 
@@ -134,6 +145,9 @@ impl Workload {
             hot_ppm: *rng.pick(&[0, 300_000, 700_000]),
             written: 0,
             by_token: plan.region.is_some(),
+            partitions: plan.partitions,
+            messages: plan.deliveries.as_ref().map(Messages::new),
+            later: plan.later().map(Parts::new),
         }
     }
 
@@ -141,6 +155,9 @@ impl Workload {
     pub(crate) fn shard_of(&self, key: &RowKey) -> ShardId {
         if self.by_token {
             return Token::of(&key.partition).shard(self.shards);
+        }
+        if key.table == LATER {
+            return ShardId((xxh3_64(&key.partition) % u64::from(self.shards)) as u16);
         }
         ShardId((as_number(&key.partition) as u64 % u64::from(self.shards)) as u16)
     }
@@ -261,11 +278,39 @@ impl Workload {
             }
             Kind::Arrival | Kind::Pulse => {}
         }
-        if rng.chance(MESSAGES_PPM) {
+        if let Some(messages) = self.messages {
+            for (key, write) in messages.draw(rng, self.partitions, &mut self.written) {
+                draft.row(key, [], write);
+            }
+        } else if rng.chance(MESSAGES_PPM) {
             self.draw_message(rng, &mut draft);
+        }
+        if let Some(mut later) = self.later.take() {
+            if let Some((key, condition, write)) = later.draw(rng, |rng| self.draw_body(rng)) {
+                draft.row(key, condition, write);
+            }
+            self.later = Some(later);
         }
         draft.rows.sort_by(|a, b| a.key.cmp(&b.key));
         draft.rows
+    }
+
+    /// What is done later.
+    fn draw_body(&mut self, rng: &mut Rng) -> Vec<RowOp> {
+        let mut draft = Draft::default();
+        for key in self.draw_rows(rng, 3, None) {
+            // Some cannot be done when they are due.
+            let condition = rng.chance(150_000).then_some(ConditionKind::NotExists);
+            draft.row(key.clone(), condition, self.put(&key, false));
+        }
+        draft.rows
+    }
+
+    /// What time it is, for whoever schedules something.
+    pub(crate) fn tell_time(&mut self, now: Millis) {
+        if let Some(later) = &mut self.later {
+            later.now = now;
+        }
     }
 
     /// A message, often of a key that others use.

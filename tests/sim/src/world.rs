@@ -89,6 +89,7 @@ impl World {
             paused_until: 0,
             member: slot < plans[0].members,
             crash_in: None,
+            jumped: None,
         };
         let machines = (0..plans[0].slots).map(machine).collect();
         let spaces = plans.into_iter().map(|plan| Some(Box::new(Space::new(plan, &mut rng))));
@@ -346,6 +347,7 @@ impl World {
             }
             Event::Trim { shard, trim } => {
                 if self.lets_go(shard, trim) {
+                    let trim = self.held_by_deliveries(shard, trim);
                     self.space.broker.shard(shard).trim(trim);
                 }
                 Ok(())
@@ -407,6 +409,8 @@ impl World {
                 }
                 Ok(())
             }
+            Event::Heard { slot, process, what } => self.on_heard(slot, process, *what),
+            Event::Outside { what } => self.on_outside(*what),
             Event::Heal => self.on_heal(),
             Event::Watch => self.on_watch(),
         }
@@ -446,6 +450,6 @@ impl World {
                 self.step_shard(seat, ShardEvent::Tick)?;
             }
         }
-        Ok(())
+        self.deliver(slot)
     }
 }

@@ -147,10 +147,11 @@ impl Fires for Firing {
     }
 }
 
-/// When the live value of a column was written.
+/// When the transaction committed that wrote the live value of a column: the time by which the stream tells of it.
+/// A value's own time is a little later, and what is told twice would look as if it were new.
 fn written(row: &Row, column: ColumnId) -> Option<Timestamp> {
     let cell = row.cells.iter().find(|cell| cell.column == column)?;
-    cell.value.is_some().then_some(cell.timestamp)
+    cell.value.is_some().then_some(cell.timestamp.of_delete())
 }
 
 /// Why a transaction can never commit as it is; `None` if another try may.
@@ -177,5 +178,26 @@ fn described(error: &ServiceError) -> String {
             lines.collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wal_core::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_row_was_written_when_its_transaction_committed() {
+        let committed = Timestamp(1_700_000_000_000_008);
+        let cell = |column, value: Option<&'static [u8]>| Cell {
+            column: ColumnId(column),
+            timestamp: if value.is_some() { committed.of_put() } else { committed.of_delete() },
+            value: value.map(Into::into),
+        };
+        let row = Row { cells: vec![cell(2, Some(b"due")), cell(4, None)], ..Row::default() };
+        assert_eq!(written(&row, ColumnId(2)), Some(committed));
+        assert_eq!(written(&row, ColumnId(4)), None, "its value is gone");
+        assert_eq!(written(&row, ColumnId(3)), None);
     }
 }

@@ -125,7 +125,7 @@ impl World {
         let turn = Happens::Turn { way, sender: number, slot };
         self.schedule(delay, Event::Region(Box::new(turn)));
         self.read_on(way, number)?;
-        if self.rng.chance(MARKS_PPM) && !self.store_marks(way, number) {
+        if self.rng.chance(MARKS_PPM) && !self.store_way(way, number) {
             self.count("region: sender deposed");
             self.regions.ways[way].senders.remove(&number);
             return Ok(());
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// Stores how far a sender is; false if another has taken over.
-    fn store_marks(&mut self, way: usize, number: u64) -> bool {
+    fn store_way(&mut self, way: usize, number: u64) -> bool {
         let way = &mut self.regions.ways[way];
         if way.newest != number {
             return false;
