@@ -41,17 +41,26 @@ impl ShipMetrics {
         }
     }
 
+    /// Somebody else sends now, or nobody: what waits is not this process's to say.
+    pub(super) fn clear(&self, shards: u16) {
+        self.waiting.set(0.0);
+        (0..shards).for_each(|shard| self.lag(ShardId(shard), 0));
+    }
+
+    fn lag(&self, shard: ShardId, lag_us: u64) {
+        let (namespace, region) = (Arc::clone(&self.namespace), Arc::clone(&self.region));
+        gauge!(
+            "handfast_region_lag_seconds",
+            "namespace" => namespace, "region" => region, "shard" => shard.to_string()
+        )
+        .set(lag_us as f64 / 1e6);
+    }
+
     pub(super) fn show(&self, status: &ShipStatus, shards: u16) {
         self.watermark.set(status.watermark.0 as f64 / 1e6);
         self.waiting.set(status.waiting.1 as f64);
         for shard in (0..shards).map(ShardId) {
-            let lag_us = status.lag_us.get(&shard).copied().unwrap_or(0);
-            let (namespace, region) = (Arc::clone(&self.namespace), Arc::clone(&self.region));
-            gauge!(
-                "handfast_region_lag_seconds",
-                "namespace" => namespace, "region" => region, "shard" => shard.to_string()
-            )
-            .set(lag_us as f64 / 1e6);
+            self.lag(shard, status.lag_us.get(&shard).copied().unwrap_or(0));
         }
     }
 }

@@ -134,10 +134,13 @@ pub(super) enum Ended {
     Stopped,
     /// Another process has taken over, or should.
     Deposed,
-    /// What it knew of the other region is not so any more: it begins anew at once.
-    Outdated(String),
+    /// What it knew of the other region is not so any more: it begins anew at once, from what that has said, if it
+    /// has.
+    Outdated(String, Option<Arrived>),
     /// It cannot go on for now.
     Failed(String),
+    /// The log cannot be read from where it should be.
+    Unread(String),
 }
 
 pub(super) struct Sender {
@@ -152,6 +155,8 @@ pub(super) struct Sender {
 
 impl Sender {
     async fn run(mut self) {
+        // What the other region has said; whether to read on from where the log was read to.
+        let (mut arrived, mut goes_on) = (None, true);
         loop {
             let claims = match self.claim().await {
                 Ok(Some(claims)) => claims,
@@ -163,21 +168,31 @@ impl Sender {
                 }
             };
             let generations: Vec<u64> = claims.iter().map(|claim| claim.generation).collect();
-            let ended = self.term(claims).await;
+            let ended = self.term(claims, arrived.take(), goes_on).await;
+            goes_on = match ended {
+                Ended::Unread(_) => false,
+                Ended::Failed(_) => goes_on,
+                Ended::Stopped | Ended::Deposed | Ended::Outdated(..) => true,
+            };
             for (course, generation) in self.courses().zip(generations) {
                 let _ = self.parts.store.release(course, generation).await; // it is claimed anew all the same
             }
             match ended {
-                Ended::Stopped => return,
+                Ended::Stopped => return self.metrics.clear(self.parts.shards),
                 Ended::Deposed => {
+                    self.metrics.clear(self.parts.shards);
                     self.shown.send_replace(ShipStatus::default());
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
-                Ended::Outdated(why) => {
+                Ended::Outdated(why, said) => {
                     let (namespace, region) = (&self.parts.namespace, &self.parts.to);
                     tracing::warn!(%namespace, %region, why, "sending begins anew");
+                    if let Some(said) = &said {
+                        self.adopt(said).await;
+                    }
+                    arrived = said;
                 }
-                Ended::Failed(why) => {
+                Ended::Failed(why) | Ended::Unread(why) => {
                     let (namespace, region) = (&self.parts.namespace, &self.parts.to);
                     tracing::error!(%namespace, %region, why, "nothing is sent to a region for now");
                     self.metrics.failures.increment(1);
@@ -235,12 +250,19 @@ impl Sender {
             && has.is_none_or(|has| has == me || !alive.contains(&has))
     }
 
-    /// Sends until something ends it.
-    async fn term(&mut self, claims: Vec<Claim>) -> Ended {
-        let arrived = match self.first_arrived().await {
-            Ok(arrived) => arrived,
-            Err(ended) => return ended,
-        };
+    /// Sends until something ends it. What has `arrived` may not be known yet: then it is at least what had when it
+    /// was last stored how far the log was read, and from there the log is read, so that it is seen what waits.
+    async fn term(&mut self, claims: Vec<Claim>, arrived: Option<Arrived>, goes_on: bool) -> Ended {
+        let log = self.parts.log.identity();
+        let stored: Vec<_> = (claims.iter())
+            .map(|claim| claim.mark.as_ref().filter(|mark| goes_on && mark.log == log))
+            .map(|mark| mark.and_then(|mark| place_of(mark).ok()))
+            .collect();
+        let is_known = arrived.is_some();
+        let arrived = arrived.unwrap_or_else(|| Arrived {
+            watermark: stored.iter().flatten().map(|(at, _)| *at).max().unwrap_or_default(),
+            ..Arrived::default()
+        });
         let (to_reader, orders) = channel::unbounded();
         let (batch, mut read) = mpsc::channel(BATCHES);
         let reader = Reader {
@@ -257,10 +279,7 @@ impl Sender {
         if let Err(error) = spawned {
             return Ended::Failed(format!("cannot start a thread: {error}"));
         }
-        let log = self.parts.log.identity();
-        for (course, claim) in self.courses().zip(&claims) {
-            let mark = claim.mark.as_ref().filter(|mark| mark.log == log);
-            let place = mark.and_then(|mark| place_of(mark).ok());
+        for (course, place) in self.courses().zip(stored) {
             // One that was stored when more had arrived there than has now is of no use: read all that is left.
             let place = place.filter(|(watermark, _)| *watermark <= arrived.watermark);
             let place = place.map(|(_, place)| place).unwrap_or_default();
@@ -269,6 +288,9 @@ impl Sender {
         }
         let is_ahead = arrived.term > self.parts.settings.term;
         let mut term = Term {
+            is_known,
+            asking: None,
+            unseen: None,
             gather: Gather::new(self.parts.shards, arrived.watermark),
             arrived,
             claims: claims.into_iter().map(|claim| claim.generation).collect(),
@@ -285,7 +307,9 @@ impl Sender {
             problem: None,
             done: mpsc::unbounded_channel(),
         };
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        // Not at once: nothing is read yet, and so nothing would seem to wait.
+        let first = tokio::time::Instant::now() + LOOK_EVERY;
+        let mut looks = tokio::time::interval_at(first, LOOK_EVERY);
         let mut pulses = tokio::time::interval(PULSE_EVERY);
         for every in [&mut looks, &mut pulses] {
             every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -306,37 +330,12 @@ impl Sender {
                 _ = looks.tick() => self.look(&mut term).await,
             };
             if let Err(ended) = ended {
+                self.metrics.show(&self.status(&term), self.parts.shards);
                 self.store_marks_at_last(&mut term).await;
                 return ended;
             }
+            self.ask(&mut term);
             self.apply(&mut term);
-        }
-    }
-
-    /// Where the other region is. Tried until it answers.
-    async fn first_arrived(&mut self) -> Result<Arrived, Ended> {
-        let mut pause = PAUSES.0;
-        loop {
-            let answer = tokio::select! {
-                answer = self.parts.peer.arrived() => answer,
-                () = is_stopped(&mut self.stopped) => return Err(Ended::Stopped),
-            };
-            match answer {
-                Ok(arrived) => {
-                    self.adopt(&arrived).await;
-                    return Ok(arrived);
-                }
-                Err(error) => {
-                    self.metrics.failures.increment(1);
-                    self.show_problem(&error.text);
-                    tokio::time::sleep(error.retry_after.unwrap_or(pause)).await;
-                    pause = (pause * 2).min(PAUSES.1);
-                }
-            }
-            let owners = self.parts.store.owners(&self.parts.namespace).await;
-            if owners.is_ok_and(|owners| !self.is_mine(&owners)) {
-                return Err(Ended::Deposed);
-            }
         }
     }
 

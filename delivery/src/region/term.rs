@@ -34,6 +34,12 @@ pub(super) enum Done {
 pub(super) struct Term {
     pub(super) gather: Gather,
     pub(super) arrived: Arrived,
+    /// Whether the other region has said what has arrived; nothing is sent before.
+    pub(super) is_known: bool,
+    /// It is being asked, and had so much before.
+    pub(super) asking: Option<Timestamp>,
+    /// What committed at or before this may have stood before what is left of the log of a shard.
+    pub(super) unseen: Option<(Timestamp, ShardId)>,
     /// The generation of each shard's claim.
     pub(super) claims: Vec<u64>,
     pub(super) to_reader: channel::Sender<Order>,
@@ -67,11 +73,10 @@ impl Sender {
         while let Some(read) = next {
             let Read { shard, items, place, closed, unseen, failed, .. } = read;
             if let Some(failed) = failed {
-                return Err(Ended::Failed(format!("shard {shard}: {}", failed.why)));
+                return Err(Ended::Unread(format!("shard {shard}: {}", failed.why)));
             }
-            if unseen > term.gather.watermark() {
-                return Err(Ended::Failed(behind(shard, &self.parts.to)));
-            }
+            term.unseen = term.unseen.max(Some((unseen, shard)));
+            self.expect_seen(term)?;
             term.gather.take(now_us, shard, items, place, closed);
             next = more.try_recv().ok();
         }
@@ -86,9 +91,37 @@ impl Sender {
         Ok(())
     }
 
+    /// Everything that the other region does not have is left of the log.
+    fn expect_seen(&self, term: &Term) -> Result<(), Ended> {
+        match term.unseen {
+            Some((unseen, shard)) if term.is_known && unseen > term.gather.watermark() => {
+                Err(Ended::Failed(behind(shard, &self.parts.to)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Asks the other region what has arrived, if that is not known or it was not heard of for a while.
+    pub(super) fn ask(&self, term: &mut Term) {
+        let is_due = match term.is_known {
+            // Where nothing is to be sent: whether it is there, and has moved homes.
+            true => term.applying.is_none() && term.contact.elapsed() >= ASK_EVERY,
+            false => Instant::now() >= term.not_before,
+        };
+        if !is_due || term.asking.is_some() {
+            return;
+        }
+        term.asking = Some(term.gather.watermark());
+        term.contact = Instant::now();
+        let (parts, done) = (Arc::clone(&self.parts), term.done.0.clone());
+        tokio::spawn(async move {
+            let _ = done.send(Done::Asked(parts.peer.arrived().await)); // a term that has ended hears nothing
+        });
+    }
+
     /// Begins the next batch, if none is under way.
     pub(super) fn apply(&self, term: &mut Term) {
-        if term.applying.is_some() || Instant::now() < term.not_before {
+        if !term.is_known || term.applying.is_some() || Instant::now() < term.not_before {
             return;
         }
         let most = usize::try_from(self.parts.settings.batch_bytes).unwrap_or(usize::MAX);
@@ -103,25 +136,16 @@ impl Sender {
                 let text = format!("region {:?} did not answer within {timeout:?}", parts.to);
                 Err(PeerError { text, retry_after: None })
             });
-            let _ = done.send(Done::Applied(applied)); // a term that has ended hears nothing
+            let _ = done.send(Done::Applied(applied)); // as above
         });
     }
 
     pub(super) fn on_done(&self, term: &mut Term, done: Done) -> Result<(), Ended> {
         match done {
             Done::Applied(applied) => return self.on_applied(term, applied),
-            Done::Asked(Ok(arrived)) => {
-                if self.parts.settings.follows(arrived.term, &arrived.homes) {
-                    return Err(moved());
-                }
-                if term.applying.is_none() && arrived.watermark < term.gather.watermark() {
-                    return Err(self.has_less(term, &arrived));
-                }
-                term.problem = None;
-            }
-            Done::Asked(Err(error)) => {
-                self.metrics.failures.increment(1);
-                term.problem = Some(error.text);
+            Done::Asked(asked) => {
+                let before = term.asking.take().unwrap_or_default();
+                return self.on_asked(term, before, asked);
             }
             Done::Pulsed(Ok(())) => {
                 term.pulsing = false;
@@ -146,6 +170,49 @@ impl Sender {
         Ok(())
     }
 
+    fn on_asked(
+        &self,
+        term: &mut Term,
+        before: Timestamp,
+        asked: Result<Arrived, PeerError>,
+    ) -> Result<(), Ended> {
+        let arrived = match asked {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                self.metrics.failures.increment(1);
+                if !term.is_known {
+                    term.not_before = Instant::now() + error.retry_after.unwrap_or(term.pause);
+                    term.pause = (term.pause * 2).min(PAUSES.1);
+                }
+                term.problem = Some(error.text);
+                return Ok(());
+            }
+        };
+        if self.parts.settings.follows(arrived.term, &arrived.homes) {
+            return Err(moved(Some(arrived)));
+        }
+        if arrived.watermark < before {
+            return Err(self.has_less(term, arrived));
+        }
+        if !term.is_known {
+            term.is_known = true;
+            term.is_ahead = arrived.term > self.parts.settings.term;
+        } else if term.applying.is_some() || arrived.watermark <= term.gather.watermark() {
+            // It answers. Whether it takes what it refused is seen when that is sent again.
+            if term.pause == PAUSES.0 {
+                term.problem = None;
+            }
+            return Ok(());
+        }
+        // Or somebody has said there that it has more, so that what it refuses is not to be sent.
+        term.gather.applied(arrived.watermark);
+        term.arrived = arrived;
+        term.not_before = Instant::now();
+        term.pause = PAUSES.0;
+        term.problem = None;
+        self.expect_seen(term)
+    }
+
     pub(super) fn on_applied(
         &self,
         term: &mut Term,
@@ -156,7 +223,7 @@ impl Sender {
             Ok(Applied::Yes { term: there }) => {
                 term.contact = Instant::now();
                 if there > self.parts.settings.term && !term.is_ahead {
-                    return Err(moved());
+                    return Err(moved(None));
                 }
                 term.gather.applied(until);
                 term.arrived.watermark = until;
@@ -171,8 +238,10 @@ impl Sender {
             Ok(Applied::Not(arrived)) if arrived.watermark > term.gather.watermark() => {
                 term.gather.applied(arrived.watermark);
                 term.arrived = arrived;
+                term.pause = PAUSES.0;
+                term.problem = None;
             }
-            Ok(Applied::Not(arrived)) => return Err(self.has_less(term, &arrived)),
+            Ok(Applied::Not(arrived)) => return Err(self.has_less(term, arrived)),
             Err(error) => {
                 self.metrics.failures.increment(1);
                 let pause = error.retry_after.unwrap_or(term.pause);
@@ -188,13 +257,14 @@ impl Sender {
         Ok(())
     }
 
-    pub(super) fn has_less(&self, term: &Term, arrived: &Arrived) -> Ended {
-        Ended::Outdated(format!(
+    pub(super) fn has_less(&self, term: &Term, arrived: Arrived) -> Ended {
+        let why = format!(
             "region {:?} has less than it had: {} instead of {}; what is missing is sent again",
             self.parts.to,
             arrived.watermark,
             term.gather.watermark()
-        ))
+        );
+        Ended::Outdated(why, Some(arrived))
     }
 
     /// Gives a pulse to shards that hold up the others.
@@ -232,14 +302,6 @@ impl Sender {
                 let marked = parts.store.mark(marks).await;
                 let marked = marked.map(|marked| marked.into_iter().all(|it| it));
                 let _ = done.send(Done::Marked(marked)); // as above
-            });
-        }
-        if term.applying.is_none() && term.contact.elapsed() >= ASK_EVERY {
-            // Where nothing is to be sent: whether it is there, and has moved homes.
-            term.contact = Instant::now();
-            let (parts, done) = (Arc::clone(&self.parts), term.done.0.clone());
-            tokio::spawn(async move {
-                let _ = done.send(Done::Asked(parts.peer.arrived().await)); // as above
             });
         }
         let should = should_have(&self.parts.members.alive(), &self.course);
@@ -288,8 +350,8 @@ impl Sender {
     }
 }
 
-fn moved() -> Ended {
-    Ended::Outdated("homes have moved to another region".to_owned())
+fn moved(arrived: Option<Arrived>) -> Ended {
+    Ended::Outdated("homes have moved to another region".to_owned(), arrived)
 }
 
 fn behind(shard: ShardId, region: &str) -> String {

@@ -76,7 +76,8 @@ impl Declared {
             fires: region.is_none_or(|region| region.is_written_here(&settings.table)),
         });
         let regions = region.into_iter().flat_map(|region| {
-            region.others().map(|(number, to)| Self::Region {
+            let there = region.others().filter(|(_, to)| !to.servers.is_empty());
+            there.map(|(number, to)| Self::Region {
                 to: to.clone(),
                 number,
                 settings: region.clone(),

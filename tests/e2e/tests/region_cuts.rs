@@ -150,6 +150,32 @@ async fn a_region_that_was_cut_off_for_long_catches_up() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_region_that_cannot_be_reached_has_a_lag_after_a_restart_too() -> anyhow::Result<()> {
+    let mut regions = two("eu").await?;
+    let first = commit(&regions.clients[0], &account("first", 1)).await?;
+    regions.until_arrived(0, 1, first).await?;
+    regions.way(0, 1).set(WayState::Broken);
+    let mut last = 0;
+    for number in 0..20 {
+        last = commit(&regions.clients[0], &account(own(0, number), 1)).await?;
+    }
+    regions.servers[0].kill().await?;
+    regions.servers[0].restart().await?;
+    until("no lag is seen", async || {
+        Ok(regions.lag(0, 1).await.is_ok_and(|lag| lag > 1.0).then_some(()))
+    })
+    .await?;
+    let seen = regions.seen(0, 1).await?;
+    assert!(seen.sends && seen.waiting >= 20 && seen.sent_us < last, "{seen:?}");
+    assert!(seen.problem.contains("us"), "{seen:?}");
+    regions.way(0, 1).set(WayState::Open);
+    regions.until_arrived(0, 1, last).await?;
+    assert_eq!(regions.seen(1, 0).await?.arrived_transactions, 21);
+    until("the lag stays", async || Ok((regions.lag(0, 1).await? == 0.0).then_some(()))).await?;
+    regions.stop().await
+}
+
+#[tokio::test]
 async fn one_connection_carries_everything_and_what_repeats_itself_crosses_in_few_bytes()
 -> anyhow::Result<()> {
     const NOTES: u128 = 64;

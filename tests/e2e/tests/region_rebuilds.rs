@@ -174,23 +174,70 @@ async fn what_is_before_a_time_that_is_accepted_is_not_sent() -> anyhow::Result<
     regions.stop().await
 }
 
+const SOON_TRIMMED: &str =
+    "log.retain_ms = 0\nlog.retain_bytes = 33554432\nlog.checkpoint_every_bytes = 65536";
+
+/// Whether the log of the first region has its beginning yet.
+fn has_beginning(regions: &Regions) -> bool {
+    regions.servers[0].log_folder("bank").join("segment-000000000001.log").exists()
+}
+
+async fn write_mebibyte(client: &Client, number: u128) -> anyhow::Result<()> {
+    let outcome = client.at_level(Level::Applied).submit(&note(number, 1 << 20)).await?;
+    ensure!(outcome.is_committed(), "{outcome:?}");
+    Ok(())
+}
+
+/// Writes in the first region until its log has lost its beginning.
+async fn until_trimmed(regions: &Regions) -> anyhow::Result<()> {
+    let mut written = 0;
+    while has_beginning(regions) {
+        ensure!(written < 100, "the log is not trimmed: {written} MiB are written");
+        write_mebibyte(&regions.clients[0], written).await?;
+        written += 1;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_log_is_kept_for_a_region_that_is_gone() -> anyhow::Result<()> {
+    let regions = Regions::start(&NAMES).await?;
+    regions.create(&bank(SOON_TRIMMED), "home = \"eu\"").await?;
+    let eu = &regions.clients[0];
+    let first = commit(eu, &account(0)).await?;
+    regions.until_arrived(0, 1, first).await?;
+    regions.way(0, 1).set(WayState::Broken);
+    for number in 0..64 {
+        write_mebibyte(eu, number).await?;
+    }
+    assert!(has_beginning(&regions), "it is kept for the other region");
+    let there = format!("{}{}", bank(SOON_TRIMMED), regions.section(0, "home = \"eu\""));
+    let gone = there.replace(&format!("[\"{}\"]", regions.way(0, 1).url()), "[]");
+    eu.admin().change_namespace(&gone, 1).await?;
+    until_problem(&regions, "nothing is sent there").await?;
+    until_trimmed(&regions).await?;
+
+    // It is there again, and what it lacks is not.
+    regions.way(0, 1).set(WayState::Open);
+    eu.admin().change_namespace(&there, 2).await?;
+    until_problem(&regions, "begins behind what region \"us\" has").await?;
+    let late = commit(eu, &account(1)).await?;
+    accept(&regions, late).await?;
+    let after = commit(eu, &account(2)).await?;
+    regions.until_arrived(0, 1, after).await?;
+    assert_eq!(missing(&regions.clients[1]).await?.first_chunk(), Some(&[1, 3]));
+    regions.stop().await
+}
+
 #[tokio::test]
 async fn a_region_that_comes_behind_a_trimmed_log_is_sent_nothing_until_its_tables_were_copied()
 -> anyhow::Result<()> {
     let regions = Regions::start(&NAMES).await?;
-    let settings =
-        "log.retain_ms = 0\nlog.retain_bytes = 33554432\nlog.checkpoint_every_bytes = 65536";
+    let settings = SOON_TRIMMED;
     let [eu, us] = regions.clients.clone().try_into().expect("there are two");
     eu.admin().create_namespace(&bank(settings)).await?;
     commit(&eu, &account(0)).await?;
-    let oldest = regions.servers[0].log_folder("bank").join("segment-000000000001.log");
-    let mut written = 0;
-    while oldest.exists() {
-        ensure!(written < 100, "the log is not trimmed: {written} MiB are written");
-        let big = note(written, 1 << 20);
-        assert!(eu.at_level(Level::Applied).submit(&big).await?.is_committed());
-        written += 1;
-    }
+    until_trimmed(&regions).await?;
     let file = |here| format!("{}{}", bank(settings), regions.section(here, "home = \"eu\""));
     us.admin().create_namespace(&file(1)).await?;
     eu.admin().change_namespace(&file(0), 1).await?;
@@ -226,9 +273,14 @@ async fn what_is_older_than_tombstones_are_kept_is_refused_where_all_regions_wri
     // Where a table has a home its tombstones come in order: however old, it arrives.
     let first = commit(eu, &note(1, 10)).await?;
     regions.until_arrived(0, 1, first).await?;
-    commit(eu, &account(0)).await?;
+    let old = commit(eu, &account(0)).await?;
     until_problem(&regions, "written more than 60000 ms ago").await?;
     until_problem(&regions, "Copy the tables").await?;
-    assert_eq!(missing(&regions.clients[1]).await?.first(), Some(&0));
+
+    clock.set(0)?;
+    accept(&regions, old).await?;
+    let now = commit(eu, &account(1)).await?;
+    regions.until_arrived(0, 1, now).await?;
+    assert_eq!(missing(&regions.clients[1]).await?.first_chunk(), Some(&[0, 2]));
     regions.stop().await
 }

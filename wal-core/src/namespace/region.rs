@@ -14,7 +14,8 @@ pub const ANY: &str = "any";
 pub struct RegionMember {
     /// Its name.
     pub name: String,
-    /// Where its servers are, `http://host:port`: any of them will do.
+    /// Where its servers are, `http://host:port`: any of them will do. None while nobody is there: nothing is sent
+    /// to it then, and no log is kept for it.
     pub servers: Vec<String>,
 }
 

@@ -667,6 +667,10 @@ fn regions_are_numbered_by_their_places_and_tables_have_homes() {
     let region = there.region().expect("it is in regions");
     assert!(!region.is_written_here("bank.accounts") && region.is_written_here("bank.ledger"));
     assert!(region.is_written_here("arrived"));
+    let gone = read(&file.replace("[\"http://us\"]", "[]"));
+    assert_eq!(read(&gone.to_toml()), gone);
+    assert!(gone.region().is_some_and(|region| region.members[1].servers.is_empty()));
+    assert!(bank.validate_change(&gone).is_ok() && gone.validate_change(&bank).is_ok());
 }
 
 #[test]

@@ -39,7 +39,10 @@ impl AdminService {
             let (arrived, transactions) =
                 row.map_or_else(Default::default, |row| arrived_in(&namespace, settings, row));
             let sent = sending.iter().find(|(to, _)| *to == member.name);
-            let sent = sent.map(|(_, status)| status.clone()).unwrap_or_default();
+            let mut sent = sent.map(|(_, status)| status.clone()).unwrap_or_default();
+            if member.servers.is_empty() && member.name != settings.here {
+                sent.problem = Some("its servers are none: nothing is sent there".to_owned());
+            }
             v1::Region {
                 name: member.name.clone(),
                 servers: member.servers.clone(),

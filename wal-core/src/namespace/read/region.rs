@@ -81,16 +81,18 @@ fn read_members(section: &mut Section, problems: &mut Vec<Problem>) -> Vec<Regio
         if members.iter().any(|other| other.name == name) {
             member.problem("name", format!("the region {name:?} is there twice"), problems);
         }
-        let servers = member.texts("servers", problems).unwrap_or_default();
+        let servers = member.texts("servers", problems);
+        if servers.is_none() {
+            let message = "name a server or two, as in servers = [\"http://10.0.0.1:7421\"]; none, [], while \
+                           nobody is there";
+            member.missing("servers", message, problems);
+        }
+        let servers = servers.unwrap_or_default();
         for server in &servers {
             if !server.starts_with("http://") && !server.starts_with("https://") {
                 let message = format!("{server:?} does not begin with http:// or https://");
                 member.problem("servers", message, problems);
             }
-        }
-        if servers.is_empty() {
-            let message = "name a server or two, as in servers = [\"http://10.0.0.1:7421\"]";
-            member.missing("servers", message, problems);
         }
         member.finish(&["name", "servers"], &[], problems);
         members.push(RegionMember { name, servers });
