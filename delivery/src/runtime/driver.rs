@@ -17,7 +17,7 @@ use super::redrive::{redrive_all, send};
 use super::{Clock, Parts, ShardDelivery};
 use crate::caught::{caught, stored};
 use crate::config::DeliveryConfig;
-use crate::engine::{Command, Event, Which};
+use crate::engine::{Command, Event, Paused, Which};
 use crate::message::{Answer, Cause, ErrorClass, Failure, Ticket};
 use crate::outgoing::Outgoing;
 use crate::store::{
@@ -578,7 +578,9 @@ impl Driver {
     fn redrive(&mut self, shard: ShardId) {
         let now = self.clock.now();
         let Some(course) = self.courses.get(&shard) else { return };
-        if course.engine().status(now).paused.is_some() || !self.redriving.insert(shard) {
+        // One whose dead letters are full takes what it is sent: that is what makes room for more of them.
+        let takes = matches!(course.engine().status(now).paused, None | Some(Paused::DeadLetters));
+        if !takes || !self.redriving.insert(shard) {
             return;
         }
         let generation = course.generation;

@@ -88,9 +88,9 @@ impl Bug {
                 "commit engine"
             }
             Place::Engine(_) => "shard engine",
-            Place::Delivery(D::AllShardsAreClosed | D::AppliedIsSkipped | D::ResumesBehindApplied) => {
-                "gathering"
-            }
+            Place::Delivery(
+                D::AllShardsAreClosed | D::AppliedIsSkipped | D::ResumesBehindApplied,
+            ) => "gathering",
             Place::Delivery(D::EvictedIsLoadedAgain | D::JumpsAreDoubted) => "schedule",
             Place::Delivery(D::HeldHoldsMark) => "write-behind of the index",
             Place::Delivery(_) => "delivery engine",

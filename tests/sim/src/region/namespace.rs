@@ -47,8 +47,7 @@ pub(crate) fn draw(rng: &Rng, plans: &mut [Plan]) {
     let mut rng = Rng::new(rng.clone().next() ^ 0x7265_6769_6f6e_7321);
     let [first, second, ..] = plans else { return };
     // Bugs that are planted elsewhere are looked for in the worlds in which they always were.
-    let drawn =
-        first.planted.is_none() && first.deliveries.is_none() && rng.chance(WORLDS_PPM);
+    let drawn = first.planted.is_none() && first.deliveries.is_none() && rng.chance(WORLDS_PPM);
     if first.focus != Some(Focus::Regions) && !drawn {
         return;
     }
