@@ -138,10 +138,13 @@ impl Window {
     }
 
     fn shrink(&mut self, now_us: u64, size: u32) {
+        // An overload that left half of the window empty does not show that so many are too many: the target is away.
+        if size > 1 && size.saturating_mul(2) >= self.limit {
+            self.doubt = Some((size, now_us.saturating_add(self.config.doubt_us)));
+        }
         let kept = u64::from(size) * u64::from(self.config.kept_percent) / 100;
         self.limit = u32::try_from(kept).expect("a share of 32 bits").max(1);
         self.successes = 0;
-        self.doubt = Some((size, now_us.saturating_add(self.config.doubt_us)));
     }
 
     fn slow_down(&mut self, sent: Sent) {

@@ -93,6 +93,21 @@ fn stays_below_the_size_that_overloaded_until_the_doubt_is_over() {
 }
 
 #[test]
+fn what_was_away_while_little_was_sent_gets_more_as_soon_as_it_is_back() {
+    let (mut window, mut draw) = (Window::new(CONFIG), Draw::new(7));
+    deliver(&mut window, 0, 1_000);
+    // One alone, then again one alone: that is no size that could be doubted.
+    for now_us in 0..2 {
+        let sent = window.on_sent(now_us, 1);
+        window.on_overloaded(now_us, sent, None, &mut draw);
+        let probe = window.on_sent(now_us, 1);
+        window.on_delivered(now_us, probe);
+    }
+    deliver(&mut window, 10, 100);
+    assert!(window.limit() > 10, "{}", window.limit());
+}
+
+#[test]
 fn never_falls_below_one() {
     let (mut window, mut draw) = (Window::new(CONFIG), Draw::new(7));
     for now_us in 0..100 {

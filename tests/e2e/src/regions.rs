@@ -115,11 +115,15 @@ impl Regions {
         .await
     }
 
-    /// How long the oldest transaction of any shard waits for another region, as a region's metrics say.
+    /// How long the oldest transaction of any shard waits for another region, as a region's metrics say, as soon as
+    /// they do.
     pub async fn lag(&self, here: usize, other: usize) -> anyhow::Result<f64> {
-        let lags = lags(&self.servers[here]).await?;
-        let of_it = lags.iter().filter(|((region, _), _)| region == self.names[other]);
-        of_it.map(|(_, lag)| *lag).reduce(f64::max).context("no lag is served")
+        until("no lag is served", async || {
+            let lags = lags(&self.servers[here]).await?;
+            let of_it = lags.iter().filter(|((region, _), _)| region == self.names[other]);
+            Ok(of_it.map(|(_, lag)| *lag).reduce(f64::max))
+        })
+        .await
     }
 
     /// The data folder of a region's server.

@@ -98,6 +98,8 @@ impl Raw {
                 stream.write_all(head.as_bytes()).await?;
                 loop {
                     stream.write_all(b"10\r\nand so on and on\r\n").await?;
+                    // Without end, and not as fast as goes: others want the processor, too.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
         }
@@ -140,6 +142,8 @@ async fn answers_that_are_no_http_half_or_without_end_are_judged_and_hold_up_not
     let settled = |it: &handfast_client::v1::TargetStatus| {
         it.shards.len() == 8 && it.shards.iter().all(|it| it.held == 0) && it.dead_letters == 2
     };
+    let of_raw = |what| [("target", "raw"), ("what", what)];
+    server.until_metric("handfast_delivery_total", &of_raw("delivered"), |it| it >= 6.0).await?;
     target_status(&client, "raw", settled).await?;
     // A status counts, whatever becomes of the body; what is no answer is tried again.
     let often = bodies.map(|body| (body, raw.came(body)));
@@ -159,9 +163,7 @@ async fn answers_that_are_no_http_half_or_without_end_are_judged_and_hold_up_not
             assert!(text.contains(said) && text.len() < 1_000, "{text}");
         }
     }
-    let counted = async |what| {
-        server.metric("handfast_delivery_total", &[("target", "raw"), ("what", what)]).await
-    };
+    let counted = async |what| server.metric("handfast_delivery_total", &of_raw(what)).await;
     assert_eq!((counted("delivered").await?, counted("dead").await?), (6.0, 2.0));
     assert_eq!(counted("retried").await?, 2.0 + 4.0, "tries beyond the first");
     server.stop().await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -94,25 +95,30 @@ pub struct Record {
 
 /// Everything that a topic has, partition by partition, in order.
 ///
-/// # Panics
-/// If the brokers do not answer.
-pub fn read_all(brokers: &str, topic: &str) -> Vec<Record> {
-    let consumer: BaseConsumer =
-        config(brokers).set("group.id", "a-reader").create().expect("a client");
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("an answer");
+/// # Errors
+/// If the brokers do not answer in time.
+pub fn read_all(brokers: &str, topic: &str) -> anyhow::Result<Vec<Record>> {
+    let metadata = consumer(brokers).fetch_metadata(Some(topic), PATIENCE)?;
     let partitions = metadata.topics().iter().find(|it| it.name() == topic);
     let partitions = partitions.map_or(0, |topic| topic.partitions().len() as i32);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut records = Vec::new();
     for partition in 0..partitions {
-        let (first, end) =
-            consumer.fetch_watermarks(topic, partition, PATIENCE).expect("an answer");
+        let consumer: BaseConsumer = config(brokers)
+            .set("group.id", "a-reader")
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false") // nobody keeps where it is
+            .create()?;
+        let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
         let mut from = TopicPartitionList::new();
-        from.add_partition_offset(topic, partition, Offset::Offset(first)).expect("an offset");
-        consumer.assign(&from).expect("assigned");
+        from.add_partition_offset(topic, partition, Offset::Offset(first))?;
+        consumer.assign(&from)?;
         let mut next = first;
         while next < end {
-            let message = consumer.poll(PATIENCE).expect("a record in time").expect("a record");
+            let place = || format!("{topic}/{partition}, which ends at {end}, at {next}");
+            let message =
+                consumer.poll(PATIENCE).with_context(|| format!("nothing of {}", place()))?;
+            let message = message.with_context(place)?;
             next = message.offset() + 1;
             let headers = message.headers().into_iter().flat_map(Headers::iter);
             let headers = headers.map(|it| (it.key.to_owned(), text(it.value.unwrap_or_default())));
@@ -123,7 +129,7 @@ pub fn read_all(brokers: &str, topic: &str) -> Vec<Record> {
             });
         }
     }
-    records
+    Ok(records)
 }
 
 /// Writes one message, as somebody else would.

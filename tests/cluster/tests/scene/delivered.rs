@@ -139,8 +139,15 @@ impl Targets {
         let end = Instant::now() + PATIENCE;
         loop {
             let brokers = cluster.stack().kafka_bootstrap();
-            let records =
-                tokio::task::spawn_blocking(move || raw::read_all(&brokers, TOPIC)).await?;
+            let reading = tokio::task::spawn_blocking(move || raw::read_all(&brokers, TOPIC));
+            let records = match reading.await? {
+                Ok(records) => records,
+                Err(error) if Instant::now() < end => {
+                    println!("the topic is read again: {error:#}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let records: Vec<Taken> = records
                 .into_iter()
                 .map(|it| {
