@@ -153,6 +153,15 @@ fn set_default(config: &mut ClientConfig, options: &KafkaOptions, name: &str, va
     }
 }
 
+/// How long a producer's thread waits for the rest of a group, once it has woken for its first record, milliseconds.
+/// Were it 0, it would send what is there by then, and hold back the rest until that is acknowledged, polling without
+/// a pause. Whoever hands over a group [says when it is whole](super::producer::EpochProducer::send_now).
+const LINGER_MS: &str = "0.1";
+
+/// What follows the topic is given so much at once, or what has come in 10 ms: a broker that answers with every
+/// group as it comes has more to do with that than with the group, bytes.
+const FOLLOWED_BYTES: usize = 64 << 10;
+
 /// Settings of the producer of one epoch.
 pub(super) fn of_producer(options: &KafkaOptions) -> Result<ClientConfig, LogError> {
     let mut config = common(options)?;
@@ -161,7 +170,7 @@ pub(super) fn of_producer(options: &KafkaOptions) -> Result<ClientConfig, LogErr
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")
         .set("max.in.flight.requests.per.connection", "5")
-        .set("linger.ms", "0")
+        .set("linger.ms", LINGER_MS)
         // A broker that hangs is asked again, or its successor; idempotence makes that harmless.
         .set("request.timeout.ms", millis(REQUEST_TIMEOUT.min(options.append_timeout)))
         .set("message.timeout.ms", millis(options.append_timeout))
@@ -186,6 +195,13 @@ pub(super) fn of_reader(options: &KafkaOptions) -> Result<ClientConfig, LogError
         .set("fetch.wait.max.ms", "10")
         .set("fetch.error.backoff.ms", "50")
         .set("queued.max.messages.kbytes", "32768");
+    Ok(config)
+}
+
+/// Settings of a consumer that follows the topic for as long as it is used.
+pub(super) fn of_follower(options: &KafkaOptions) -> Result<ClientConfig, LogError> {
+    let mut config = of_reader(options)?;
+    config.set("fetch.min.bytes", FOLLOWED_BYTES.to_string());
     Ok(config)
 }
 

@@ -258,6 +258,7 @@ impl Core {
                 }
             }
             let Some(last) = last else { break };
+            producer.send_now();
             lane.groups.push_back((last, Instant::now()));
             self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
         }

@@ -8,8 +8,8 @@
 //!   on a connection (a broker works off one request of a connection at a time, the wait for its replicas
 //!   included).
 //! * **Group commit.** At most [`MAX_GROUPS_IN_FLIGHT`] groups of a shard are on their way; what comes
-//!   meanwhile goes out together. The client library lingers not at all, and is given nothing that it could
-//!   not send: a record that it has to keep makes its thread poll without a pause.
+//!   meanwhile goes out together, in one request: the client library lingers for a tenth of a millisecond,
+//!   and is told when a group is whole. What it has to keep makes its thread poll without a pause.
 //! * **Durable means counted.** The broker's word that it took a record is believed only if the record is
 //!   the next one of its epoch and stands directly behind its predecessor. Otherwise answers stop and the
 //!   log is read to there by the rule that all readers use: what counts is durable, and the epoch goes on

@@ -1,12 +1,17 @@
 //! The idempotent producer of one epoch of one shard, destroyed with it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, Timestamp};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
+};
 
 use super::client::{Complaints, failed, of_producer};
 use super::core::Input;
@@ -16,6 +21,10 @@ use super::reader::offset_from;
 use super::term::Run;
 use crate::id::{Sequence, ShardId};
 use crate::log::{LogError, ShardBatch};
+
+/// How long a look for reports waits. The client library spends the last millisecond of each without a pause, so
+/// many short ones, one of each shard, would add up; it is also how long a producer outlives its epoch at most.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells the reports of one producer from those of its predecessors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +134,9 @@ impl ProducerContext for Reports {
 /// The client library takes half a second to get a new producer its number from a broker. So producers are
 /// made before an epoch needs them; each serves one epoch and no other.
 pub(super) struct EpochProducer {
-    producer: ThreadedProducer<Reports>,
+    producer: Arc<BaseProducer<Reports>>,
+    /// Its reports are not wanted any more.
+    is_over: Arc<AtomicBool>,
     source: Arc<OnceLock<Source>>,
     topic: String,
 }
@@ -140,10 +151,18 @@ impl EpochProducer {
             run: Mutex::default(),
             complaints: Complaints::default(),
         };
-        let producer = of_producer(options)?
+        let producer: BaseProducer<Reports> = of_producer(options)?
             .create_with_context(reports)
             .map_err(|error| failed("start a producer", &error))?;
-        Ok(Self { producer, source, topic: options.kafka.topic.clone() })
+        let (producer, is_over) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
+        let (polled, ends) = (Arc::clone(&producer), Arc::clone(&is_over));
+        let polling = thread::Builder::new().name("log-reports".into()).spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                polled.poll(LOOK);
+            }
+        });
+        polling.map_err(|source| LogError::Io { action: "start a thread".into(), source })?;
+        Ok(Self { producer, is_over, source, topic: options.kafka.topic.clone() })
     }
 
     /// Whether it failed while it waited.
@@ -156,8 +175,7 @@ impl EpochProducer {
         self.source.set(source).expect("a producer serves one epoch");
     }
 
-    /// Hands the records of a batch to the client library, which sends them at once. After an error some of
-    /// them may be sent.
+    /// Hands the records of a batch to the client library. After an error some of them may be sent.
     pub(super) fn send(&self, batch: &ShardBatch) -> Result<(), String> {
         let count = batch.ends.len() as u64;
         for (number, record) in (0..).zip(batch.records()) {
@@ -173,11 +191,25 @@ impl EpochProducer {
         Ok(())
     }
 
-    /// Forgets what waits and closes the connections, on a thread of its own: that takes a moment.
+    /// Has what was handed over sent now: it is a group.
+    pub(super) fn send_now(&self) {
+        // Wakes the library's threads, and waits for nothing. Should they miss it, they send after a millisecond.
+        let _ = self.producer.flush(Duration::ZERO);
+    }
+
+    /// Forgets what waits, on a thread of its own: that takes a moment.
     pub(super) fn destroy(self) {
-        let destroying = std::thread::Builder::new().name("log-producer-end".into());
-        if let Err(error) = destroying.spawn(move || drop(self.producer)) {
-            tracing::warn!(%error, "a producer is destroyed where others wait for it");
+        let producer = Arc::clone(&self.producer);
+        let purge = move || producer.purge(PurgeConfig::default().queue().inflight());
+        if let Err(error) = thread::Builder::new().name("log-producer-end".into()).spawn(purge) {
+            tracing::warn!(%error, "what a producer still has waits until its connections are closed");
         }
+    }
+}
+
+impl Drop for EpochProducer {
+    /// Whoever looks for its reports is the last to have it, and closes its connections.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Complaints, Listener, failed, of_reader};
+use super::client::{Complaints, Listener, failed, of_follower, of_reader};
 use super::options::KafkaOptions;
 use crate::id::{Position, ShardId};
 use crate::log::LogError;
@@ -64,14 +65,29 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Begins to read. The offsets must not be below what is left of the topic.
+    /// Begins to read what is there. The offsets must not be below what is left of the topic.
     pub(super) fn open(
+        options: &KafkaOptions,
+        from: &BTreeMap<ShardId, u64>,
+    ) -> Result<Self, LogError> {
+        Self::with(&of_reader(options)?, options, from)
+    }
+
+    /// Begins to read what is there, and whatever comes. The same holds.
+    pub(super) fn follow(
+        options: &KafkaOptions,
+        from: &BTreeMap<ShardId, u64>,
+    ) -> Result<Self, LogError> {
+        Self::with(&of_follower(options)?, options, from)
+    }
+
+    fn with(
+        config: &ClientConfig,
         options: &KafkaOptions,
         from: &BTreeMap<ShardId, u64>,
     ) -> Result<Self, LogError> {
         let listener = Listener::default();
         let complaints = listener.complaints.clone();
-        let config = of_reader(options)?;
         let consumer: BaseConsumer<Listener> = config
             .create_with_context(listener)
             .map_err(|error| failed("start a reader of the topic", &error))?;

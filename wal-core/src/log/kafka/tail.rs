@@ -38,7 +38,7 @@ impl<'a> KafkaTail<'a> {
                 *next = Position(start);
             }
         }
-        let reader = (!starts.is_empty()).then(|| Reader::open(&shared.options, &starts));
+        let reader = (!starts.is_empty()).then(|| Reader::follow(&shared.options, &starts));
         Ok(Self { shared, reader: reader.transpose()?, next, heard: Instant::now() })
     }
 
