@@ -12,10 +12,11 @@ use crate::config::DeliveryConfig;
 use crate::engine::{Command, Engine, Event};
 use crate::message::{Message, Ticket};
 use crate::outgoing::Outgoing;
+use crate::rules::{Rules, Strict};
 use crate::store::{Claim, Mark};
 
 /// What was read of a shard for a delivery.
-pub(super) type Messages = Batch<(Ticket, Outgoing)>;
+pub type Messages = Batch<(Ticket, Outgoing)>;
 
 /// Places that are remembered at most; beyond it every second one is forgotten.
 const PLACES: usize = 1_024;
@@ -26,10 +27,11 @@ const UNREAD_FOR_US: u64 = 30_000_000;
 /// The form of a place in the store.
 const PLACE_VERSION: u8 = 1;
 
-/// A shard that this process delivers.
-pub(super) struct Course {
-    pub(super) generation: u64,
-    engine: Engine<Outgoing>,
+/// A shard that this process delivers: what was claimed, the engine, and how far reading and marks are.
+pub struct Course<R: Rules = Strict> {
+    /// Of the claim.
+    pub generation: u64,
+    engine: Engine<Outgoing, R>,
     /// Where reading could go on, by how far was read there.
     places: VecDeque<Place>,
     /// Dead letters of before, and what became of them: not delivered again.
@@ -37,10 +39,10 @@ pub(super) struct Course {
     /// What was last said of room to who reads.
     pub(super) has_room: bool,
     /// The newest mark, if it is not stored.
-    pub(super) unstored: Option<Mark>,
+    unstored: Option<Mark>,
     /// A mark is being stored.
-    pub(super) is_storing: bool,
-    pub(super) phase: Phase,
+    is_storing: bool,
+    phase: Phase,
     /// What holds up reading, if something does.
     unread: Option<Unread>,
     log: Nonce,
@@ -58,7 +60,7 @@ struct Unread {
 
 /// What is to be told of the reading of a course.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ReadNews {
+pub enum ReadNews {
     /// It cannot be read on, for this reason.
     Stuck(Arc<str>),
     /// What could not be read was read.
@@ -67,7 +69,8 @@ pub(super) enum ReadNews {
 
 /// What becomes of a course.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
+    /// It is read and delivered.
     Running,
     /// It is to be let go: what is under way is waited for.
     Draining,
@@ -76,11 +79,29 @@ pub(super) enum Phase {
 }
 
 impl Course {
-    /// A course that was claimed, and where its reading begins.
-    pub(super) fn new(
+    /// A course of `log` that was claimed, and where its reading begins.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the claim's mark is not one that was stored.
+    pub fn new(
         config: DeliveryConfig,
         claim: Claim,
         log: Nonce,
+    ) -> Result<(Self, Place), DecodeError> {
+        Self::with_rules(config, claim, log, Strict)
+    }
+}
+
+impl<R: Rules> Course<R> {
+    /// A course that keeps only some of the rules (tests only).
+    ///
+    /// # Errors
+    /// As [`Course::new`].
+    pub fn with_rules(
+        config: DeliveryConfig,
+        claim: Claim,
+        log: Nonce,
+        rules: R,
     ) -> Result<(Self, Place), DecodeError> {
         let had_mark = claim.mark.is_some();
         // Positions of another log mean nothing in this one.
@@ -94,7 +115,7 @@ impl Course {
         let start = mark.as_ref().map_or(Position(0), |mark| mark.dealt_with);
         let course = Self {
             generation: claim.generation,
-            engine: Engine::new(config, start),
+            engine: Engine::with_rules(config, start, rules),
             places: VecDeque::from([place.clone()]),
             settled: settled.into_iter().collect(),
             has_room: true,
@@ -107,17 +128,41 @@ impl Course {
         Ok((course, place))
     }
 
-    pub(super) const fn engine(&self) -> &Engine<Outgoing> {
+    /// Its engine.
+    pub const fn engine(&self) -> &Engine<Outgoing, R> {
         &self.engine
     }
 
+    /// What becomes of it.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether it may be let go: nothing is under way, and its last mark is stored.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Drained) && !self.is_storing && self.unstored.is_none()
+    }
+
+    /// The newest mark, which is to be stored now, if there is one that is not.
+    pub fn begin_storing(&mut self) -> Option<Mark> {
+        let mark = self.unstored.take()?;
+        self.is_storing = true;
+        Some(mark)
+    }
+
+    /// What was to be stored is stored, or else it is to be stored once more, unless there is a newer one.
+    pub fn end_storing(&mut self, not_stored: Option<Mark>) {
+        self.is_storing = false;
+        self.unstored = self.unstored.take().or(not_stored);
+    }
+
     /// Why the shard cannot be read on, if so.
-    pub(super) fn unread(&self) -> Option<&Arc<str>> {
+    pub fn unread(&self) -> Option<&Arc<str>> {
         self.unread.as_ref().map(|unread| &unread.why)
     }
 
     /// Where reading is to begin again, if it is time to: at once if somebody asks for that.
-    pub(super) fn read_again(&mut self, now: Now, is_asked: bool) -> Option<Place> {
+    pub fn read_again(&mut self, now: Now, is_asked: bool) -> Option<Place> {
         let unread = self.unread.as_mut().filter(|_| self.phase == Phase::Running)?;
         let is_due = |again_us: &mut u64| is_asked || *again_us <= now.mono_us;
         unread.again_us.take_if(is_due).map(|_| unread.place.clone())
@@ -142,7 +187,7 @@ impl Course {
     }
 
     /// Hands in what was read. Says what is new about reading.
-    pub(super) fn take(
+    pub fn take(
         &mut self,
         now: Now,
         batch: Messages,
@@ -172,12 +217,7 @@ impl Course {
     }
 
     /// Takes an event in. What the engine says of marks is kept here, the rest is appended to `out`.
-    pub(super) fn step(
-        &mut self,
-        now: Now,
-        event: Event<Outgoing>,
-        out: &mut Vec<Command<Outgoing>>,
-    ) {
+    pub fn step(&mut self, now: Now, event: Event<Outgoing>, out: &mut Vec<Command<Outgoing>>) {
         if event == Event::Drain && self.phase == Phase::Running {
             self.phase = Phase::Draining;
         }

@@ -201,7 +201,7 @@ impl Driver {
         let Some(course) = self.courses.get_mut(&shard) else { return };
         let generation = course.generation;
         let has_room = !course.engine().room().is_full();
-        if course.phase == Phase::Running && course.has_room != has_room {
+        if course.phase() == Phase::Running && course.has_room != has_room {
             course.has_room = has_room;
             let _ = self.to_reader.send(reader::Order::Room { shard, is_there: has_room });
         }
@@ -263,7 +263,7 @@ impl Driver {
     fn on_batch(&mut self, batch: Messages) {
         let (shard, now) = (batch.shard, self.clock.now());
         let Some(course) = self.courses.get_mut(&shard) else { return };
-        if course.generation != batch.generation || course.phase != Phase::Running {
+        if course.generation != batch.generation || course.phase() != Phase::Running {
             return; // of an earlier claim, or to be read again by the next
         }
         for (_, outgoing) in &batch.items {
@@ -369,8 +369,7 @@ impl Driver {
         }
         let mut marks = Vec::new();
         for (shard, course) in &mut self.courses {
-            if let Some(mark) = course.unstored.take() {
-                course.is_storing = true;
+            if let Some(mark) = course.begin_storing() {
                 marks.push((*shard, course.generation, mark));
             }
         }
@@ -400,22 +399,19 @@ impl Driver {
                 continue;
             }
             let Some(course) = self.courses.get_mut(&shard) else { continue };
-            course.is_storing = false;
+            course.end_storing(how.is_err().then_some(mark));
             match &how {
                 Ok(stored) if stored.get(index) == Some(&true) => self.let_go_if_drained(shard),
                 Ok(_) => self.depose(shard),
-                Err(_) => {
-                    course.unstored.get_or_insert(mark);
-                }
+                Err(_) => {}
             }
         }
     }
 
     fn let_go_if_drained(&mut self, shard: ShardId) {
-        let Some(course) = self.courses.get(&shard) else { return };
-        if course.phase != Phase::Drained || course.is_storing || course.unstored.is_some() {
+        let Some(course) = self.courses.get(&shard).filter(|course| course.is_over()) else {
             return;
-        }
+        };
         let generation = course.generation;
         self.courses.remove(&shard);
         let _ = self.to_reader.send(reader::Order::End { shard });
@@ -492,7 +488,7 @@ impl Driver {
             let generation = owner.map_or(0, |owner| owner.generation);
             match self.courses.get(&shard) {
                 Some(own) if own.generation < generation => self.depose(shard),
-                Some(own) if wanted != me && own.phase == Phase::Running => {
+                Some(own) if wanted != me && own.phase() == Phase::Running => {
                     self.step(shard, Event::Drain);
                 }
                 Some(_) => {}

@@ -37,9 +37,10 @@ use crate::target::Target;
 
 pub use assign::About;
 pub(crate) use assign::{courses, should_have};
-pub use course::place_of;
+pub use course::{Course, Messages, Phase, ReadNews, place_of};
 pub use members::{Members, WhoElse};
 pub use picks::{MessagesTo, Picks, PicksMessages};
+pub use reader::{Batch, Unreadable};
 
 /// What a delivery needs.
 pub struct Parts {

@@ -38,30 +38,31 @@ pub(crate) enum Order {
 
 /// What was read of a shard.
 #[derive(Debug)]
-pub(crate) struct Batch<T> {
-    pub(crate) shard: ShardId,
+pub struct Batch<T> {
+    /// Of which it was read.
+    pub shard: ShardId,
     /// Of the claim for which it was read.
-    pub(crate) generation: u64,
+    pub generation: u64,
     /// In order.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// Where reading would go on behind them; `told` is how far was read.
-    pub(crate) place: Place,
+    pub place: Place,
     /// What comes behind them committed later than this.
-    pub(crate) closed: Timestamp,
+    pub closed: Timestamp,
     /// What committed at or before this may not have been read.
-    pub(crate) unseen: Timestamp,
+    pub unseen: Timestamp,
     /// Why it cannot be read on, if so. Then `place` is before what cannot be read, also if some of what was
     /// told behind that place is told again.
-    pub(crate) failed: Option<Unreadable>,
+    pub failed: Option<Unreadable>,
 }
 
 /// What cannot be read of a shard's log, or was trimmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub struct Unreadable {
     /// The first position of it.
-    pub(crate) at: Position,
+    pub at: Position,
     /// Why.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 /// A shard that is read.

@@ -109,7 +109,7 @@ impl Plan {
     /// Draws a world's namespaces.
     pub(crate) fn draw(rng: &mut Rng, options: &Options) -> Vec<Self> {
         let mut first = Self::draw_one(rng, options);
-        let drawn = rng.coin().then(|| *rng.pick(&Focus::DRAWN));
+        let drawn = rng.coin().then(|| *rng.pick(Focus::DRAWN));
         first.focus =
             if options.planted.is_some() { options.focus } else { options.focus.or(drawn) };
         // What came later is drawn apart, so that worlds without it stay what they were.

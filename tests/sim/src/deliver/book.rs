@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use delivery::{Name, Outgoing, Ticket};
+use delivery::{Mark, Name, Outgoing, Ticket};
 use wal_core::Timestamp;
 use wal_core::message::messages_of;
 
 use super::messages::TARGETS;
-use super::store::Mark;
 use super::{CourseId, Deliveries};
 use crate::failure::{Check, Failure, ensure};
 use crate::oracle::committed;

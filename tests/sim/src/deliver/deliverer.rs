@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use delivery::runtime::About;
-use delivery::runtime::{MessagesTo, PicksMessages};
+use delivery::runtime::{About, MessagesTo, Phase, PicksMessages};
 use delivery::schedule::ChangesOf;
-use delivery::{Burial, Command, Event, LetterState, Outgoing, Without};
+use delivery::{Burial, Claim, Command, Event, LetterState, Mark, Outgoing, Without};
 use wal_core::{Position, ShardId};
 
-use super::course::{Course, Phase};
+use super::course::Course;
 use super::messages::TARGETS;
-use super::store::{Claim, Letter, Mark, Question, Reply, View};
+use super::store::{Letter, Question, Reply, View};
 use super::{CourseId, Deliveries, Heard, Of, Outside};
 use crate::bug::AdapterBug;
 use crate::failure::{Failure, ensure};
@@ -51,7 +50,7 @@ impl World {
     }
 
     pub(crate) fn is_current(&mut self, slot: usize, id: CourseId, generation: u64) -> bool {
-        self.course(slot, id).is_some_and(|course| course.generation == generation)
+        self.course(slot, id).is_some_and(|course| course.kept.generation == generation)
     }
 
     /// Time passes for what a process delivers.
@@ -72,7 +71,7 @@ impl World {
         for id in ids {
             self.read_course(slot, id)?;
             let now = self.clock(slot);
-            let wake = self.course(slot, id).and_then(|course| course.engine.next_wake());
+            let wake = self.course(slot, id).and_then(|course| course.kept.engine().next_wake());
             if wake.is_some_and(|wake_us| wake_us <= now.mono_us) {
                 self.step_course(slot, id, Event::Tick)?;
             }
@@ -89,7 +88,7 @@ impl World {
         let (Some(later), targets) = (plan.later, plan.targets) else { return Ok(()) };
         let Some((_, deliverer)) = self.deliverer(slot) else { return Ok(()) };
         let courses = deliverer.courses.iter().filter(|(id, _)| id.target == targets);
-        let claimed = courses.map(|(id, course)| (id.shard, course.phase != Phase::Running));
+        let claimed = courses.map(|(id, course)| (id.shard, course.kept.phase() != Phase::Running));
         let claimed: Vec<(ShardId, bool)> = claimed.collect();
         let keeper = deliverer.keeper.get_or_insert_with(|| Keeper::new(&later, rules, now_us));
         keeper.on_claims(now, &claimed);
@@ -104,7 +103,7 @@ impl World {
         let Some(deliveries) = &mut self.space.deliveries else { return Ok(()) };
         let Some(process) = &mut self.space.nodes[slot].process else { return Ok(()) };
         let Some(course) = process.deliverer.courses.get_mut(&id) else { return Ok(()) };
-        let generation = course.generation;
+        let generation = course.kept.generation;
         let read = course.read(now_us, self.space.broker.log(id.shard), deliveries.plan.feed)?;
         let mut commands = Vec::new();
         match read {
@@ -116,7 +115,8 @@ impl World {
                         keeper.read(now, outgoing);
                     }
                 }
-                course.take(now, batch, &mut commands);
+                let news = course.kept.take(now, batch, &mut commands);
+                ensure!(news.is_none(), Delivery, "a log that can be read: {news:?}");
             }
             Ok(None) => {}
             Err(_) => {
@@ -142,7 +142,7 @@ impl World {
         let now = self.clock(slot);
         let mut commands = Vec::new();
         let Some(course) = self.course(slot, id) else { return Ok(()) };
-        course.step(now, event, &mut commands);
+        course.kept.step(now, event, &mut commands);
         self.obey_course(slot, id, commands)
     }
 
@@ -153,7 +153,7 @@ impl World {
         commands: Vec<Command<Outgoing>>,
     ) -> Result<(), Failure> {
         let Some(course) = self.course(slot, id) else { return Ok(()) };
-        let generation = course.generation;
+        let generation = course.kept.generation;
         let targets = self.deliveries().plan.targets;
         for command in commands {
             match command {
@@ -285,8 +285,8 @@ impl World {
             let Some(wanted) = view.should_have(id) else { return Ok(()) };
             let (owner, generation) = view.owners.get(&id).copied().unwrap_or_default();
             match deliverer.courses.get(&id) {
-                Some(own) if own.generation < generation => self.depose(slot, id),
-                Some(own) if wanted != me && own.phase == Phase::Running => {
+                Some(own) if own.kept.generation < generation => self.depose(slot, id),
+                Some(own) if wanted != me && own.kept.phase() == Phase::Running => {
                     self.step_course(slot, id, Event::Drain)?;
                 }
                 Some(_) => {}
@@ -346,10 +346,10 @@ impl World {
 
     fn let_go_if_drained(&mut self, slot: usize, id: CourseId) {
         let Some(course) = self.course(slot, id) else { return };
-        if course.phase != Phase::Drained || course.is_storing || course.unstored.is_some() {
+        if !course.kept.is_over() {
             return;
         }
-        let generation = course.generation;
+        let generation = course.kept.generation;
         self.count("delivery drained");
         if let Some((_, deliverer)) = self.deliverer(slot) {
             deliverer.courses.remove(&id);
@@ -367,9 +367,8 @@ impl World {
         }
         let mut marks = Vec::new();
         for (id, course) in &mut deliverer.courses {
-            if let Some(mark) = course.unstored.take() {
-                course.is_storing = true;
-                marks.push((*id, course.generation, mark));
+            if let Some(mark) = course.kept.begin_storing() {
+                marks.push((*id, course.kept.generation, mark));
             }
         }
         if !marks.is_empty() {
@@ -388,16 +387,14 @@ impl World {
         };
         for (index, (id, generation, mark)) in marks.into_iter().enumerate() {
             let Some(course) = self.course(slot, id) else { continue };
-            if course.generation != generation {
+            if course.kept.generation != generation {
                 continue;
             }
-            course.is_storing = false;
+            course.kept.end_storing(stored.is_none().then_some(mark));
             match &stored {
                 Some(stored) if stored[index] => self.let_go_if_drained(slot, id),
                 Some(_) => self.depose(slot, id),
-                None => {
-                    course.unstored.get_or_insert(mark);
-                }
+                None => {}
             }
         }
     }

@@ -26,7 +26,7 @@ impl World {
                 course, generation, of: Of::Lane { ticket, number }, answer, ..
             } => {
                 let Some(own) = self.course(slot, course) else { return Ok(()) };
-                if own.generation != generation {
+                if own.kept.generation != generation {
                     return Ok(());
                 }
                 own.out = own.out.saturating_sub(1);
@@ -46,9 +46,9 @@ impl World {
         let Some((_, deliverer)) = self.deliverer(slot) else { return };
         let mut asked = Vec::new();
         for (id, course) in &deliverer.courses {
-            let is_paused = course.engine.status(now).paused.is_some();
+            let is_paused = course.kept.engine().status(now).paused.is_some();
             if !is_paused && !deliverer.redriving.contains_key(id) {
-                asked.push((*id, course.generation));
+                asked.push((*id, course.kept.generation));
             }
         }
         for (course, generation) in asked {

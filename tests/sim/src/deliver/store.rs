@@ -3,22 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use delivery::schedule::{Entry, Noted};
-use delivery::{Burial, LetterState, Name, Outgoing, Ticket};
-use participant::follow::Place;
+use delivery::{Burial, Claim, LetterState, Mark, Name, Outgoing, Ticket};
 use wal_core::{Millis, Position, ShardId};
 
 use super::CourseId;
-
-/// How far a course is.
-#[derive(Clone, Debug)]
-pub(crate) struct Mark {
-    /// Everything before it is dealt with.
-    pub(super) dealt_with: Position,
-    /// The log must be kept from here on.
-    pub(super) hold: Position,
-    /// Where reading goes on.
-    pub(super) place: Place,
-}
 
 /// A message that was given up.
 #[derive(Clone, Debug)]
@@ -27,15 +15,6 @@ pub(crate) struct Letter {
     pub(super) ticket: Ticket,
     pub(super) outgoing: Outgoing,
     pub(super) state: LetterState,
-}
-
-/// A course that was claimed.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
-    pub(super) generation: u64,
-    pub(super) mark: Option<Mark>,
-    /// Dead letters and what was redriven: not delivered again.
-    pub(super) settled: Vec<Ticket>,
 }
 
 /// Who has what.

@@ -45,7 +45,7 @@ impl World {
         let most = self.deliveries().plan.engine.window.ceiling;
         let Some(course) = self.course(slot, id) else { return Ok(()) };
         course.out += 1;
-        let (out, claimed, generation) = (course.out, course.claimed, course.generation);
+        let (out, claimed, generation) = (course.out, course.claimed, course.kept.generation);
         ensure!(out <= most, Delivery, "{id:?} has {out} tries out, and may have {most}");
         let deliveries = self.deliveries();
         let is_deposed = !deliveries.store.is_current(id, generation);
@@ -250,8 +250,8 @@ impl World {
         for (slot, node) in self.space.nodes.iter().enumerate() {
             let now = self.clock(slot);
             for (id, course) in node.process.iter().flat_map(|it| &it.deliverer.courses) {
-                let status = course.engine.status(now);
-                story += &format!("\n  n{slot} {id:?} {:?} {status:?}", course.phase);
+                let status = course.kept.engine().status(now);
+                story += &format!("\n  n{slot} {id:?} {:?} {status:?}", course.kept.phase());
             }
         }
         story
