@@ -235,12 +235,7 @@ impl Admin {
         limit: u32,
         after: &str,
     ) -> Result<v1::ListDeadLettersResponse, AdminError> {
-        let (namespace, after) = (namespace.to_owned(), after.to_owned());
-        let selection = Some(selection);
-        let without_payloads = false;
-        let message =
-            v1::ListDeadLettersRequest { namespace, selection, limit, after, without_payloads };
-        self.call(message, async |mut admin, it| admin.list_dead_letters(it).await).await
+        self.dead_letters(namespace, selection, (limit, after), false).await
     }
 
     /// The same without their messages, but for the keys.
@@ -251,9 +246,18 @@ impl Admin {
         limit: u32,
         after: &str,
     ) -> Result<v1::ListDeadLettersResponse, AdminError> {
+        self.dead_letters(namespace, selection, (limit, after), true).await
+    }
+
+    async fn dead_letters(
+        &self,
+        namespace: &str,
+        selection: v1::DeadLetterSelection,
+        (limit, after): (u32, &str),
+        without_payloads: bool,
+    ) -> Result<v1::ListDeadLettersResponse, AdminError> {
         let (namespace, after) = (namespace.to_owned(), after.to_owned());
         let selection = Some(selection);
-        let without_payloads = true;
         let message =
             v1::ListDeadLettersRequest { namespace, selection, limit, after, without_payloads };
         self.call(message, async |mut admin, it| admin.list_dead_letters(it).await).await
