@@ -9,9 +9,10 @@ use wal_core::namespace::ARRIVED_CQL;
 
 use super::process::Server;
 use super::say;
+use super::way::Way;
 
 const NAMESPACE: &str = "far";
-/// Transfers that commit while the second region is away.
+/// Transactions that commit while the second region is cut off.
 const MISSED: i64 = 200;
 
 /// The namespace as one of the regions has it.
@@ -41,10 +42,11 @@ pub(super) async fn play(client: &Client, endpoint: &str, folder: &Path) -> anyh
     say::title("A second region, cut off and caught up");
     let folder = folder.join("away");
     std::fs::create_dir(&folder).context("cannot create a folder")?;
-    let mut server = Server::start(&folder).await?;
+    let server = Server::start(&folder).await?;
+    let mut way = Way::to(server.address()).await?;
     let away = Client::connect([server.endpoint()]).await?;
     for (here, client) in [("home", client), ("away", &away)] {
-        let definition = definition(here, endpoint, &server.endpoint());
+        let definition = definition(here, endpoint, &way.url());
         client.admin().create_namespace(&definition).await?;
     }
     let begun = Instant::now();
@@ -54,18 +56,21 @@ pub(super) async fn play(client: &Client, endpoint: &str, folder: &Path) -> anyh
         "two rows that committed here were both there {} ms later",
         begun.elapsed().as_millis()
     ));
-    server.kill().await?;
+    way.cut().await;
     let mut last = first;
     for number in 1..=MISSED {
         last = moved(client, number).await?;
     }
-    say::line(format!("the other server was killed; {MISSED} transactions committed without it"));
-    server.restart().await?;
+    // It has what it had, and says up to when that is everything.
+    holds(&away, 0, first).await?;
+    say::line(format!(
+        "the way there was cut; {MISSED} transactions committed here, and whoever read there read what it had"
+    ));
+    way.mend().await?;
     let begun = Instant::now();
-    let away = Client::connect([server.endpoint()]).await?;
     holds(&away, MISSED, last).await?;
     say::line(format!(
-        "started again, it had all of them, each whole, {} ms later",
+        "the way was mended; it had all of them, each whole, {} ms later",
         begun.elapsed().as_millis()
     ));
     let refused = away.submit(&coins(MISSED + 1)).await;

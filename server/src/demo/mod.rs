@@ -9,6 +9,7 @@ mod ground;
 mod process;
 mod say;
 mod shop;
+mod way;
 
 use anyhow::{bail, ensure};
 use handfast_client::{AbortReason, Client, Locator, Outcome};

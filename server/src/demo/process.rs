@@ -68,6 +68,10 @@ impl Server {
         format!("http://{}", self.grpc)
     }
 
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.grpc
+    }
+
     pub(super) fn http(&self) -> SocketAddr {
         self.http
     }
