@@ -79,11 +79,8 @@ pub enum Phase {
 }
 
 impl Course {
-    /// A course of `log` that was claimed, and where its reading begins.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the claim's mark is not one that was stored.
-    pub fn new(
+    /// A course of `log` that was claimed, and where its reading begins. Errors as of [`Course::with_rules`].
+    pub(super) fn new(
         config: DeliveryConfig,
         claim: Claim,
         log: Nonce,
@@ -93,10 +90,10 @@ impl Course {
 }
 
 impl<R: Rules> Course<R> {
-    /// A course that keeps only some of the rules (tests only).
+    /// A course of `log` that was claimed, and where its reading begins, by some of the rules only (tests only).
     ///
     /// # Errors
-    /// As [`Course::new`].
+    /// [`DecodeError`] if the claim's mark is not one that was stored.
     pub fn with_rules(
         config: DeliveryConfig,
         claim: Claim,
@@ -157,12 +154,12 @@ impl<R: Rules> Course<R> {
     }
 
     /// Why the shard cannot be read on, if so.
-    pub fn unread(&self) -> Option<&Arc<str>> {
+    pub(super) fn unread(&self) -> Option<&Arc<str>> {
         self.unread.as_ref().map(|unread| &unread.why)
     }
 
     /// Where reading is to begin again, if it is time to: at once if somebody asks for that.
-    pub fn read_again(&mut self, now: Now, is_asked: bool) -> Option<Place> {
+    pub(super) fn read_again(&mut self, now: Now, is_asked: bool) -> Option<Place> {
         let unread = self.unread.as_mut().filter(|_| self.phase == Phase::Running)?;
         let is_due = |again_us: &mut u64| is_asked || *again_us <= now.mono_us;
         unread.again_us.take_if(is_due).map(|_| unread.place.clone())
