@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Appended, IntentLog, LogError, ShardBatch};
+use super::{Appended, IntentLog, LogError, ShardBatch, VISIT_BYTES};
 use crate::id::{Epoch, Position, Sequence, ShardId};
 use crate::record::{Body, Header, encode_into};
 
@@ -113,6 +113,7 @@ pub fn run(make: &mut dyn FnMut() -> Box<dyn Subject>) {
     clause_7_replay_goes_on_where_it_ended(&*make());
     clause_7_a_visitor_can_stop(&*make());
     clause_7_a_tail_visits_what_comes(&*make());
+    clause_7_a_visit_of_a_tail_is_bounded(&*make());
     clause_2_what_was_durable_is_there_after_reopening(make());
     clauses_3_and_4_rejected_is_never_there_and_bars_the_epoch(&*make());
     clauses_3_and_4_unknown_bars_the_epoch(&*make());
@@ -244,6 +245,43 @@ fn clause_7_a_tail_visits_what_comes(subject: &dyn Subject) {
     })
     .expect("a readable log");
     let expected = replay(log, &[(A, second), (B, Position(0))]).expect("a readable log").0;
+    assert_eq!(by_shard(seen), by_shard(expected), "nothing missed, nothing repeated, in order");
+}
+
+fn clause_7_a_visit_of_a_tail_is_bounded(subject: &dyn Subject) {
+    const RECORDS: u64 = 16;
+    const RECORD_BYTES: usize = 2048;
+    const BATCH_BYTES: usize = RECORDS as usize * RECORD_BYTES;
+    const BATCHES: u64 = 4 * (VISIT_BYTES / BATCH_BYTES) as u64;
+    let log = subject.log();
+    for round in 0..BATCHES {
+        append_durable(log, batch(A, Epoch(1), round * RECORDS, RECORDS, RECORD_BYTES));
+        append_durable(log, batch(B, Epoch(1), round, 1, RECORD_BYTES));
+    }
+    // Of B, what is behind a place that the first visits do not come to.
+    let late = replay(log, &[(B, Position(0))]).expect("a readable log").0[BATCHES as usize / 2].1;
+    let from = BTreeMap::from([(A, Position(0)), (B, late)]);
+    let mut tail = log.tail(from.clone()).expect("a tail");
+    let expected = replay(log, &[(A, Position(0)), (B, late)]).expect("a readable log").0;
+    let end = std::time::Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    while seen.len() < expected.len() {
+        assert!(std::time::Instant::now() < end, "a tail comes to what is durable (clause 7)");
+        let mut bytes = 0;
+        let note = &mut |shard, position, record: Bytes| {
+            bytes += record.len();
+            seen.push((shard, position, record));
+            Ok(())
+        };
+        tail.visit(PATIENCE, note).expect("a readable log");
+        // Every record is somewhat longer than what it carries.
+        assert!(bytes <= 2 * (VISIT_BYTES + BATCH_BYTES), "{bytes} bytes in one visit (clause 7)");
+        assert!(bytes > 0, "a visit waits for what is there (clause 7)");
+        // Whoever leaves here and comes again goes on where this one stopped.
+        let next = tail.next().clone();
+        drop(tail);
+        tail = log.tail(next).expect("a tail goes on where another was");
+    }
     assert_eq!(by_shard(seen), by_shard(expected), "nothing missed, nothing repeated, in order");
 }
 

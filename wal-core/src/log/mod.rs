@@ -19,7 +19,8 @@
 //! 7. **Replay** visits every record of the asked shards that was durable when the call began, from the
 //!    given positions on, and may visit newer ones. It returns where each shard's next visit starts.
 //!    Replaying from a returned position misses nothing and repeats nothing. A [`Tail`] does the same again
-//!    and again, and waits where there is nothing.
+//!    and again, and waits where there is nothing; each of its visits ends soon after [`VISIT_BYTES`], so
+//!    that who follows a log takes no more of it at once than that.
 //! 8. **Trim** makes records before a position unreadable, at once or later, never any at or after it.
 //!    Replaying from a trimmed position fails with [`LogError::Trimmed`] rather than skipping.
 //! 9. **Damage** is an error ([`LogError::Damaged`]), never a shorter log. Only a tail that was never
@@ -44,7 +45,7 @@ pub mod memory;
 pub mod segment;
 mod tail;
 
-pub use tail::Tail;
+pub use tail::{Tail, VISIT_BYTES};
 
 use std::collections::BTreeMap;
 

@@ -10,10 +10,13 @@ use crate::id::{Position, ShardId};
 /// How often a log is looked at while there is nothing new.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// A visit of a tail that has come to so many bytes ends: with the block or the batch that it reads.
+pub const VISIT_BYTES: usize = 1 << 20;
+
 /// A place in a log from which it is read on, again and again.
 pub trait Tail: Send {
-    /// Visits what has come since the last visit, in the order of each shard; waits at most `patience` for
-    /// something to come. Blocks. What the visitor stopped at was visited; after any error the tail is not
+    /// Visits what has come since the last visit, in the order of each shard, but not much more than
+    /// [`VISIT_BYTES`] of it; waits at most `patience` for something to come. Blocks. What the visitor stopped at was visited; after any error the tail is not
     /// to be used again.
     ///
     /// # Errors
@@ -36,15 +39,31 @@ impl<'a, L: IntentLog + ?Sized> Replaying<'a, L> {
     }
 }
 
+impl<L: IntentLog + ?Sized> Replaying<'_, L> {
+    /// Visits what is there now, up to the bound of a visit; says whether there was anything.
+    fn replay(&mut self, visit: Visit<'_>) -> Result<bool, LogError> {
+        let (mut bytes, mut is_enough) = (0, false);
+        let mut reached = BTreeMap::new();
+        let replayed = self.log.replay(&self.next, &mut |shard, position, record| {
+            if bytes >= VISIT_BYTES {
+                is_enough = true;
+                return Err(LogError::Stopped("enough for one visit".to_owned()));
+            }
+            bytes += record.len();
+            reached.insert(shard, Position(position.0 + 1));
+            visit(shard, position, record)
+        });
+        let visited = !reached.is_empty();
+        self.next.extend(if is_enough { reached } else { replayed? });
+        Ok(visited)
+    }
+}
+
 impl<L: IntentLog + ?Sized> Tail for Replaying<'_, L> {
     fn visit(&mut self, patience: Duration, visit: Visit<'_>) -> Result<(), LogError> {
         let end = Instant::now() + patience;
         loop {
-            let mut visited = false;
-            self.next = self.log.replay(&self.next, &mut |shard, position, record| {
-                visited = true;
-                visit(shard, position, record)
-            })?;
+            let visited = self.replay(visit)?;
             let left = end.saturating_duration_since(Instant::now());
             if visited || left.is_zero() {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Deliveries from a log to a target, as they run.
 
+mod backlog;
 mod ledger;
 mod panics;
 mod unread;

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::reader::Reader;
 use crate::id::{Position, ShardId};
-use crate::log::{LogError, Tail, Visit};
+use crate::log::{LogError, Tail, VISIT_BYTES, Visit};
 
-/// Messages of one visit.
-const MAX_VISITED: usize = 1_000;
 /// After so long without a message it is asked whether the topic is the one that was read.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -63,24 +61,26 @@ impl Tail for KafkaTail<'_> {
             std::thread::sleep(patience);
             return Ok(());
         };
-        let (end, mut wait, mut visited) = (Instant::now() + patience, patience, 0);
-        while visited < MAX_VISITED {
+        let (end, mut wait) = (Instant::now() + patience, patience);
+        let (mut visited, mut bytes) = (false, 0);
+        while bytes < VISIT_BYTES {
             match reader.poll(wait)? {
                 Some(read) => {
                     let next = Position(read.position.0 + 1);
                     if read.key.is_none() {
                         self.shared.has_read(&read);
+                        bytes += read.bytes.len();
+                        visited = true;
                         visit(read.shard, read.position, read.bytes)?;
-                        visited += 1;
                     }
                     self.next.insert(read.shard, next);
                     self.heard = Instant::now();
                 }
-                None if visited > 0 || Instant::now() >= end => break,
+                None if visited || Instant::now() >= end => break,
                 None => {}
             }
             let left = end.saturating_duration_since(Instant::now());
-            wait = if visited > 0 { Duration::ZERO } else { left };
+            wait = if visited { Duration::ZERO } else { left };
         }
         for (shard, next) in &self.next {
             self.shared.learn_end(*shard, next.0);

@@ -209,7 +209,7 @@ impl IntentLog for SegmentLog {
         visit: Visit<'_>,
     ) -> Result<BTreeMap<ShardId, Position>, LogError> {
         let route = self.folder.route(from)?;
-        scan::replay(&route, self.folder.identity(), None, visit)?;
+        scan::replay(&route, self.folder.identity(), None, u64::MAX, visit)?;
         Ok(from.keys().map(|shard| (*shard, Position(route.end))).collect())
     }
 

@@ -18,6 +18,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(super) struct View<'a> {
     segment: &'a Segment,
     identity: Nonce,
+    /// Nothing at or behind this position is looked at.
+    end: u64,
     buffer: Vec<u8>,
     filled: usize,
     /// The offset of the buffer in the file.
@@ -26,7 +28,13 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(segment: &'a Segment, identity: Nonce) -> Self {
-        Self { segment, identity, buffer: Vec::new(), filled: 0, start: 0 }
+        Self::until(segment.end(), segment, identity)
+    }
+
+    /// Up to a position within the segment or behind it.
+    fn until(end: u64, segment: &'a Segment, identity: Nonce) -> Self {
+        let end = end.min(segment.end());
+        Self { segment, identity, end, buffer: Vec::new(), filled: 0, start: 0 }
     }
 
     /// `length` bytes at a position of the segment; fewer if the file ends before.
@@ -35,7 +43,7 @@ impl<'a> View<'a> {
         let held =
             offset >= self.start && offset + length as u64 <= self.start + self.filled as u64;
         if !held {
-            let left = self.segment.header.length - offset;
+            let left = self.end - position;
             let wanted = (length.max(CHUNK_BYTES) as u64).min(left) as usize;
             self.buffer.resize(wanted.max(self.buffer.len()), 0);
             let read = self.segment.file.read_at(&mut self.buffer[..wanted], offset);
@@ -50,14 +58,14 @@ impl<'a> View<'a> {
         io_error(&format!("read {}", segment_name(self.segment.header.number)), error)
     }
 
-    /// The header of a block that starts here and ends within the segment.
+    /// The header of a block that starts here and ends within the view.
     pub(super) fn header(&mut self, position: u64) -> Result<Option<BlockHeader>, LogError> {
-        if position + ALIGN > self.segment.end() {
+        if position + ALIGN > self.end {
             return Ok(None);
         }
         let identity = self.identity;
         let header = BlockHeader::decode(self.bytes(position, HEADER)?, identity, position);
-        Ok(header.filter(|header| header.end() <= self.segment.end()))
+        Ok(header.filter(|header| header.end() <= self.end))
     }
 
     /// The content of a block, if it is undamaged.
@@ -144,34 +152,49 @@ fn decide(
     }
 }
 
-/// Visits the records on a route, and returns the last block on it. Blocks up to `behind`, an earlier one's
-/// last, are passed over unread: nothing of them is asked for.
+/// How far a route was gone.
+pub(super) struct Replayed {
+    /// The last block before its end; none in a log that has none.
+    pub(super) last: Option<BlockHeader>,
+    /// The end of the route, or of the block that was enough.
+    pub(super) end: u64,
+}
+
+/// Visits the records on a route, to its end or to that of the block in which the blocks with anything on it
+/// come to `enough` bytes. Blocks up to `behind`, an earlier one's last, are passed over unread: nothing of
+/// them is asked for.
 pub(super) fn replay(
     route: &Route,
     identity: Nonce,
     behind: Option<BlockHeader>,
+    enough: u64,
     visit: Visit<'_>,
-) -> Result<Option<BlockHeader>, LogError> {
+) -> Result<Replayed, LogError> {
+    let end = route.end;
     let low = route.starts.iter().map(|(_, start)| start.0).min();
-    let Some(low) = low.filter(|low| *low < route.end) else { return Ok(behind) };
+    let Some(low) = low.filter(|low| *low < end) else { return Ok(Replayed { last: behind, end }) };
     let oldest = route.segments.first().map_or(0, |segment| segment.header.base);
     let mut last = behind.filter(|behind| behind.position >= oldest);
-    let mut stopped_at = None;
+    let (mut bytes, mut stopped_at) = (0, None);
     for segment in &route.segments {
-        let mut view = View::new(segment, identity);
+        let mut view = View::until(end, segment, identity);
         let mut position = last.map_or(0, |last| last.end()).max(segment.first());
-        while position < route.end {
+        while position < end {
             let header = view.header(position)?;
             let next = |header: &BlockHeader| last.is_none_or(|last| follows(header, &last));
             let Some(header) = header.filter(next) else { break };
-            if header.end() > low {
-                visit_block(&mut view, &header, &route.starts, visit)?;
-            }
             position = header.end();
             last = Some(header);
+            if position > low {
+                visit_block(&mut view, &header, &route.starts, visit)?;
+                bytes += header.span();
+                if bytes >= enough {
+                    return Ok(Replayed { last, end: position });
+                }
+            }
         }
-        if position >= route.end {
-            return Ok(last);
+        if position >= end {
+            return Ok(Replayed { last, end });
         }
         // The end of the segment, unless the next one does not go on where this one stops.
         if position == segment.first() {
