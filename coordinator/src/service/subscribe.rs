@@ -8,6 +8,7 @@
 //! what waits is bounded: [`RESPONSES_QUEUED`] responses of about [`RESPONSE_BYTES`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -246,6 +247,12 @@ enum Stop {
     Failed(ServiceError),
 }
 
+impl<E: Into<ServiceError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl<'a> Subscription<'a> {
     fn open(
         shared: &'a Shared,
@@ -280,20 +287,22 @@ impl<'a> Subscription<'a> {
 
     /// Until nobody listens, the server stops, or the connection is as old as it may become.
     fn run(&mut self, ends: Option<Instant>) -> Result<(), ServiceError> {
+        match self.follow(ends) {
+            Err(Stop::Gone) => Ok(()),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    fn follow(&mut self, ends: Option<Instant>) -> Result<Infallible, Stop> {
         let log = self.log;
         let from = self.followers.iter().map(|(shard, follower)| (*shard, follower.place().from));
         let mut tail = log.tail(from.collect())?;
         // Who listens learns at once where it would go on.
-        self.send();
+        self.send()?;
         loop {
-            if self.out.is_closed() {
-                return Ok(());
-            }
-            if self.shared.draining.has_begun() {
-                return Err(ServiceError::ShuttingDown);
-            }
+            self.expect_listener()?;
             if ends.is_some_and(|ends| ends <= Instant::now()) {
-                return Err(ServiceError::ConnectionAged);
+                return Err(ServiceError::ConnectionAged.into());
             }
             let mut stop = None;
             let visit: Visit<'_> = &mut |shard, position, record| {
@@ -304,8 +313,7 @@ impl<'a> Subscription<'a> {
             };
             let visited = tail.visit(PATIENCE, visit);
             match stop {
-                Some(Stop::Gone) => return Ok(()),
-                Some(Stop::Failed(error)) => return Err(error),
+                Some(stop) => return Err(stop),
                 None => visited?,
             }
             for (shard, next) in tail.next() {
@@ -314,36 +322,36 @@ impl<'a> Subscription<'a> {
                 }
             }
             if !self.response.transactions.is_empty() || self.told.elapsed() >= TOLD_EVERY {
-                self.send();
+                self.send()?;
             }
         }
     }
 
-    fn take(&mut self, shard: ShardId, position: Position, record: Bytes) -> Result<(), Stop> {
-        // A visit may be long: of gigabytes, where somebody begins at the beginning.
+    fn expect_listener(&self) -> Result<(), Stop> {
         if self.out.is_closed() {
-            return Err(Stop::Gone);
+            Err(Stop::Gone)
+        } else if self.shared.draining.has_begun() {
+            Err(ServiceError::ShuttingDown.into())
+        } else {
+            Ok(())
         }
-        if self.shared.draining.has_begun() {
-            return Err(Stop::Failed(ServiceError::ShuttingDown));
-        }
+    }
+
+    fn take(&mut self, shard: ShardId, position: Position, record: Bytes) -> Result<(), Stop> {
         let Some(follower) = self.followers.get_mut(&shard) else { return Ok(()) };
-        let told = follower.take(position, record).map_err(|error| Stop::Failed(error.into()))?;
+        let told = follower.take(position, record)?;
         let Some(told) = told.filter(|told| self.filter.takes(told)) else { return Ok(()) };
         self.learn_names(&told)?;
-        let transaction = committed(&self.namespace, &told).map_err(Stop::Failed)?;
+        let transaction = committed(&self.namespace, &told)?;
         self.bytes += transaction.encoded_len();
         self.response.transactions.push(transaction);
         let full =
             self.response.transactions.len() >= self.max_batch || self.bytes >= RESPONSE_BYTES;
-        if full {
-            self.send();
-        }
-        Ok(())
+        if full { self.send() } else { Ok(()) }
     }
 
     /// Sends what there is to tell, or nothing if there is no news. Waits until there is room for it.
-    fn send(&mut self) {
+    fn send(&mut self) -> Result<(), Stop> {
         let places = self.followers.iter().map(|(shard, follower)| (*shard, follower.place()));
         let resume =
             Resume { log: self.log.identity(), scope: self.scope, places: places.collect() };
@@ -352,13 +360,15 @@ impl<'a> Subscription<'a> {
         self.bytes = 0;
         let mut response = std::mem::take(&mut self.response);
         if response.transactions.is_empty() && resume == self.resume {
-            return;
+            return Ok(());
         }
         self.resume = resume.clone();
         response.resume = resume;
         let count = response.transactions.len() as u64;
         self.shared.metrics.subscription_transactions.increment(count);
         deliver(self.shared, self.out, Ok(response));
+        // Invariant: nothing is told behind what was not delivered.
+        self.expect_listener()
     }
 
     /// Sees to it that every table and column has its name: another server may have seen them first.
@@ -368,7 +378,7 @@ impl<'a> Subscription<'a> {
             let name = self.namespace.name();
             let newest = self.shared.backend.namespace(name);
             let gone = || ServiceError::NamespaceNotFound { name: name.to_owned() };
-            let newest = newest.ok_or_else(|| Stop::Failed(gone()))?;
+            let newest = newest.ok_or_else(gone)?;
             if newest.version() == self.namespace.version() {
                 if Instant::now() > end || self.out.is_closed() {
                     let why = format!(
@@ -377,7 +387,7 @@ impl<'a> Subscription<'a> {
                         told.id
                     );
                     let name = name.to_owned();
-                    return Err(Stop::Failed(ServiceError::NamespaceUnserved { name, why }));
+                    return Err(ServiceError::NamespaceUnserved { name, why }.into());
                 }
                 thread::sleep(PATIENCE);
             }
