@@ -139,6 +139,7 @@ numbers! {
         /// How long a try may take, milliseconds.
         timeout_ms = 10_000, 10..=10 * 60 * 1000;
         /// Tries of one shard that may be under way at once: the most that the window, which adapts, grows to.
+        /// 1,024 for a topic in Kafka.
         in_flight = 64, 1..=1 << 12;
         /// With so many transient failures a message becomes a dead letter.
         tries = 20, 1..=1_000_000;

@@ -20,10 +20,6 @@ use crate::bench::workload::{self, TABLES};
 /// What the namespace calls the topic that messages are delivered to.
 pub(super) const TOPIC: &str = "topic";
 
-/// Messages that may be on their way to it at once, of each shard: a Kafka producer gathers them for 5 ms, so this and
-/// not the brokers would bound the rate.
-const IN_FLIGHT: i64 = 1_024;
-
 /// How long a producer lingers that gathers records: what Kafka's clients do by themselves.
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -108,7 +104,6 @@ fn delivered_to(given: &Namespace, name: &str) -> anyhow::Result<Value> {
         ("kind".to_owned(), "kafka".into()),
         ("brokers".to_owned(), kafka.brokers.clone().into()),
         ("topic".to_owned(), delivered_name(name).into()),
-        ("in_flight".to_owned(), IN_FLIGHT.into()),
     ]);
     if !kafka.client.is_empty() {
         target.insert("client".to_owned(), Value::try_from(&kafka.client)?);

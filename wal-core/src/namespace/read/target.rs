@@ -21,6 +21,9 @@ const KAFKA_WORDS: [&str; 3] = ["brokers", "topic", "client"];
 const NAMESPACE_WORDS: [&str; 2] = ["namespace", "to"];
 const MEMCACHED_WORDS: [&str; 3] = ["servers", "prefix", "ttl_s"];
 
+/// Tries at once of a shard whose target is a topic: a Kafka producer gathers for milliseconds before it sends.
+const KAFKA_IN_FLIGHT: u64 = 1_024;
+
 /// Bytes of the name by which clients know a server of memcached.
 const MAX_SERVER_NAME: usize = 255;
 
@@ -85,7 +88,7 @@ fn read_target(mut section: Section, own: Own<'_>, problems: &mut Vec<Problem>) 
     };
     let paused = section.flag("paused", problems).unwrap_or(false);
     let retired = section.flag("retired", problems).unwrap_or(false);
-    let mut delivery = DeliverySettings::default();
+    let mut delivery = delivery_to(kind);
     section.numbers(&mut delivery, problems);
     let of_tables: Vec<&str> = table_words().collect();
     let words = match kind {
@@ -111,6 +114,15 @@ fn read_target(mut section: Section, own: Own<'_>, problems: &mut Vec<Problem>) 
     let words: Vec<&str> = WORDS.iter().chain(words).copied().collect();
     section.finish(&words, DeliverySettings::SETTINGS, problems);
     Some(Target { name: name?, place: place?, paused, retired, delivery })
+}
+
+/// How messages are delivered to a target that says nothing of it.
+fn delivery_to(kind: Option<TargetKind>) -> DeliverySettings {
+    let mut settings = DeliverySettings::default();
+    if kind == Some(TargetKind::Kafka) {
+        settings.in_flight = KAFKA_IN_FLIGHT;
+    }
+    settings
 }
 
 fn read_http(section: &mut Section, problems: &mut Vec<Problem>) -> Option<TargetPlace> {

@@ -38,6 +38,7 @@ fn targets_are_read_and_written_and_shown_without_secrets() {
     assert!(!format!("{shipping:?}").contains("SHIPPING_TOKEN"));
     let stream = bank.target_named("stream").expect("it is there");
     assert!(stream.paused && stream.retired && stream.place.kind() == "kafka");
+    assert_eq!((shipping.delivery.in_flight, stream.delivery.in_flight), (64, 1_024));
     let cache = bank.target_named("cache").expect("it is there");
     let TargetPlace::Memcached { servers, prefix, ttl_s } = &cache.place else {
         panic!("{cache:?}")
