@@ -51,7 +51,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use batch::{Batch, Check, Columns, Mutation, RowCondition, Write};
-pub use region::{arrival, pulse};
+pub use region::{Arriving, arrival, arrived_columns, arriving, pulse};
 pub use unbuild::{OtherVersion, unbuild};
 
 use crate::id::{ShardId, TxnId};

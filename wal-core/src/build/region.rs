@@ -4,13 +4,18 @@
 use std::sync::Arc;
 
 use super::rows::Rows;
-use super::{Batch, BuildError, Parts, Place, Problems, Write, fingerprint};
+use super::{
+    Batch, BuildError, Check, Columns, Mutation, Parts, Place, Problems, RowCondition, Write,
+    fingerprint,
+};
 use crate::id::{Fingerprint, ShardId, TxnId};
 use crate::namespace::{Namespace, RegionSettings};
 use crate::region::{RegionSet, pulse_row};
 use crate::row::RowMutation;
+use crate::time::Timestamp;
 use crate::token::Token;
-use crate::txn::{RowOp, Transaction, WriteOp};
+use crate::txn::{CompareOp, RowOp, Transaction, WriteOp};
+use crate::value::Value;
 
 /// Tables that have a home are written there; tables that have none are written blindly.
 pub(super) fn check_homes(namespace: &Namespace, batch: &Batch, problems: &mut Problems) {
@@ -93,6 +98,48 @@ pub fn pulse(namespace: &Namespace, id: TxnId, shards: &[ShardId], is_told: bool
     let part = Arc::new(vec![pulse_row(is_told)]);
     let parts = shards.iter().map(|shard| (*shard, part.clone())).collect();
     made(namespace, id, parts)
+}
+
+/// The key of the row that says what has arrived from a region.
+pub fn arrived_columns(region: &str) -> Columns {
+    vec![("region".to_owned(), Some(Value::Text(region.to_owned())))]
+}
+
+/// What arrives from another region at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving<'a> {
+    /// From which region.
+    pub from: &'a str,
+    /// Up to when everything had arrived before.
+    pub after: Timestamp,
+    /// Up to when everything has arrived with this.
+    pub until: Timestamp,
+    /// Of the homes that the other region goes by.
+    pub term: u64,
+    /// How many have arrived from there with these.
+    pub transactions: u64,
+}
+
+/// What [`arrival`] asks of the row that says what has arrived: how it must be before, and is to be after.
+pub fn arriving(region: &RegionSettings, what: Arriving<'_>) -> Batch {
+    let number = |number: u64| Some(Value::BigInt(i64::try_from(number).unwrap_or(i64::MAX)));
+    // Where nothing has arrived there is no row.
+    let before = (what.after.0 != 0).then_some(Value::BigInt(what.after.0));
+    let (table, key) = (region.table.clone(), arrived_columns(what.from));
+    let check = Check::Compare { column: "watermark".to_owned(), op: CompareOp::Eq, value: before };
+    Batch {
+        conditions: vec![RowCondition { table: table.clone(), key: key.clone(), check }],
+        mutations: vec![Mutation {
+            table,
+            key,
+            write: Write::Put(vec![
+                ("watermark".to_owned(), Some(Value::BigInt(what.until.0))),
+                ("term".to_owned(), number(what.term)),
+                ("transactions".to_owned(), number(what.transactions)),
+            ]),
+        }],
+        ..Batch::default()
+    }
 }
 
 /// A transaction that merges rows which were written in another region, at their own times, beside what
@@ -261,14 +308,9 @@ mod tests {
                 ..Row::default()
             },
         };
-        let state = Batch {
-            mutations: vec![Mutation {
-                table: "arrived".into(),
-                key: vec![("region".into(), Some("eu".into()))],
-                write: Write::Put(columns("watermark", 9)),
-            }],
-            ..Batch::default()
-        };
+        let (after, until) = (Timestamp(4), Timestamp(9));
+        let what = Arriving { from: "eu", after, until, term: 1, transactions: 3 };
+        let state = arriving(namespace.region().expect("it has regions"), what);
         let rows = vec![row(2, 1, 3), row(1, 1, 5), row(2, 1, 8)];
         let txn = arrival(&namespace, TxnId(7), &state, rows).expect("it is good");
         let merged: Vec<&RowOp> = (txn.parts.iter().flat_map(|(_, part)| part.iter()))

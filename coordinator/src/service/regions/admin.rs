@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handfast_proto::v1;
-use wal_core::build::{Batch, Mutation, Write, arrival};
+use wal_core::build::{Batch, Mutation, Write, arrival, arrived_columns};
 use wal_core::namespace::RegionSettings;
 use wal_core::value::Value;
 use wal_core::{ShardId, Timestamp};
 
 use super::home::{give_pulse, move_homes};
-use super::{PATIENCE, arrived_columns, arrived_in, arrived_key, homes_to_wire, region_of};
+use super::{PATIENCE, arrived_in, arrived_key, homes_to_wire, region_of};
 use crate::api::{Answer, Call, CallAnswer, Level};
 use crate::service::admin::AdminService;
 use crate::service::calls::{ask, read};

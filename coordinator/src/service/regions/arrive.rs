@@ -8,13 +8,12 @@ use handfast_proto::region as wire;
 use handfast_proto::region::region_server::Region;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use wal_core::build::{Batch, Check, Mutation, RowCondition, Write, arrival};
+use wal_core::build::{Arriving, arrival, arriving};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 use wal_core::namespace::{Namespace, RegionSettings};
-use wal_core::value::Value;
-use wal_core::{AbortReason, CompareOp, RowMutation, Timestamp};
+use wal_core::{AbortReason, RowMutation, Timestamp};
 
-use super::{PATIENCE, arrived_columns, arrived_from, homes_to_wire, region_of, rows};
+use super::{PATIENCE, arrived_from, homes_to_wire, region_of, rows};
 use crate::api::{Answer, Call, CallAnswer, Level};
 use crate::service::calls::ask;
 use crate::service::errors::ServiceError;
@@ -72,16 +71,22 @@ impl RegionService {
         let rows = rows::from_wire(&namespace, &request.tables, &request.rows)
             .map_err(|why| ServiceError::invalid("rows", why))?;
         refuse_ancient(&namespace, region, &rows, now_us())?;
-        let state = state(region, &from, &request);
-        let txn = arrival(&namespace, draw_id(), &state, rows)
+        let what = Arriving {
+            from: &from,
+            after: Timestamp(request.after_us),
+            until: Timestamp(request.until_us),
+            term: request.between.as_ref().map_or(0, |between| between.term),
+            transactions: request.transactions_before.saturating_add(request.transactions),
+        };
+        let txn = arrival(&namespace, draw_id(), &arriving(region, what), rows)
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
         let call = Call::Submit { txn: Arc::new(txn), level: Level::Committed };
         let answer = ask(&*self.shared.backend, &namespace, call, PATIENCE).await?;
         match answer {
             Some(CallAnswer::Submit(Answer::Committed { .. })) => {
                 let arrived = Arrived {
-                    watermark: Timestamp(request.until_us),
-                    transactions: request.transactions_before.saturating_add(request.transactions),
+                    watermark: what.until,
+                    transactions: what.transactions,
                     term: region.term,
                     homes: region.homes.clone(),
                 };
@@ -196,34 +201,4 @@ fn refuse_ancient(
         return Err(ServiceError::invalid("rows", why));
     }
     Ok(())
-}
-
-/// The row of what has arrived, as it must be before and is to be after.
-fn state(region: &RegionSettings, from: &str, request: &wire::ApplyRequest) -> Batch {
-    let term = request.between.as_ref().map_or(0, |between| between.term);
-    let transactions = request.transactions_before.saturating_add(request.transactions);
-    let number = |number: u64| Some(Value::BigInt(i64::try_from(number).unwrap_or(i64::MAX)));
-    // Where nothing has arrived there is no row.
-    let before = (request.after_us != 0).then_some(Value::BigInt(request.after_us));
-    Batch {
-        mutations: vec![Mutation {
-            table: region.table.clone(),
-            key: arrived_columns(from),
-            write: Write::Put(vec![
-                ("watermark".to_owned(), Some(Value::BigInt(request.until_us))),
-                ("term".to_owned(), number(term)),
-                ("transactions".to_owned(), number(transactions)),
-            ]),
-        }],
-        conditions: vec![RowCondition {
-            table: region.table.clone(),
-            key: arrived_columns(from),
-            check: Check::Compare {
-                column: "watermark".to_owned(),
-                op: CompareOp::Eq,
-                value: before,
-            },
-        }],
-        ..Batch::default()
-    }
 }

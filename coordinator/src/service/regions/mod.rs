@@ -12,7 +12,7 @@ use std::time::Duration;
 use delivery::region::Arrived;
 use handfast_proto::region as wire;
 use handfast_proto::v1;
-use wal_core::build::{Columns, build_key};
+use wal_core::build::{arrived_columns, build_key};
 use wal_core::namespace::{Homes, Namespace, RegionSettings};
 use wal_core::value::Value;
 use wal_core::{Row, RowKey, ShardId, Timestamp};
@@ -40,12 +40,7 @@ fn region_of(namespace: &Namespace) -> Result<&RegionSettings, ServiceError> {
     })
 }
 
-/// The key of the row that says what has arrived from a region.
-fn arrived_columns(region: &str) -> Columns {
-    vec![("region".to_owned(), Some(Value::Text(region.to_owned())))]
-}
-
-/// The same, routed.
+/// The row that says what has arrived from a region, routed.
 pub(super) fn arrived_key(
     namespace: &Namespace,
     settings: &RegionSettings,

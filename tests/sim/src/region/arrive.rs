@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use coordinator::api::{Answer, Call, CallAnswer, Level, ReadAnswer};
 use delivery::region::Batch;
-use wal_core::build::{
-    self, Check, Columns, Mutation, RowCondition, Write, arrival, build_key, pulse,
-};
+use wal_core::build::{Arriving, arrival, arrived_columns, arriving, build_key, pulse};
 use wal_core::limits::MAX_CLOCK_DRIFT_US;
 use wal_core::namespace::Namespace;
 use wal_core::region::RegionSet;
-use wal_core::value::Value;
 use wal_core::{
-    AbortReason, ColumnId, CompareOp, Row, RowKey, RowOp, ShardId, Timestamp, Transaction, WriteOp,
+    AbortReason, ColumnId, Row, RowKey, RowOp, ShardId, Timestamp, Transaction, WriteOp,
 };
 
 use super::namespace::{NAMES, RegionPlan};
@@ -49,48 +46,16 @@ enum Serving {
     Pulse,
 }
 
-fn columns(region: u8) -> Columns {
-    let name = NAMES[usize::from(region)].to_owned();
-    vec![("region".to_owned(), Some(Value::Text(name)))]
-}
-
 /// The row of what has arrived from a region, routed.
 fn arrived_key(namespace: &Namespace, from: u8) -> (ShardId, RowKey) {
-    build_key(namespace, "arrived", &columns(from)).expect("the table is as it was declared")
+    let columns = arrived_columns(NAMES[usize::from(from)]);
+    build_key(namespace, "arrived", &columns).expect("the table is as it was declared")
 }
 
 /// What a row of what has arrived says.
 fn heard_in(row: &Row) -> Heard {
     let number = |column| row.get(column).map_or(0, |value| as_number(value));
     Heard::Arrived(Timestamp(number(WATERMARK)), number(TRANSACTIONS) as u64)
-}
-
-/// The row of what has arrived, as it must be before and is to be after.
-fn state(from: u8, batch: &Batch, transactions: u64) -> build::Batch {
-    let number = |number: u64| Some(Value::BigInt(number as i64));
-    // Where nothing has arrived there is no row.
-    let before = (batch.after.0 != 0).then_some(Value::BigInt(batch.after.0));
-    build::Batch {
-        mutations: vec![Mutation {
-            table: "arrived".to_owned(),
-            key: columns(from),
-            write: Write::Put(vec![
-                ("watermark".to_owned(), Some(Value::BigInt(batch.until.0))),
-                ("term".to_owned(), number(1)),
-                ("transactions".to_owned(), number(transactions)),
-            ]),
-        }],
-        conditions: vec![RowCondition {
-            table: "arrived".to_owned(),
-            key: columns(from),
-            check: Check::Compare {
-                column: "watermark".to_owned(),
-                op: CompareOp::Eq,
-                value: before,
-            },
-        }],
-        ..build::Batch::default()
-    }
 }
 
 /// Planted: what another region wrote, as of the time at which it arrives.
@@ -167,8 +132,16 @@ impl World {
     /// A batch is one transaction here.
     fn apply_batch(&mut self, asker: Asker, slot: usize, batch: &Batch, before: u64) {
         let id = self.draw_id();
-        let state = state(self.other_region(), batch, before + batch.transactions);
-        let built = arrival(self.namespace(), id, &state, batch.rows.clone());
+        let namespace = self.namespace();
+        let settings = namespace.region().expect("it is in two");
+        let what = Arriving {
+            from: NAMES[usize::from(self.other_region())],
+            after: batch.after,
+            until: batch.until,
+            term: settings.term,
+            transactions: before + batch.transactions,
+        };
+        let built = arrival(namespace, id, &arriving(settings, what), batch.rows.clone());
         let mut txn = built.expect("the table is as it was declared");
         let here = 1 - self.other_region();
         let at = Timestamp::propose(here, self.clock(slot).wall_us, Timestamp(0));
