@@ -323,6 +323,45 @@ mod tests {
         EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).expect("the mark is there");
     }
 
+    /// Bytes that this thread has read from files.
+    fn bytes_read() -> u64 {
+        let io = std::fs::read_to_string("/proc/thread-self/io").expect("Linux tells");
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.and_then(|count| count.parse().ok()).expect("a number")
+    }
+
+    #[test]
+    fn a_read_among_many_small_rows_reads_little() {
+        const BATCHES: u32 = 12;
+        const ROWS: u32 = 10_000;
+        const READS: u32 = 1_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        // Less than the filter of all rows, as the usual cache is less than that of many millions.
+        let options = EmbeddedOptions { cache_bytes: 64 << 10, ..EmbeddedOptions::default() };
+        let store = EmbeddedStore::open(folder.path(), options).expect("opens");
+        for batch in 0..BATCHES {
+            let row = |n| RowMutation { key: key(n), delta: cell(1, Some("x".into())) };
+            let rows: Vec<_> = (0..ROWS).map(|n| row(n * BATCHES + batch)).collect();
+            store.apply(&rows).expect("applies");
+            store.rows.rotate_memtable_and_wait().expect("flushes");
+        }
+        // The newest tables may have their filters in memory: most rows are to be in others.
+        let is_merged = || store.rows.table_count() <= 4;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_merged() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(is_merged(), "{} tables", store.rows.table_count());
+
+        let keys: Vec<_> = (0..READS).map(|n| key(n.wrapping_mul(7_919) % (ROWS * BATCHES))).collect();
+        let before = bytes_read();
+        let rows = store.read(&keys).expect("reads");
+        let each = (bytes_read() - before) / u64::from(READS);
+        assert!(rows.iter().all(|row| row.cells.len() == 1));
+        // Of each table: a block of rows, one of the index, one of the filter.
+        assert!(each <= 4 * 3 * 4_096, "{each} bytes each");
+    }
+
     #[test]
     fn a_stored_row_that_cannot_be_decoded_fails_its_reads_and_applies() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fjall::compaction::filter::Factory;
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use super::folder::{self, Folder};
@@ -187,9 +188,19 @@ fn open_files(
         }))
         .open()?;
     let rows = database.keyspace("rows", || {
-        KeyspaceCreateOptions::default().max_memtable_size(options.write_buffer_bytes)
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(options.write_buffer_bytes)
+            .filter_block_partitioning_policy(in_pieces())
+            .index_block_partitioning_policy(in_pieces())
     })?;
     Ok((database, rows))
+}
+
+/// From the second level on, filters and indices are read in pieces. A table of millions of small entries,
+/// such as tombstones, has a filter of several MiB: whole, it fits no part of the cache, and every read of a row
+/// would read all of it. What the first level has is small, and stays in memory.
+fn in_pieces() -> PartitioningPolicy {
+    PartitioningPolicy::new([false, true])
 }
 
 type Opened = (Database, Keyspace, u64);
