@@ -23,6 +23,12 @@ const GRACE: Duration = Duration::from_secs(5);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// Producers that wait for an epoch to begin.
 const MAX_SPARES: usize = 4;
+/// A group of so many records says that many write at once, and that more of them will soon.
+const MANY_RECORDS: u64 = 8;
+/// How long the next group is gathered after such a one, at most.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
+/// A group of so many bytes need not be gathered: brokers would not have less to do for a larger one.
+const ENOUGH_BYTES: usize = 32 << 10;
 /// How long nobody stands again after the clocks were found apart.
 const DRIFT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -40,6 +46,14 @@ pub(super) enum Input {
     Close,
 }
 
+/// What was handed over together.
+struct Group {
+    /// The sequence of its last record.
+    last: Sequence,
+    records: u64,
+    since: Instant,
+}
+
 #[derive(Default)]
 struct Lane {
     /// The newest epoch of which a batch was refused or is in doubt (clause 4).
@@ -48,8 +62,12 @@ struct Lane {
     term: Option<(Term, EpochProducer)>,
     /// Batches that were not handed over yet.
     waiting: VecDeque<ShardBatch>,
-    /// The last sequence of each group that is on its way, and since when.
-    groups: VecDeque<(Sequence, Instant)>,
+    /// Their bytes.
+    waiting_bytes: usize,
+    /// The groups that are on their way.
+    groups: VecDeque<Group>,
+    /// Until then what waits is gathered.
+    gathers_until: Option<Instant>,
     /// When the epoch's own record was handed over: this server's clock, and how far the shard was known
     /// to reach.
     stood: Option<(i64, u64)>,
@@ -200,6 +218,7 @@ impl Core {
         let lane = self.lanes.entry(shard).or_default();
         let (term, _) = lane.term.as_mut().expect("the epoch has begun");
         term.push(ticket, first, batch.ends.len() as u64);
+        lane.waiting_bytes += batch.bytes.len();
         lane.waiting.push_back(batch);
         Ok(())
     }
@@ -232,13 +251,18 @@ impl Core {
         EpochProducer::new(&self.shared.options, self.teller.clone())
     }
 
-    /// Hands over what waits, if few enough groups are on their way.
+    /// Hands over what waits, if few enough groups are on their way and it was gathered for long enough.
     fn hand_over(&mut self, shard: ShardId) {
         let Some(lane) = self.lanes.get_mut(&shard) else { return };
         let Some((term, producer)) = &mut lane.term else { return };
+        let gathers = lane.gathers_until.is_some_and(|end| Instant::now() < end);
+        if gathers && lane.waiting_bytes < ENOUGH_BYTES {
+            return;
+        }
+        lane.gathers_until = None;
         let mut failed = None;
         while lane.groups.len() < MAX_GROUPS_IN_FLIGHT && failed.is_none() {
-            let (mut bytes, mut last) = (0, None);
+            let (mut bytes, mut records, mut last) = (0, 0, None);
             while let Some(batch) = lane.waiting.pop_front() {
                 if batch.first == Sequence(0) {
                     let known_end = self.shared.known_end(shard);
@@ -252,14 +276,16 @@ impl Core {
                     failed = Some(why);
                     break;
                 }
+                records += batch.ends.len() as u64;
                 bytes += batch.bytes.len();
                 if bytes >= MAX_GROUP_BYTES {
                     break;
                 }
             }
             let Some(last) = last else { break };
+            lane.waiting_bytes -= bytes;
             producer.send_now();
-            lane.groups.push_back((last, Instant::now()));
+            lane.groups.push_back(Group { last, records, since: Instant::now() });
             self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(why) = failed {
@@ -272,8 +298,11 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&shard) else { return };
         let Some((term, _)) = &mut lane.term else { return };
         let last = Sequence(run.first.0 + run.count - 1);
-        while lane.groups.front().is_some_and(|(of, _)| *of <= last) {
-            lane.groups.pop_front();
+        while let Some(group) = lane.groups.pop_front_if(|group| group.last <= last) {
+            // Who is answered now writes again soon: in the next group, rather than in the one behind it.
+            let gathering = (group.since.elapsed() / 2).min(LONGEST_GATHERING);
+            let is_many = group.records >= MANY_RECORDS;
+            lane.gathers_until = is_many.then(|| Instant::now() + gathering);
         }
         if run.first == Sequence(0)
             && let Some((sent_ms, known_end)) = lane.stood
@@ -345,7 +374,9 @@ impl Core {
         lane.barred = lane.barred.max(term.epoch);
         lane.generation += 1;
         lane.waiting.clear();
+        lane.waiting_bytes = 0;
         lane.groups.clear();
+        lane.gathers_until = None;
         lane.stood = None;
         producer.destroy();
         let mut answers = Answers::new();
@@ -370,16 +401,28 @@ impl Core {
         self.end_all(&why);
     }
 
-    /// Looks whether an answer is overdue.
+    /// When [`Self::tick`] is to hand over what was gathered, if anything is.
+    pub(super) fn gathers_until(&self) -> Option<Instant> {
+        let gathering = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
+        gathering.filter_map(|lane| lane.gathers_until).min()
+    }
+
+    /// Looks whether an answer is overdue, and hands over what was gathered.
     pub(super) fn tick(&mut self) {
         let patience = self.shared.options.append_timeout + GRACE;
         let overdue =
-            |lane: &Lane| lane.groups.front().is_some_and(|(_, since)| since.elapsed() > patience);
-        let late: Vec<ShardId> =
-            self.lanes.iter().filter(|(_, lane)| overdue(lane)).map(|(shard, _)| *shard).collect();
-        for shard in late {
+            |lane: &Lane| lane.groups.front().is_some_and(|it| it.since.elapsed() > patience);
+        for shard in self.shards_where(overdue) {
             self.end(shard, &format!("nobody answered for {patience:?}"));
         }
+        let now = Instant::now();
+        for shard in self.shards_where(|lane| lane.gathers_until.is_some_and(|end| end <= now)) {
+            self.hand_over(shard);
+        }
+    }
+
+    fn shards_where(&self, is_so: impl Fn(&Lane) -> bool) -> Vec<ShardId> {
+        self.lanes.iter().filter(|(_, lane)| is_so(lane)).map(|(shard, _)| *shard).collect()
     }
 }
 

@@ -7,9 +7,9 @@
 //! than all that it does. Nobody ever waits for the lock but the thread that looks whether an answer is overdue.
 
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::thread::{self, JoinHandle, ThreadId};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::thread::{self, JoinHandle, Thread, ThreadId};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -28,6 +28,9 @@ pub(super) struct Mailbox {
     arrivals: Receiver<Input>,
     /// Who is at it.
     worker: Mutex<Option<ThreadId>>,
+    /// When the thread that looks after the core is to look, if before it would by itself.
+    alarm: Mutex<Option<Instant>>,
+    looking: OnceLock<Thread>,
 }
 
 /// Tells a core something, if its log is still there.
@@ -48,7 +51,8 @@ impl Mailbox {
         let (input, arrivals) = crossbeam_channel::unbounded();
         let mailbox = Arc::new_cyclic(|teller| {
             let core = Mutex::new(Core::new(shared, Teller(teller.clone())));
-            Self { core, input, arrivals, worker: Mutex::default() }
+            let (worker, alarm, looking) = Default::default();
+            Self { core, input, arrivals, worker, alarm, looking }
         });
         mailbox.core.lock().expect("it is new").make_spares();
         let same = Arc::clone(&mailbox);
@@ -87,6 +91,7 @@ impl Mailbox {
                     while let Ok(input) = self.arrivals.try_recv() {
                         core.take(input);
                     }
+                    self.look_at(core.gathers_until());
                 }),
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(_)) => return self.refuse_all(),
@@ -112,13 +117,44 @@ impl Mailbox {
         }
     }
 
+    fn alarm(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the core looked after at this time.
+    fn look_at(&self, time: Option<Instant>) {
+        let mut alarm = self.alarm();
+        if let Some(time) = time
+            && alarm.is_none_or(|set| time < set)
+        {
+            *alarm = Some(time);
+            self.looking.get().inspect(|thread| thread.unpark());
+        }
+    }
+
+    /// Waits for the pause, or the alarm.
+    fn wait(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        loop {
+            let next = self.alarm().map_or(end, |alarm| alarm.min(end));
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                *self.alarm() = None;
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
     fn look_after(&self) {
         let mut pause = TICK;
+        self.looking.get_or_init(thread::current);
         loop {
-            thread::park_timeout(pause);
+            self.wait(pause);
             let Ok(core) = self.core.lock() else { return self.refuse_all() };
             let (closing, done) = self.at(core, |core| {
                 core.tick();
+                self.look_at(core.gathers_until());
                 let done = core.is_done();
                 if done {
                     core.finish();
