@@ -1,13 +1,17 @@
 //! What is due when, of the shards that this process has, in bounded memory. No I/O.
 //!
 //! The index has everything. Here is, of each shard, what is due first: everything up to a place in the order of
-//! the index (`through`), and what was told lately and is due soon. More is loaded when that runs low.
+//! the index (`through`), and what was told lately and is due soon. More is loaded when that runs low. Where that
+//! place lies in the past, there is a backlog, and what is due now is loaded beside it (up to `ahead`).
 //!
 //! ```text
 //!   index  ───────────────────────────────────────────────────────────▶ due
-//!          │◀── all of it is here ──▶│            ▲
-//!                                 through         └ told lately, due soon: here too
+//!          │◀── all of it is here ──▶│      now │◀─ here too ─▶│      ▲
+//!                                 through                    ahead    └ told lately, due soon: here too
 //! ```
+//!
+//! Nothing but `through` says that something need not be loaded: whatever else is here is here only so that it
+//! is not late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -21,6 +25,9 @@ use crate::rules::{Rule, Rules, Strict};
 
 /// What is due within so many milliseconds is worth having here.
 const SOON_MS: u64 = 10_000;
+/// While there is a backlog, what is due within so many milliseconds is loaded beside it; again when half of that
+/// is over.
+const AHEAD_MS: u64 = 2_000;
 /// After a page could not be loaded, it is asked for again so much later, microseconds.
 const LOAD_AGAIN_US: u64 = 1_000_000;
 /// The pause before what could not be done is tried again, microseconds; doubled each time.
@@ -96,10 +103,21 @@ enum State {
     Resting { due: Millis, until_us: u64, tries: u32 },
 }
 
+/// What is being loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loading {
+    /// What comes behind `through`.
+    First,
+    /// What is due about now.
+    Ahead,
+}
+
 #[derive(Debug)]
 struct Shard {
     through: Through,
-    is_loading: bool,
+    /// Behind a backlog: what is due up to this place was loaded, from when the backlog was noticed.
+    ahead: Option<(Millis, Name)>,
+    loading: Option<Loading>,
     /// The first that went since a page is being loaded, which may lack it and end beyond it.
     evicted: Option<(Millis, Name)>,
     /// Nothing is loaded before this time.
@@ -113,7 +131,8 @@ impl Default for Shard {
     fn default() -> Self {
         Self {
             through: Through::Nothing,
-            is_loading: false,
+            ahead: None,
+            loading: None,
             evicted: None,
             load_after_us: 0,
             parts: BTreeMap::new(),
@@ -140,17 +159,45 @@ impl Shard {
         self.waiting.insert((due, name));
     }
 
-    /// In how many microseconds the next page is to be loaded: nothing while one is, nor while enough is here.
-    fn loads_in(&self, now: Now, time: Millis, page: u32) -> Option<u64> {
-        let may_us = self.load_after_us.saturating_sub(now.mono_us);
-        if self.is_loading || self.parts.len() >= page as usize {
+    /// What is to be loaded next, and in how many microseconds: nothing while something is, nor while enough is
+    /// here.
+    fn next_load(&self, now: Now, time: Millis, config: ScheduleConfig) -> Option<(u64, Loading)> {
+        if self.loading.is_some() {
             return None;
         }
-        match self.through {
-            Through::All => None,
-            Through::Nothing => Some(may_us),
-            Through::Entry(due, _) => {
-                Some(until_us(time, Millis(due.0.saturating_sub(SOON_MS))).max(may_us))
+        let may_us = self.load_after_us.saturating_sub(now.mono_us);
+        let ahead = self.ahead_of_backlog(time).filter(|_| {
+            let limit = Loading::Ahead.limit(config) as usize;
+            self.parts.len().saturating_add(limit) <= config.held
+        });
+        let ahead_us = ahead.map(|(due, _)| until_us(time, earlier(due, AHEAD_MS / 2)).max(may_us));
+        let is_low = self.parts.len() < config.page as usize;
+        let first_us = match self.through {
+            Through::Entry(due, _) if is_low => {
+                Some(until_us(time, earlier(due, SOON_MS)).max(may_us))
+            }
+            Through::Nothing if is_low => Some(may_us),
+            Through::Nothing | Through::Entry(..) | Through::All => None,
+        };
+        let ahead = ahead_us.map(|us| (us, Loading::Ahead));
+        let first = first_us.map(|us| (us, Loading::First));
+        ahead.into_iter().chain(first).min_by_key(|(us, _)| *us)
+    }
+
+    /// If there is a backlog: the place up to which what is due now was loaded.
+    fn ahead_of_backlog(&self, time: Millis) -> Option<(Millis, Name)> {
+        let Through::Entry(due, _) = self.through else { return None };
+        let now = (time, Name::FIRST);
+        // What fell behind by itself has become part of the backlog.
+        let is_near = |ahead: &(Millis, Name)| ahead.0 >= earlier(time, SOON_MS);
+        (due < time).then(|| self.ahead.filter(is_near).unwrap_or(now))
+    }
+
+    /// Lets what was loaded wait. What was told is newer.
+    fn add(&mut self, page: Vec<Entry>) {
+        for entry in page {
+            if !self.parts.contains_key(&entry.name) {
+                self.wait(entry.name, entry.due);
             }
         }
     }
@@ -165,6 +212,20 @@ impl Shard {
         }
         self.parts.remove(&name);
     }
+}
+
+impl Loading {
+    /// Parts of a page.
+    fn limit(self, config: ScheduleConfig) -> u32 {
+        match self {
+            Self::First => config.page,
+            Self::Ahead => (config.page / 4).max(1),
+        }
+    }
+}
+
+const fn earlier(time: Millis, by_ms: u64) -> Millis {
+    Millis(time.0.saturating_sub(by_ms))
 }
 
 /// How long it is until then, microseconds.
@@ -240,7 +301,7 @@ impl<R: Rules> Schedule<R> {
         let Change::Due(due) = change else { return of_it.forget(name) };
         let is_covered = Through::Entry(due, name) <= of_it.through;
         // What is loaded right now may lack it, and end beyond it.
-        if !is_covered && !of_it.is_loading && due > soon {
+        if !is_covered && of_it.loading.is_none() && due > soon {
             return of_it.forget(name);
         }
         of_it.wait(name, due);
@@ -249,16 +310,24 @@ impl<R: Rules> Schedule<R> {
 
     /// A page of the index, in its order. `None` if it could not be loaded.
     pub fn loaded(&mut self, now: Now, shard: ShardId, page: Option<Vec<Entry>>) {
-        let limit = self.config.page as usize;
         let soon = self.soon(now);
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
-        of_it.is_loading = false;
+        let Some(loading) = of_it.loading.take() else { return };
         let evicted = of_it.evicted.take();
         let Some(mut page) = page else {
             of_it.load_after_us = now.mono_us.saturating_add(LOAD_AGAIN_US);
             return;
         };
-        let is_all = page.len() < limit && evicted.is_none();
+        let is_rest = page.len() < loading.limit(self.config) as usize;
+        if loading == Loading::Ahead {
+            let horizon = earlier(soon, SOON_MS - AHEAD_MS);
+            let last = page.last().filter(|last| !is_rest && last.due <= horizon);
+            of_it.ahead = Some(last.map_or((horizon, Name::FIRST), |last| (last.due, last.name)));
+            page.retain(|it| it.due <= horizon);
+            of_it.add(page);
+            return self.evict(shard, soon);
+        }
+        let is_all = is_rest && evicted.is_none();
         page.retain(|it| evicted.is_none_or(|evicted| (it.due, it.name) < evicted));
         let through = match page.last() {
             _ if is_all => Through::All,
@@ -266,12 +335,7 @@ impl<R: Rules> Schedule<R> {
             None => Through::Nothing,
         };
         of_it.through = of_it.through.max(through);
-        for entry in page {
-            // What was told is newer than what was loaded.
-            if !of_it.parts.contains_key(&entry.name) {
-                of_it.wait(entry.name, entry.due);
-            }
-        }
+        of_it.add(page);
         self.evict(shard, soon);
     }
 
@@ -292,7 +356,7 @@ impl<R: Rules> Schedule<R> {
             let Some((due, name)) = of_it.waiting.last().copied().filter(may_go) else { return };
             of_it.waiting.remove(&(due, name));
             of_it.parts.remove(&name);
-            if keeps_through && of_it.is_loading {
+            if keeps_through && of_it.loading.is_some() {
                 let first = of_it.evicted.map_or((due, name), |first| first.min((due, name)));
                 of_it.evicted = Some(first);
             }
@@ -349,16 +413,15 @@ impl<R: Rules> Schedule<R> {
     }
 
     fn load(&mut self, now: Now, time: Millis, out: &mut Vec<Wanted>) {
-        let limit = self.config.page;
         for (shard, of_it) in &mut self.shards {
-            if of_it.loads_in(now, time, limit) == Some(0) {
-                let after = match of_it.through {
-                    Through::Entry(due, name) => Some((due, name)),
-                    Through::Nothing | Through::All => None,
-                };
-                of_it.is_loading = true;
-                out.push(Wanted::Load { shard: *shard, after, limit });
-            }
+            let Some((0, loading)) = of_it.next_load(now, time, self.config) else { continue };
+            let after = match (loading, of_it.through) {
+                (Loading::Ahead, _) => of_it.ahead_of_backlog(time),
+                (Loading::First, Through::Entry(due, name)) => Some((due, name)),
+                (Loading::First, Through::Nothing | Through::All) => None,
+            };
+            of_it.loading = Some(loading);
+            out.push(Wanted::Load { shard: *shard, after, limit: loading.limit(self.config) });
         }
     }
 
@@ -411,7 +474,7 @@ impl<R: Rules> Schedule<R> {
             if self.firing < self.config.in_flight {
                 wakes.extend(of_it.waiting.first().map(|(due, _)| until_us(time, *due)));
             }
-            wakes.extend(of_it.loads_in(now, time, self.config.page));
+            wakes.extend(of_it.next_load(now, time, self.config).map(|(us, _)| us));
         }
         if self.firing < self.config.in_flight {
             wakes.extend(self.resting.first().map(|it| it.0.saturating_sub(now.mono_us)));

@@ -1,5 +1,6 @@
 //! The schedule, and what stands before the index: in a world that fails at random, and by themselves.
 
+mod backlog;
 mod behind;
 mod panics;
 mod world;
