@@ -353,7 +353,8 @@ mod tests {
         }
         assert!(is_merged(), "{} tables", store.rows.table_count());
 
-        let keys: Vec<_> = (0..READS).map(|n| key(n.wrapping_mul(7_919) % (ROWS * BATCHES))).collect();
+        let keys: Vec<_> =
+            (0..READS).map(|n| key(n.wrapping_mul(7_919) % (ROWS * BATCHES))).collect();
         let before = bytes_read();
         let rows = store.read(&keys).expect("reads");
         let each = (bytes_read() - before) / u64::from(READS);
