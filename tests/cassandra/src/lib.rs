@@ -63,10 +63,21 @@ impl Cql {
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
+        self.try_rows(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or what the server says against it.
+    ///
+    /// # Panics
+    /// If its rows are of other types.
+    pub fn try_rows<R>(&self, text: &str) -> Result<Vec<R>, String>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
         let answer = self.runtime.block_on(self.session.query_unpaged(text, ()));
-        let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
+        let answer = answer.map_err(|error| format!("{text}: {error}"))?;
         let rows = answer.into_rows_result().expect("rows");
-        rows.rows::<R>().expect("typed rows").map(|row| row.expect("a row")).collect()
+        Ok(rows.rows::<R>().expect("typed rows").map(|row| row.expect("a row")).collect())
     }
 
     /// Creates a keyspace with so many replicas.

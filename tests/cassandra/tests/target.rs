@@ -8,6 +8,7 @@ use handfast_cassandra_tests::{Cql, DATACENTER};
 use handfast_client::{Client, Message, Transaction, v1};
 use handfast_e2e::{Server, bank, run};
 use handfast_stack::{Server as Part, Stack, StackSpec};
+use scylla::deserialize::row::DeserializeRow;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -72,15 +73,21 @@ async fn settled(client: &Client, dead: u64) -> anyhow::Result<()> {
     }
 }
 
-/// Asks until the rows are as expected: a status may be from before something was read.
-fn expect<T: PartialEq + std::fmt::Debug>(expected: &T, found: impl Fn() -> T) {
+/// Asks until the rows are as expected: a status may be from before something was read, or a table was made.
+fn expect<R>(cql: &Cql, text: &str, expected: &[R])
+where
+    R: for<'f, 'm> DeserializeRow<'f, 'm> + Ord + std::fmt::Debug,
+{
     let end = std::time::Instant::now() + PATIENCE;
     loop {
-        let found = found();
-        if found == *expected {
+        let found = cql.try_rows::<R>(text).map(|mut rows| {
+            rows.sort_unstable();
+            rows
+        });
+        if found.as_ref().is_ok_and(|found| found == expected) {
             return;
         }
-        assert!(std::time::Instant::now() < end, "{found:?} is there, and should be {expected:?}");
+        assert!(std::time::Instant::now() < end, "{found:?}, and should be {expected:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -114,12 +121,10 @@ fn what_is_in_the_tables_of_a_target_is_what_was_written_last() -> anyhow::Resul
         }
     }
     assert!(last.values().any(Option::is_none), "some are deleted in the end");
-    let last: BTreeMap<String, i64> =
+    let last: Vec<(String, i64)> =
         last.into_iter().filter_map(|(id, balance)| Some((id, balance?))).collect();
     runtime.block_on(settled(&client, 0))?;
-    expect(&last, || {
-        cql.rows::<(String, i64)>("SELECT id, balance FROM copies.balances").into_iter().collect()
-    });
+    expect(&cql, "SELECT id, balance FROM copies.balances", &last);
 
     // What is no row of these tables is a dead letter, and says why.
     runtime
@@ -148,7 +153,7 @@ fn what_is_in_the_tables_of_a_target_is_what_was_written_last() -> anyhow::Resul
     assert!(exported.contains("the table copies.late was dropped"), "{exported}");
     cql.run("CREATE TABLE copies.late (id text PRIMARY KEY, v bigint)");
     runtime.block_on(tell(&client, &late(2)))?;
-    expect(&vec![(2,)], || cql.rows::<(i64,)>("SELECT v FROM copies.late WHERE id = 'k'"));
+    expect(&cql, "SELECT v FROM copies.late WHERE id = 'k'", &[(2_i64,)]);
     letters(&["redrive", "-n", "bank", "--target", "copy", "--wait", "60s"])?;
     runtime.block_on(settled(&client, 0))?;
     assert_eq!(cql.rows::<(i64,)>("SELECT v FROM copies.late WHERE id = 'k'"), [(2,)]);
