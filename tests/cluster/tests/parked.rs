@@ -149,11 +149,19 @@ fn a_dropped_column_parks_what_needs_it(scene: &Scene) {
         let text = row["columns"]["note"].as_str().expect("a text");
         assert!(text.starts_with(&format!("note {rounds} of")), "{text}");
     }
-    let overlay: f64 = scene
-        .cluster
-        .participants()
-        .filter_map(|it| scene.cluster.metric(it, "handfast_overlay_bytes").expect("metrics"))
-        .sum();
+    // Gauges are set about once in a second.
+    let end = Instant::now() + Duration::from_secs(30);
+    let overlay = loop {
+        let overlay: f64 = scene
+            .cluster
+            .participants()
+            .filter_map(|it| scene.cluster.metric(it, "handfast_overlay_bytes").expect("metrics"))
+            .sum();
+        if overlay > 0.0 || Instant::now() > end {
+            break overlay;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
     let more = scene.resident_bytes().saturating_sub(before);
     println!("they take {overlay} bytes of the overlay; the servers take {} KiB more", more >> 10);
     assert!(overlay > 0.0 && overlay < OVERLAY_BYTES && more < MEMORY_BYTES);

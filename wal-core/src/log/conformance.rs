@@ -285,6 +285,28 @@ fn clause_7_a_visit_of_a_tail_is_bounded(subject: &dyn Subject) {
     assert_eq!(by_shard(seen), by_shard(expected), "nothing missed, nothing repeated, in order");
 }
 
+/// A visit that ends before the place to which another shard was trimmed leaves that shard where it begins.
+pub fn a_visit_may_end_before_another_shard_begins(log: &dyn IntentLog) {
+    const RECORD_BYTES: usize = 4096;
+    const RECORDS: u64 = 4 * (VISIT_BYTES / RECORD_BYTES) as u64;
+    append_durable(log, batch(B, Epoch(1), 0, 1, 10));
+    for seq in 0..RECORDS {
+        append_durable(log, batch(A, Epoch(1), seq, 1, RECORD_BYTES));
+    }
+    let late = append_durable(log, batch(B, Epoch(1), 1, 1, 10));
+    log.trim(B, late).expect("it was written");
+    let mut tail = log.tail([(A, Position(0)), (B, Position(0))].into()).expect("a tail");
+    let mut seen: Vec<Visited> = Vec::new();
+    while seen.last().is_none_or(|(shard, ..)| *shard != B) {
+        let note = &mut |shard, position, record| {
+            seen.push((shard, position, record));
+            Ok(())
+        };
+        tail.visit(PATIENCE, note).expect("nothing that is asked for was trimmed");
+    }
+    assert_eq!(seen.len() as u64, RECORDS + 1);
+}
+
 fn clause_2_what_was_durable_is_there_after_reopening(subject: Box<dyn Subject>) {
     let mut subject = subject;
     for life in 1..=4 {

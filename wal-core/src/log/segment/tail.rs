@@ -32,8 +32,11 @@ impl SegmentTail<'_> {
         let (identity, enough) = (self.folder.identity(), VISIT_BYTES as u64);
         let read = scan::replay(&route, identity, self.last, enough, &mut note)?;
         self.last = read.last;
-        for next in self.next.values_mut() {
-            *next = Position(next.0.max(read.end));
+        for (shard, next) in &mut self.next {
+            // One that begins behind the visit's end, because it was trimmed to there, goes on where it begins.
+            let start = route.starts.binary_search_by_key(shard, |(shard, _)| *shard);
+            let behind = start.map_or(route.end, |index| route.starts[index].1.0.max(read.end));
+            *next = Position(behind);
         }
         Ok(visited)
     }
