@@ -140,10 +140,3 @@ fn a_queue_that_is_full_rejects_and_bars_the_epoch() {
     conformance::append_durable(&log, conformance::batch(ShardId(0), Epoch(2), 0, 1, 9));
     assert_eq!(log.stats().queued_bytes, 0);
 }
-
-#[test]
-fn a_visit_may_end_before_another_shard_begins() {
-    conformance::a_visit_may_end_before_another_shard_begins(&MemoryLog::new(Nonce(1)));
-    let log = SegmentLog::open_on(Arc::new(TestDisk::new(1)), &options()).expect("a new log");
-    conformance::a_visit_may_end_before_another_shard_begins(&log);
-}

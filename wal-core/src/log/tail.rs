@@ -16,8 +16,8 @@ pub const VISIT_BYTES: usize = 1 << 20;
 /// A place in a log from which it is read on, again and again.
 pub trait Tail: Send {
     /// Visits what has come since the last visit, in the order of each shard, but not much more than
-    /// [`VISIT_BYTES`] of it; waits at most `patience` for something to come. Blocks. What the visitor stopped at was visited; after any error the tail is not
-    /// to be used again.
+    /// [`VISIT_BYTES`] of it; waits at most `patience` for something to come. Blocks. What the visitor stopped
+    /// at was visited; after any error the tail is not to be used again.
     ///
     /// # Errors
     /// As of [`IntentLog::replay`]; [`LogError::Trimmed`] also if what was not visited yet is gone.

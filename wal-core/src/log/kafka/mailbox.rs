@@ -128,7 +128,9 @@ impl Mailbox {
             && alarm.is_none_or(|set| time < set)
         {
             *alarm = Some(time);
-            self.looking.get().inspect(|thread| thread.unpark());
+            if let Some(thread) = self.looking.get() {
+                thread.unpark();
+            }
         }
     }
 

@@ -32,11 +32,10 @@ impl SegmentTail<'_> {
         let (identity, enough) = (self.folder.identity(), VISIT_BYTES as u64);
         let read = scan::replay(&route, identity, self.last, enough, &mut note)?;
         self.last = read.last;
-        for (shard, next) in &mut self.next {
-            // One that begins behind the visit's end, because it was trimmed to there, goes on where it begins.
-            let start = route.starts.binary_search_by_key(shard, |(shard, _)| *shard);
-            let behind = start.map_or(route.end, |index| route.starts[index].1.0.max(read.end));
-            *next = Position(behind);
+        // One that was trimmed to beyond the visit's end goes on where it begins.
+        self.next.extend(route.starts);
+        for next in self.next.values_mut() {
+            next.0 = next.0.max(read.end);
         }
         Ok(visited)
     }
