@@ -228,6 +228,10 @@ const fn earlier(time: Millis, by_ms: u64) -> Millis {
     Millis(time.0.saturating_sub(by_ms))
 }
 
+const fn later(time: Millis, by_ms: u64) -> Millis {
+    Millis(time.0.saturating_add(by_ms))
+}
+
 /// How long it is until then, microseconds.
 const fn until_us(time: Millis, then: Millis) -> u64 {
     then.0.saturating_sub(time.0).saturating_mul(1_000)
@@ -296,7 +300,7 @@ impl<R: Rules> Schedule<R> {
     /// What was written to the row of a part. To be told before the index knows it, so that it is done in time
     /// even if the index is away, **and again after**: a page that was loaded meanwhile may not have had it.
     pub fn told(&mut self, now: Now, shard: ShardId, name: Name, change: Change) {
-        let soon = self.within(now, SOON_MS);
+        let soon = later(self.clock.read(now), SOON_MS);
         let of_it = self.shards.entry(shard).or_default();
         let Change::Due(due) = change else { return of_it.forget(name) };
         let is_covered = Through::Entry(due, name) <= of_it.through;
@@ -310,7 +314,8 @@ impl<R: Rules> Schedule<R> {
 
     /// A page of the index, in its order. `None` if it could not be loaded.
     pub fn loaded(&mut self, now: Now, shard: ShardId, page: Option<Vec<Entry>>) {
-        let [soon, horizon] = [SOON_MS, AHEAD_MS].map(|ms| self.within(now, ms));
+        let time = self.clock.read(now);
+        let soon = later(time, SOON_MS);
         let Some(of_it) = self.shards.get_mut(&shard) else { return };
         let Some(loading) = of_it.loading.take() else { return };
         let evicted = of_it.evicted.take();
@@ -320,6 +325,7 @@ impl<R: Rules> Schedule<R> {
         };
         let is_rest = page.len() < loading.limit(self.config) as usize;
         if loading == Loading::Ahead {
+            let horizon = later(time, AHEAD_MS);
             let last = page.last().filter(|last| !is_rest && last.due <= horizon);
             of_it.ahead = Some(last.map_or((horizon, Name::FIRST), |last| (last.due, last.name)));
             page.retain(|it| it.due <= horizon);
@@ -336,11 +342,6 @@ impl<R: Rules> Schedule<R> {
         of_it.through = of_it.through.max(through);
         of_it.add(page);
         self.evict(shard, soon);
-    }
-
-    /// What is due by then is due within so many milliseconds.
-    fn within(&mut self, now: Now, ms: u64) -> Millis {
-        Millis(self.clock.read(now).0.saturating_add(ms))
     }
 
     /// Keeps a shard within its bound: what is due last goes, and has to be loaded again. What is not due soon takes

@@ -54,7 +54,7 @@ pub(super) fn is_idle(namespace: &Namespace) -> bool {
 }
 
 /// What of the log is kept of a namespace before it is known how far deliveries are.
-pub(in super::super) fn hold_at_first(namespace: &Namespace) -> Hold {
+pub(in crate::compose) fn hold_at_first(namespace: &Namespace) -> Hold {
     if is_idle(namespace) { Hold::Nothing } else { Hold::everything() }
 }
 

@@ -1,4 +1,4 @@
-//! What does what a namespace declares.
+//! Beginning what a namespace declares, and what does it from then on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::control_plane::Namespaces;
 /// Requests that one process has under way to one endpoint at most, however many shards it delivers.
 const MAX_REQUESTS: usize = 1_024;
 
-/// What does it.
+/// What does what is declared.
 pub(super) enum Worker {
     Delivery(Delivery),
     Delays(Delays),
