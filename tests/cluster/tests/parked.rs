@@ -37,6 +37,18 @@ struct Scene {
     cql: Cql,
 }
 
+/// Asks again and again until there is an answer.
+fn until<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(found) => return found,
+            Err(why) => assert!(Instant::now() < end, "{why}"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 impl Scene {
     /// The command line against one server, as an operator runs it.
     fn handfast(&self, member: Member, args: &[&str]) -> Json {
@@ -54,14 +66,20 @@ impl Scene {
 
     fn wait_for_parked(&self, expected: u64) -> Duration {
         let begun = Instant::now();
-        loop {
-            let found = self.parked_rows();
-            if found == expected {
-                return begun.elapsed();
-            }
-            assert!(begun.elapsed() < PATIENCE, "{found} rows are parked, not {expected}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        until(|| match self.parked_rows() {
+            found if found == expected => Ok(begun.elapsed()),
+            found => Err(format!("{found} rows are parked, not {expected}")),
+        })
+    }
+
+    /// What the servers hold for the tables, once they say that they do: gauges are set about once in a second.
+    fn overlay_bytes(&self) -> f64 {
+        let of = |member| self.cluster.metric(member, "handfast_overlay_bytes").expect("metrics");
+        until(|| {
+            let bytes: f64 = self.cluster.participants().filter_map(of).sum();
+            let why = || "no server says that it holds anything for the tables".to_owned();
+            (bytes > 0.0).then_some(bytes).ok_or_else(why)
+        })
     }
 
     fn client(&self, level: Level) -> Client {
@@ -149,19 +167,7 @@ fn a_dropped_column_parks_what_needs_it(scene: &Scene) {
         let text = row["columns"]["note"].as_str().expect("a text");
         assert!(text.starts_with(&format!("note {rounds} of")), "{text}");
     }
-    // Gauges are set about once in a second.
-    let end = Instant::now() + Duration::from_secs(30);
-    let overlay = loop {
-        let overlay: f64 = scene
-            .cluster
-            .participants()
-            .filter_map(|it| scene.cluster.metric(it, "handfast_overlay_bytes").expect("metrics"))
-            .sum();
-        if overlay > 0.0 || Instant::now() > end {
-            break overlay;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
+    let overlay = scene.overlay_bytes();
     let more = scene.resident_bytes().saturating_sub(before);
     println!("they take {overlay} bytes of the overlay; the servers take {} KiB more", more >> 10);
     assert!(overlay > 0.0 && overlay < OVERLAY_BYTES && more < MEMORY_BYTES);
