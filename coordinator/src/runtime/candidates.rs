@@ -194,6 +194,7 @@ impl Core {
                 tracing::error!(%shard, "{text}");
                 let failed = Stopped::Failed(format!("shard {shard}: {text}"));
                 let _ = self.shared.stopped.set(failed); // the first reason is the one to tell
+                self.leave_unanswered();
             }
             return;
         };
@@ -276,9 +277,15 @@ impl Core {
         }
     }
 
-    /// Whether everything was handed over: nothing is led, and nothing is under way.
+    /// Whether everything was handed over: nothing is led, and nothing is under way that may yet end.
     pub(super) fn is_drained(&self) -> bool {
         let handed_over = self.among.is_none() || self.shards.is_empty();
-        handed_over && self.replies.is_empty() && self.commit.in_flight() == 0
+        let is_idle = self.replies.is_empty() && self.commit.in_flight() == 0;
+        self.has_stopped() || handed_over && is_idle
+    }
+
+    /// Whether it serves no more: it has failed.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.shared.stopped.get().is_some()
     }
 }

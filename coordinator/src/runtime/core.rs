@@ -42,7 +42,7 @@ pub(super) enum Local {
 }
 
 /// Answers of one round for one taker.
-type Delivery = (Arc<dyn Answers>, Vec<(u64, CallAnswer)>);
+type Delivery = (Arc<dyn Answers>, Vec<(u64, Option<CallAnswer>)>);
 
 pub(super) struct Core {
     pub(super) parts: Parts,
@@ -155,6 +155,8 @@ impl Core {
             }
         }
         let _ = self.shared.stopped.set(Stopped::Drained); // unless it failed before
+        self.leave_unanswered();
+        self.deliver();
     }
 
     fn take(&mut self, now: Now, input: Input) {
@@ -222,7 +224,12 @@ impl Core {
     fn take_calls(&mut self, now: Now, first: u64, calls: Vec<(Call, u64)>, to: &Arc<dyn Answers>) {
         self.shared.queued.fetch_sub(calls.len(), Ordering::Relaxed);
         for (call, (what, tag)) in (first..).zip(calls) {
-            self.replies.insert(call, Reply { to: to.clone(), tag });
+            let reply = Reply { to: to.clone(), tag };
+            if self.has_stopped() {
+                self.post(reply, None); // it was handed over before that was known
+                continue;
+            }
+            self.replies.insert(call, reply);
             self.step_commit(now, CommitEvent::Call { call, what });
         }
     }
@@ -320,8 +327,19 @@ impl Core {
     }
 
     fn answer(&mut self, call: u64, answer: CallAnswer) {
-        let Some(Reply { to, tag }) = self.replies.swap_remove(&call) else { return };
+        let Some(reply) = self.replies.swap_remove(&call) else { return };
         self.metrics.count(&answer);
+        self.post(reply, Some(answer));
+    }
+
+    /// Nothing more is brought to an end here: whoever waits is not left to wait.
+    pub(super) fn leave_unanswered(&mut self) {
+        for (_, reply) in std::mem::take(&mut self.replies) {
+            self.post(reply, None);
+        }
+    }
+
+    fn post(&mut self, Reply { to, tag }: Reply, answer: Option<CallAnswer>) {
         match self.answers.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &to)) {
             Some((_, answers)) => answers.push((tag, answer)),
             None => self.answers.push((to, vec![(tag, answer)])),

@@ -26,8 +26,9 @@ use participant::engine::IoId;
 
 /// Takes the answers of calls, many at a time. Runs on the core thread: it must return at once.
 pub trait Answers: Send + Sync {
-    /// Takes the answers, each with the tag its call was handed over with; leaves the list empty.
-    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>);
+    /// Takes the answers, each with the tag its call was handed over with; leaves the list empty. `None` is
+    /// the answer of a runtime that has failed or ended: it says nothing about what becomes of the call.
+    fn deliver(&self, answers: &mut Vec<(u64, Option<CallAnswer>)>);
 }
 
 /// Whom to answer.

@@ -1,7 +1,7 @@
 //! Waiting for the engine's answers without ever making the engine wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 use wal_core::namespace::Namespace;
@@ -14,10 +14,10 @@ use crate::api::{Call, CallAnswer, ReadAnswer};
 use crate::runtime::Answers;
 
 /// Takes the answer of one call.
-struct Single(Mutex<Option<oneshot::Sender<CallAnswer>>>);
+struct Single(Mutex<Option<oneshot::Sender<Option<CallAnswer>>>>);
 
 impl Answers for Single {
-    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+    fn deliver(&self, answers: &mut Vec<(u64, Option<CallAnswer>)>) {
         if let Some((_, answer)) = answers.pop()
             && let Some(waiter) = lock(&self.0).take()
         {
@@ -30,7 +30,7 @@ impl Answers for Single {
 /// stream's window: there is at most one answer for each call in flight.
 #[derive(Default)]
 pub(super) struct Inbox {
-    answers: Mutex<Vec<(u64, CallAnswer)>>,
+    answers: Mutex<Vec<(u64, Option<CallAnswer>)>>,
     arrived: Notify,
 }
 
@@ -41,14 +41,14 @@ impl Inbox {
     }
 
     /// Everything that arrived, in order; `into` gives its room for what arrives next.
-    pub(super) fn take(&self, into: &mut Vec<(u64, CallAnswer)>) {
+    pub(super) fn take(&self, into: &mut Vec<(u64, Option<CallAnswer>)>) {
         into.clear();
         std::mem::swap(&mut *lock(&self.answers), into);
     }
 }
 
 impl Answers for Inbox {
-    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+    fn deliver(&self, answers: &mut Vec<(u64, Option<CallAnswer>)>) {
         let waiting = {
             let mut arrived = lock(&self.answers);
             let waiting = !arrived.is_empty();
@@ -83,7 +83,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Asks the engine and waits; `None` if the wait ended first (or the engine went away), which says
+/// Asks the engine and waits; `None` if the wait ended first, or the engine failed or went away, which says
 /// nothing about what becomes of the call.
 pub(super) async fn ask(
     backend: &dyn Backend,
@@ -98,7 +98,7 @@ pub(super) async fn ask(
     match tokio::time::timeout(wait, receiver).await {
         Ok(Ok(answer)) => {
             waiting.answered = true;
-            Ok(Some(answer))
+            Ok(answer)
         }
         Ok(Err(_)) | Err(_) => Ok(None),
     }
@@ -111,6 +111,7 @@ pub(super) async fn read(
     keys: Vec<(ShardId, RowKey)>,
     wait: Duration,
 ) -> Result<Vec<Row>, ServiceError> {
+    let begun = Instant::now();
     match ask(backend, namespace, Call::Read { keys }, wait).await? {
         Some(CallAnswer::Read(ReadAnswer::Rows(rows))) => Ok(rows),
         Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms })) => {
@@ -120,6 +121,7 @@ pub(super) async fn read(
             Err(ServiceError::ShardUnavailable { shard })
         }
         Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_)) => Err(outcome::mismatch("a read")),
+        None if begun.elapsed() < wait => Err(ServiceError::ShuttingDown), // nobody answers any more
         None => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
     }
 }

@@ -260,11 +260,11 @@ impl StreamTask {
         StreamedAnswer { tag, result: Some(Streamed::Error(error.to_rpc_status())) }
     }
 
-    /// The engine answered; `None` if the wait had ended before.
-    fn on_answer(&mut self, number: u64, answer: CallAnswer) -> Option<StreamedAnswer> {
+    /// The engine answered, or never will; `None` if the wait had ended before.
+    fn on_answer(&mut self, number: u64, answer: Option<CallAnswer>) -> Option<StreamedAnswer> {
         let InFlight { tag, namespace, txn, .. } = self.in_flight.remove(&number)?;
         self.shared.metrics.stream_in_flight.decrement(1.0);
-        match outcome::of_submission(&self.shared.metrics, &namespace, &txn, Some(answer)) {
+        match outcome::of_submission(&self.shared.metrics, &namespace, &txn, answer) {
             Ok(outcome) => Some(StreamedAnswer { tag, result: Some(Streamed::Outcome(outcome)) }),
             Err(error) => Some(self.refusal(tag, &error)),
         }

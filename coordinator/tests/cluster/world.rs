@@ -240,8 +240,9 @@ fn balance(row: &Row) -> i64 {
 struct Sink(crossbeam_channel::Sender<CallAnswer>);
 
 impl Answers for Sink {
-    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+    fn deliver(&self, answers: &mut Vec<(u64, Option<CallAnswer>)>) {
         for (_, answer) in answers.drain(..) {
+            let Some(answer) = answer else { continue }; // a server that has ended
             let _ = self.0.try_send(answer); // who asked may have given up
         }
     }

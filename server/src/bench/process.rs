@@ -16,15 +16,18 @@ use super::workload::{self, NAMESPACE, Request, Source};
 use super::{BenchArgs, Workload};
 use crate::compose::System;
 
+/// No answer will come.
+const FAILED: &str = "the namespace has failed; what was said before tells why";
+
 /// Takes the engine's answers and wakes the driver.
 #[derive(Default)]
 struct Inbox {
-    answers: Mutex<Vec<(u64, CallAnswer)>>,
+    answers: Mutex<Vec<(u64, Option<CallAnswer>)>>,
     arrived: Condvar,
 }
 
 impl Answers for Inbox {
-    fn deliver(&self, answers: &mut Vec<(u64, CallAnswer)>) {
+    fn deliver(&self, answers: &mut Vec<(u64, Option<CallAnswer>)>) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).append(answers);
         self.arrived.notify_one();
     }
@@ -32,7 +35,7 @@ impl Answers for Inbox {
 
 impl Inbox {
     /// Waits for answers and takes them all.
-    fn take(&self, into: &mut Vec<(u64, CallAnswer)>) -> bool {
+    fn take(&self, into: &mut Vec<(u64, Option<CallAnswer>)>) -> bool {
         const PATIENCE: Duration = Duration::from_secs(30);
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.arrived.wait_timeout_while(answers, PATIENCE, |a| a.is_empty());
@@ -94,6 +97,7 @@ impl InProcess {
             let now = Instant::now();
             let over = begun.elapsed() >= args.duration;
             for (tag, answer) in answers.drain(..) {
+                let answer = answer.context(FAILED)?;
                 let sent = &mut sent_at[tag as usize];
                 tally.count(ended(&answer), now - *sent);
                 if over {
@@ -151,7 +155,8 @@ impl InProcess {
         self.hand_over(vec![(call, 0)])?;
         let mut answers = Vec::new();
         self.inbox.take(&mut answers);
-        Ok(answers.pop().context("no answer within 30 s")?.1)
+        let (_, answer) = answers.pop().context("no answer within 30 s")?;
+        answer.context(FAILED)
     }
 
     fn sum(&self) -> anyhow::Result<i64> {

@@ -342,11 +342,7 @@ impl Backend for Hosted {
             Busy::Full => {
                 Refused::Overloaded { what: "the queue of calls", retry_after_ms: RETRY_AFTER_MS }
             }
-            Busy::Stopped(Stopped::Drained) => Refused::ShuttingDown,
-            Busy::Stopped(Stopped::Failed(why)) => {
-                tracing::error!(namespace = namespace.name(), why, "the namespace has stopped");
-                Refused::ShuttingDown
-            }
+            Busy::Stopped(_) => Refused::ShuttingDown,
         })
     }
 

@@ -138,11 +138,6 @@ impl Server {
         Ok(server)
     }
 
-    /// Sets `--drain` of its next start, in seconds.
-    pub const fn drain_within(&mut self, seconds: u32) {
-        self.start.drain_seconds = seconds;
-    }
-
     /// Starts it again on the same folder and ports, and waits until it serves. How long that took.
     pub async fn restart(&mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();

@@ -134,6 +134,20 @@ async fn too_large_a_batch_ends_the_stream_and_says_so() {
 }
 
 #[tokio::test]
+async fn an_engine_that_failed_leaves_no_stream_waiting() {
+    let server = Server::start(FakeBackend { failed: true, ..FakeBackend::new(|_| None) }).await;
+    let (out, answers) = open(&server).await;
+    let long = |tag| v1::StreamedSubmission { wait_ms: 3_600_000, ..submission(tag) };
+    send(&out, (1..=3).map(long).collect()).await;
+    drop(out);
+    let (all, end) = rest(answers).await;
+    assert!(end.is_none());
+    let tags: BTreeSet<u64> = all.iter().map(|answer| answer.tag).collect();
+    assert_eq!((all.len(), tags), (3, (1..=3).collect()));
+    assert!(all.iter().all(|answer| matches!(state(answer), Some(State::Unknown(_)))));
+}
+
+#[tokio::test]
 async fn a_wait_that_ends_first_is_answered_unknown_and_its_neighbour_waits_on() {
     let server = Server::start(FakeBackend::new(|_| None)).await;
     let (out, mut answers) = open(&server).await;

@@ -193,6 +193,27 @@ async fn a_wait_that_ends_first_is_answered_unknown_and_forgotten() {
     assert_eq!(server.backend.forgotten(), [0]);
 }
 
+/// An hour is never waited for.
+const AN_HOUR_MS: u32 = 3_600_000;
+
+#[tokio::test]
+async fn an_engine_that_failed_leaves_nobody_waiting() {
+    let server = Server::start(FakeBackend { failed: true, ..FakeBackend::new(|_| None) }).await;
+    let request = v1::SubmitRequest {
+        transaction: Some(deposit(1)),
+        wait_ms: AN_HOUR_MS,
+        ..Default::default()
+    };
+    let response = server.data().submit(request).await.expect("an answer").into_inner();
+    let state = response.outcome.expect("always there").state;
+    assert_eq!(state, Some(State::Unknown(v1::Unknown { logged: false })));
+    let rows = row("accounts", ["alice".into()]).into_iter().collect();
+    let namespace = "bank".into();
+    let read = v1::ReadRequest { namespace, rows, wait_ms: AN_HOUR_MS, ..Default::default() };
+    let status = server.data().read(read).await.expect_err("no rows");
+    expect(&status, Code::Unavailable, "SHUTTING_DOWN");
+}
+
 #[tokio::test]
 async fn an_answer_comes_before_grpcs_own_deadline() {
     let server = Server::start(FakeBackend::new(|_| None)).await;
