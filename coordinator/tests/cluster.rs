@@ -246,3 +246,28 @@ fn rows_that_the_tables_refuse_are_parked_and_outlive_their_leader() {
     assert_eq!(world.balances(0, &[0, 1, 2]), [100, 5, 5]);
     assert_eq!([world.stored(0), world.stored(1)], [100, 5]);
 }
+
+/// A shard's checkpoint costs its log megabytes, and all that waits behind them; where each has a log of its own,
+/// what the others write is no reason for one.
+#[test]
+fn a_shard_that_wrote_little_makes_no_checkpoint_for_what_others_wrote() {
+    const NOTE_BYTES: usize = 1 << 20;
+    const NOTES: usize = 140;
+    let world = World::new(1);
+    world.wait_for_shares(&[all_shards()]);
+    world.open_accounts();
+    let note = "n".repeat(NOTE_BYTES);
+    let key = json!({"id": account_name(0)});
+    let put = json!({"put": {"table": "accounts", "key": key, "columns": {"note": note}}});
+    let batch = json!({"mutations": [put]});
+    for _ in 0..NOTES {
+        let answer = world.call(0, world.transaction(new_id(), &batch));
+        let is_committed = matches!(answer, Some(CallAnswer::Submit(Answer::Committed { .. })));
+        assert!(is_committed, "{answer:?}");
+    }
+    let (busy, _) = world.key(0);
+    let shards = world.handle(0).and_then(|it| it.look(0)).expect("it runs").shards;
+    for shard in shards {
+        assert_eq!(shard.counters.checkpoints > 0, shard.shard == busy, "{shard:?}");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use indexmap::IndexMap;
-use participant::engine::{EngineSchema, ShardCommand, ShardEngine, ShardEvent};
+use participant::engine::{EngineSchema, Leadership, ShardCommand, ShardEngine, ShardEvent};
 use participant::message::{Origin, ShardReply, ShardRequest};
 use rustc_hash::FxBuildHasher;
 use wal_core::{Epoch, Now, ShardId};
@@ -29,8 +29,8 @@ use crate::placement::PlacementEvent;
 const MAX_INPUTS: usize = 1_024;
 /// Time between two ticks.
 const TICK_US: u64 = 10_000;
-/// A shard that wrote little is made to checkpoint after so much of the whole log, so that it neither
-/// holds up trimming nor makes a restart long.
+/// Where all shards share one physical log, one that wrote little is made to checkpoint after so much of the
+/// whole log, so that it neither holds up trimming nor makes a restart long.
 const STALE_AFTER_BYTES: u64 = 128 << 20;
 /// Shards' own messages come from here.
 const SHARD_TOKEN: u64 = 0;
@@ -358,7 +358,8 @@ impl Core {
         self.give_up_discards(now);
         let shards: Vec<_> = self.shards.keys().copied().collect();
         for shard in shards {
-            if let Some(seat) = self.shards.get_mut(&shard)
+            if self.parts.leadership == Leadership::Exclusive
+                && let Some(seat) = self.shards.get_mut(&shard)
                 && self.appended_bytes > seat.checkpoint_at + STALE_AFTER_BYTES
             {
                 seat.checkpoint_at = self.appended_bytes;

@@ -27,7 +27,7 @@ shards = 8
 [policy]
 recover_after_ms = 300
 [[table]]
-cql = "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint)"
+cql = "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint, note text)"
 "#;
 
 /// Accounts, each with 100 at first.
