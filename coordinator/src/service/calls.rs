@@ -1,9 +1,10 @@
 //! Waiting for the engine's answers without ever making the engine wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use wal_core::namespace::Namespace;
 use wal_core::{Row, RowKey, ShardId};
 
