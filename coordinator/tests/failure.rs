@@ -116,9 +116,8 @@ fn whoever_waits_for_a_log_that_failed_is_told_that_nobody_answers() {
 
 #[test]
 fn whoever_waits_for_a_namespace_that_is_closed_is_told_that_nobody_answers() {
-    let World { namespace, log, running, sink, answers } = World::new();
-    log.hold_answers();
-    let world = World { namespace, log, running, sink, answers };
+    let world = World::new();
+    world.log.hold_answers();
     world.hand_over(vec![(world.write(20).0, 1)]).expect("it is taken");
     assert!(world.answers.recv_timeout(Duration::from_millis(50)).is_err(), "the log holds it up");
     let World { running, answers, .. } = world;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use wal_core::namespace::Namespace;
 use wal_core::{Row, RowKey, ShardId};
 
@@ -92,17 +92,23 @@ pub(super) async fn ask(
     call: Call,
     wait: Duration,
 ) -> Result<Option<CallAnswer>, Refused> {
+    Ok(ask_within(backend, namespace, call, wait).await?.unwrap_or(None))
+}
+
+/// As [`ask`], and tells a wait that ended first from an engine that failed or went away, which is `None`.
+async fn ask_within(
+    backend: &dyn Backend,
+    namespace: &Namespace,
+    call: Call,
+    wait: Duration,
+) -> Result<Result<Option<CallAnswer>, Elapsed>, Refused> {
     let (sender, receiver) = oneshot::channel();
     let sink = Arc::new(Single(Mutex::new(Some(sender))));
     let call = backend.call(namespace, vec![(call, 0)], sink)?;
     let mut waiting = Waiting { backend, namespace, call, answered: false };
-    match tokio::time::timeout(wait, receiver).await {
-        Ok(Ok(answer)) => {
-            waiting.answered = true;
-            Ok(answer)
-        }
-        Ok(Err(_)) | Err(_) => Ok(None),
-    }
+    let answer = tokio::time::timeout(wait, receiver).await;
+    waiting.answered = matches!(answer, Ok(Ok(_)));
+    Ok(answer.map(|answer| answer.unwrap_or(None)))
 }
 
 /// Reads rows, in the order of the keys, and waits so long for undecided transactions that cover them.
@@ -112,17 +118,18 @@ pub(super) async fn read(
     keys: Vec<(ShardId, RowKey)>,
     wait: Duration,
 ) -> Result<Vec<Row>, ServiceError> {
-    let begun = Instant::now();
-    match ask(backend, namespace, Call::Read { keys }, wait).await? {
-        Some(CallAnswer::Read(ReadAnswer::Rows(rows))) => Ok(rows),
-        Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms })) => {
+    match ask_within(backend, namespace, Call::Read { keys }, wait).await? {
+        Ok(Some(CallAnswer::Read(ReadAnswer::Rows(rows)))) => Ok(rows),
+        Ok(Some(CallAnswer::Read(ReadAnswer::Overloaded { retry_after_ms }))) => {
             Err(ServiceError::Overloaded { what: "the queue of reads", retry_after_ms })
         }
-        Some(CallAnswer::Read(ReadAnswer::Unavailable { shard })) => {
+        Ok(Some(CallAnswer::Read(ReadAnswer::Unavailable { shard }))) => {
             Err(ServiceError::ShardUnavailable { shard })
         }
-        Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_)) => Err(outcome::mismatch("a read")),
-        None if begun.elapsed() < wait => Err(ServiceError::ShuttingDown), // nobody answers any more
-        None => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
+        Ok(Some(CallAnswer::Submit(_) | CallAnswer::Outcome(_))) => {
+            Err(outcome::mismatch("a read"))
+        }
+        Ok(None) => Err(ServiceError::ShuttingDown),
+        Err(_) => Err(ServiceError::ReadTimedOut { waited_ms: wait.as_millis() as u64 }),
     }
 }
